@@ -1,0 +1,121 @@
+"""Keeping what was made: a folder per artifact, whole or not at all, with the settings that made it.
+
+An artifact is made in a temporary folder beside its place and renamed into it when everything is
+written. `settings.json` in it records what it was made from; if that differs from what is asked for
+now, the artifact is made again.
+"""
+
+from __future__ import annotations
+
+import ast
+import errno
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from dpotox.errors import UserError
+from filelock import FileLock
+
+
+def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
+    """Return `folder`, after `make(temporary folder)` if it is not there with the same settings.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; nothing half-written stays.
+    """
+    if _made_with(folder, settings):
+        return folder
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock"):  # a second run waits, then reuses
+            if _made_with(folder, settings):
+                return folder
+            print(f"making {folder.name}", file=sys.stderr, flush=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                make(temporary)
+                (temporary / "settings.json").write_text(json.dumps(settings, indent=1))
+                if folder.exists():  # killed between the two renames, it is made again next time
+                    folder.rename(temporary.with_name(f"{temporary.name}-old"))
+                temporary.rename(folder)
+            finally:
+                for leftover in folder.parent.glob(f".{folder.name}-*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+    return folder
+
+
+def write_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write(temporary path)` write a file and put it in place whole."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{os.getpid()}-{path.name}")
+        try:
+            write(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def file_identity(path: str) -> str:
+    """The content of a file or folder given by the user, as a hash; other names stand for themselves."""
+    source = Path(path)
+    if path and source.is_file():
+        return sha256(source.read_bytes()).hexdigest()
+    if path and source.is_dir():
+        stamps = [
+            (str(f.relative_to(source)), f.stat().st_size, f.stat().st_mtime_ns)
+            for f in sorted(source.rglob("*"))
+        ]
+        return sha256(repr(stamps).encode()).hexdigest()
+    return path
+
+
+def code_identity(*modules: str) -> str:
+    """A hash of the code of modules of this package and of all they import from it.
+
+    Comments and formatting do not count, so that an artifact is made again only when its code changed.
+    """
+    package = Path(__file__).parent
+    done: dict[str, str] = {}
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name in done:
+            continue
+        tree = ast.parse((package / f"{name}.py").read_text(encoding="utf-8"))
+        done[name] = ast.dump(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpotox"):
+                names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+                found = [n.removeprefix("dpotox.") for n in names]
+                todo += [n for n in found if (package / f"{n}.py").is_file()]
+    data = [(package / f"{n}.toml").read_text() for n in done if (package / f"{n}.toml").is_file()]
+    return sha256(repr((sorted(done.items()), data)).encode()).hexdigest()[:16]
+
+
+def _made_with(folder: Path, settings: dict) -> bool:
+    try:
+        return json.loads((folder / "settings.json").read_text()) == json.loads(json.dumps(settings))
+    except (OSError, json.JSONDecodeError):
+        return False
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one line with the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(f"the disk is full while writing {path}; free some space and rerun") from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}); check the folder's permissions"
+            ) from None
+        raise

@@ -1,0 +1,143 @@
+"""What an intervention does to a model: toxicity, perplexity and F1, each with an interval (table 1).
+
+Every measure is kept per prompt, window or reference, so that two rows can be compared pair by pair.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from dpotox.errors import UserError
+from dpotox.interventions import Intervention
+from dpotox.scoring import Score
+from dpotox.tracing import continue_prompts, window_nll
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from scipy import stats
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What every model and intervention is examined on."""
+
+    prompts: list[str]
+    windows: Int[Tensor, "window pos"]
+    references: list[tuple[str, str]]
+    score: Score
+    new_tokens: int
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome per prompt, window or reference."""
+
+    greedy: Float[np.ndarray, prompt]  # toxicity of greedy continuations
+    sampled: Float[np.ndarray, prompt]  # toxicity of sampled ones, the same seed in every row
+    nll: Float[np.ndarray, window]  # nats per token
+    f1: Float[np.ndarray, reference]
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean loss per token."""
+        return float(np.exp(self.nll.mean()))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def examine(model: TransformersModel, exam: Exam, interventions: Sequence[Intervention] = ()) -> Result:
+    """Generate and measure under the interventions, which act at every position."""
+    common = {"batch_size": exam.batch_size, "interventions": interventions}
+    greedy = continue_prompts(model, exam.prompts, exam.new_tokens, **common, label="greedy")
+    sampled = continue_prompts(
+        model, exam.prompts, exam.new_tokens, **common, sampling_seed=exam.seed, label="sampled"
+    )
+    beginnings = [beginning for beginning, _ in exam.references]
+    endings = continue_prompts(model, beginnings, exam.new_tokens, **common, label="F1").texts
+    return Result(
+        greedy=exam.score(greedy.texts),
+        sampled=exam.score(sampled.texts),
+        nll=window_nll(model, exam.windows, **common).double().numpy(),
+        f1=np.array([token_f1(got, true) for got, (_, true) in zip(endings, exam.references, strict=True)]),
+    )
+
+
+def token_f1(predicted: str, reference: str) -> float:
+    """Harmonic mean of precision and recall of the words in common, counted with repetition."""
+    got, true = predicted.lower().split(), reference.lower().split()
+    overlap = sum((Counter(got) & Counter(true)).values())
+    return 2 * overlap / (len(got) + len(true)) if overlap else 0.0
+
+
+def text_windows(tokenizer, texts: list[str], window_tokens: int, limit: int) -> Int[Tensor, "window pos"]:
+    """Windows of equal length to measure perplexity on: texts cut and, if long, split.
+
+    Raises:
+        UserError: no text is as long as one window.
+    """
+    windows = []
+    for text in texts:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"][0]
+        windows += [w for w in ids.split(window_tokens) if len(w) == window_tokens]
+    if not windows:
+        raise UserError(
+            f"no text is {window_tokens} tokens long; lower sizes.window_tokens or give more text"
+        )
+    return torch.stack(windows[:limit])
+
+
+def estimate(
+    statistic: Callable[..., np.ndarray],
+    *samples: Float[np.ndarray, prompt],
+    resamples: int,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic of one or several paired samples with its bootstrap interval over prompts.
+
+    Args:
+        statistic: maps arrays `(..., prompt)` to values `(...)`, for example `lambda a: a.mean(-1)`.
+    """
+    value = float(statistic(*samples))
+    if all(np.ptp(s) == 0 for s in samples):
+        return Estimate(value, value, value)
+    interval = stats.bootstrap(
+        samples,
+        lambda *s, axis=-1: statistic(*s),
+        paired=len(samples) > 1,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=200,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high))
+
+
+def mean(sample: Float[np.ndarray, "*draw prompt"]) -> Float[np.ndarray, "*draw"]:
+    """The mean over prompts, as a statistic for `estimate`."""
+    return sample.mean(-1)
+
+
+def recovered_share(
+    none: Float[np.ndarray, "*draw prompt"],
+    row: Float[np.ndarray, "*draw prompt"],
+    dpo: Float[np.ndarray, "*draw prompt"],
+) -> Float[np.ndarray, "*draw"]:
+    """The part of DPO's effect that an intervention on the base model recovers: 0 none, 1 all of it."""
+    return (none.mean(-1) - row.mean(-1)) / (none.mean(-1) - dpo.mean(-1))

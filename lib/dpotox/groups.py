@@ -1,0 +1,105 @@
+"""Which neurons reduce toxicity and how much: the eight groups and their shares (section 4).
+
+A neuron's *projection* is its activation times the projection of its value vector on the unit probe: how
+much it writes in the toxic direction. Its *projection drop* is the projection before DPO minus after.
+
+A group's name says three things: T or A, the value vector points along or against the probe; P or N, the
+mean activation before DPO is at least zero or negative; + or -, DPO moves the activation further from or
+closer to zero (seen from its own side). TP-, TN+, AP+ and AN- reduce toxicity; the other four increase it.
+
+Shares of the *gross* reduction are taken of the sum over reducing groups, shares of the *net* reduction
+of the sum over all eight. They differ much: always say which.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+REDUCING = ("TP-", "AN-", "TN+", "AP+")
+INCREASING = ("TP+", "AN+", "TN-", "AP-")
+GROUPS = REDUCING + INCREASING
+
+
+def group_by_activation(neurons: pd.DataFrame) -> pd.Series:
+    """The group of every neuron by the sign of its activation change (the 2024 paper).
+
+    Needs the columns `cosine`, `pre_activation`, `post_activation`.
+    """
+    return _name(neurons, neurons["post_activation"] >= neurons["pre_activation"])
+
+
+def group_by_projection(neurons: pd.DataFrame) -> pd.Series:
+    """The group of every neuron by the sign of its projection change (the paper's 2025 version).
+
+    It differs where the value vector itself moved. Needs `cosine`, `pre_activation`, `projection_drop`.
+    """
+    towards_toxicity = neurons["projection_drop"] < 0
+    return _name(neurons, towards_toxicity == (neurons["cosine"] > 0))
+
+
+def _name(neurons: pd.DataFrame, activation_rises: pd.Series) -> pd.Series:
+    toxic, positive = neurons["cosine"] > 0, neurons["pre_activation"] >= 0
+    name = np.where(toxic, "T", "A").astype(object) + np.where(positive, "P", "N")
+    return pd.Series(
+        name + np.where(positive == activation_rises, "+", "-"), index=neurons.index, dtype=object
+    )
+
+
+def group_table(neurons: pd.DataFrame, group: str = "group") -> pd.DataFrame:
+    """One row per group: neuron count, summed projection drop, and its shares (figure 2a).
+
+    Args:
+        neurons: columns `projection_drop` and the one that `group` names.
+
+    Returns:
+        Indexed by group, all eight: `count`, `projection_drop`, `share_of_gross` (NaN for groups that
+        increase toxicity) and `share_of_net`.
+    """
+    by_group = neurons.groupby(group)["projection_drop"].agg(["size", "sum"])
+    return shares(by_group["size"], by_group["sum"])
+
+
+def shares(count: pd.Series, projection_drop: pd.Series) -> pd.DataFrame:
+    """`group_table` from the groups' counts and sums, in whatever order they come."""
+    table = pd.DataFrame({"count": count, "projection_drop": projection_drop})
+    table = table.reindex(GROUPS).fillna(0).astype({"count": int}).rename_axis("group")
+    reducing = table["projection_drop"].where(table.index.isin(REDUCING))
+    table["share_of_gross"] = reducing / reducing.sum()
+    table["share_of_net"] = table["projection_drop"] / table["projection_drop"].sum()
+    return table
+
+
+def gross_and_net(table: pd.DataFrame) -> tuple[float, float]:
+    """Summed projection drop of the four reducing groups, and of all eight, from a group table."""
+    drop = table["projection_drop"]
+    return float(drop[list(REDUCING)].sum()), float(drop.sum())
+
+
+def ranking(neurons: pd.DataFrame) -> pd.DataFrame:
+    """Neurons from the largest projection drop down, with running sums (figures 1b and 2b).
+
+    Adds `rank` (from 1), `cumulative_drop`, and for every reducing group `cumulative_<group>`.
+    """
+    ranked = neurons.sort_values("projection_drop", ascending=False, kind="stable").copy()
+    ranked["rank"] = np.arange(1, len(ranked) + 1)
+    ranked["cumulative_drop"] = ranked["projection_drop"].cumsum()
+    for group in REDUCING:
+        own = ranked["projection_drop"].where(ranked["group"] == group, 0.0)
+        ranked[f"cumulative_{group}"] = own.cumsum()
+    return ranked.reset_index(drop=True)
+
+
+def neurons_for_share(neurons: pd.DataFrame, share: float) -> int:
+    """How many neurons, from the largest drop down, make up this share of the gross reduction."""
+    drops = np.sort(neurons["projection_drop"].to_numpy())[::-1]
+    running = np.cumsum(drops[drops > 0])
+    return int(np.searchsorted(running, share * running[-1]) + 1)
+
+
+def layer_drops(neurons: pd.DataFrame) -> pd.DataFrame:
+    """Summed projection drop per layer (rows) and group (columns), all eight (figure 3)."""
+    table = neurons.pivot_table(
+        index="layer", columns="group", values="projection_drop", aggfunc="sum", fill_value=0.0
+    )
+    return table.reindex(columns=list(GROUPS), fill_value=0.0)

@@ -1,0 +1,157 @@
+"""Loading models and tokenizers, and what can be said of a model by looking at its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from dpotox.errors import UserError
+from dpotox.profile import Compute
+from jaxtyping import Float
+from nnsight import TransformersModel
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+def device_of(compute: Compute) -> torch.device:
+    """The device a profile asks for; `auto` takes cuda, then mps, then cpu. Sets the thread count."""
+    torch.set_num_threads(compute.threads)
+    if compute.device != "auto":
+        return torch.device(compute.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrainedModel:
+    """A causal language model from a folder or the hub, in evaluation mode.
+
+    Raises:
+        UserError: the folder or hub id cannot be loaded, or it is not of GPT-2's architecture.
+    """
+    # Eager attention: on CPUs its backward pass in bfloat16 takes half the time of the fused one.
+    options = {"revision": revision or None, "dtype": getattr(torch, compute.dtype)}
+    try:
+        network = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **options)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load the model {str(source)!r} ({_first_line(error)}); give a folder made by "
+            "save_pretrained, or check the hub id, the revision and the network"
+        ) from None
+    if network.config.model_type != "gpt2":
+        raise UserError(
+            f"{str(source)!r} is a {network.config.model_type} model; this study needs a GPT-2 model"
+        )
+    return network.to(device_of(compute)).eval()
+
+
+def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
+    """Put the weights of an authors' `dpo.pt` (`{"state": state_dict}`) into a network, in place.
+
+    Raises:
+        UserError: the file is missing or damaged, or its tensors do not fit the network.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        state = checkpoint["state"] if "state" in checkpoint else checkpoint
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except FileNotFoundError:
+        raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.dpo_checkpoint") from None
+    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
+        raise UserError(
+            f"cannot use the DPO checkpoint {str(path)!r} ({_first_line(error)}); it must be a "
+            'tensors-only file {"state": state_dict} of the same shape as model.base'
+        ) from None
+    missing = [k for k in missing if not k.endswith(("attn.bias", "masked_bias", "lm_head.weight"))]
+    if missing:
+        raise UserError(
+            f"the DPO checkpoint {str(path)!r} lacks {len(missing)} tensors, first {missing[0]!r}; "
+            "it was made from another model"
+        )
+    return network
+
+
+def load_tokenizer(source: str | Path, revision: str = ""):
+    """A tokenizer from a folder or the hub, padding on the left with its end-of-text token.
+
+    Raises:
+        UserError: it cannot be loaded, or it is empty.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load the tokenizer {str(source)!r} ({_first_line(error)}); give a folder with "
+            "tokenizer.json, or check the hub id, the revision and the network"
+        ) from None
+    if len(tokenizer) < 2:
+        raise UserError(f"the tokenizer {str(source)!r} is empty; give a folder with tokenizer.json")
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:
+    """The same network with nnsight around it; the name of every module stays."""
+    return TransformersModel(network, task="text-generation", tokenizer=tokenizer)
+
+
+def value_vectors(network: PreTrainedModel) -> Float[Tensor, "layer neuron d_model"]:
+    """The value vector of every neuron: the rows of each MLP's down projection (section 2)."""
+    return torch.stack([b.mlp.c_proj.weight.detach().float().cpu() for b in network.transformer.h])
+
+
+def key_biases(network: PreTrainedModel) -> Float[Tensor, "layer neuron"]:
+    """The bias of every neuron's pre-activation."""
+    return torch.stack([b.mlp.c_fc.bias.detach().float().cpu() for b in network.transformer.h])
+
+
+def cosines(
+    vectors: Float[Tensor, "*neuron d_model"], direction: Float[Tensor, d_model]
+) -> Float[Tensor, "*neuron"]:
+    """Cosine similarity of vectors with a direction."""
+    return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
+
+
+def nearest_tokens(
+    network: PreTrainedModel, tokenizer, direction: Float[Tensor, d_model], k: int = 10
+) -> list[str]:
+    """The tokens whose output embeddings have the largest dot product with a direction.
+
+    This is the logit lens without the final norm, as the paper reads value vectors (section 2).
+    """
+    unembedding = network.get_output_embeddings().weight.detach().float().cpu()
+    unembedding = unembedding - unembedding.mean(0)
+    top = (unembedding @ direction.float().cpu()).topk(k).indices
+    return [tokenizer.decode([i]).strip() for i in top.tolist()]
+
+
+def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, tuple[float, float]]:
+    """Per kind of parameter: the norm of the change over the norm before, and the smallest cosine.
+
+    The paper finds that DPO moves the weights very little (section 3).
+    """
+    changed = dict(after.named_parameters())
+    kinds: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for name, old in before.named_parameters():
+        kind = name.split(".", 3)[-1] if ".h." in name else name.removeprefix("transformer.")
+        pair = old.detach().float().cpu(), changed[name].detach().float().cpu()
+        kinds.setdefault(kind, []).append(pair)
+    result = {}
+    for kind, pairs in kinds.items():
+        old = torch.cat([o.flatten() for o, _ in pairs])
+        new = torch.cat([n.flatten() for _, n in pairs])
+        result[kind] = (
+            float((new - old).norm() / old.norm()),
+            float(torch.nn.functional.cosine_similarity(old, new, dim=0)),
+        )
+    return result
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

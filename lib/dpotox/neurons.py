@@ -1,0 +1,104 @@
+"""The neuron table: every neuron before and after DPO, from one pass of reading (sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from dpotox.errors import UserError
+from dpotox.groups import group_by_activation, group_by_projection
+from dpotox.models import cosines
+from jaxtyping import Float
+from torch import Tensor
+
+
+def neuron_table(
+    pre_activation: Float[Tensor, "layer neuron"],
+    post_activation: Float[Tensor, "layer neuron"],
+    pre_values: Float[Tensor, "layer neuron d_model"],
+    post_values: Float[Tensor, "layer neuron d_model"],
+    direction: Float[Tensor, d_model],
+) -> pd.DataFrame:
+    """One row per neuron, in units of the residual stream.
+
+    Args:
+        pre_activation, post_activation: mean activation over generated tokens, before and after DPO.
+        pre_values, post_values: value vectors before and after DPO.
+        direction: the probe; only its direction matters.
+
+    Returns:
+        `layer`, `neuron`, `cosine` and `post_cosine` (value vector with probe), `pre_activation`,
+        `post_activation`, `pre_projection`, `post_projection` (activation times the value vector's
+        projection), `projection_drop`, `activation_change`, `group` (by activation change) and
+        `group_by_projection`.
+
+    Raises:
+        UserError: an activation is not a finite number; the neuron is named.
+    """
+    unit = direction / direction.norm()
+    layers, width = pre_activation.shape
+    for when, activation in (("before", pre_activation), ("after", post_activation)):
+        if not torch.isfinite(activation).all():
+            layer, neuron = (~torch.isfinite(activation)).nonzero()[0].tolist()
+            raise UserError(
+                f"neuron {layer}:{neuron} has a mean activation {when} DPO that is not a finite number; "
+                "check the model, or use compute.dtype = 'float32'"
+            )
+    pre_projection = pre_activation * (pre_values @ unit)
+    post_projection = post_activation * (post_values @ unit)
+    table = pd.DataFrame(
+        {
+            "layer": np.repeat(np.arange(layers), width),
+            "neuron": np.tile(np.arange(width), layers),
+            "cosine": cosines(pre_values, unit).flatten().numpy(),
+            "post_cosine": cosines(post_values, unit).flatten().numpy(),
+            "pre_activation": pre_activation.flatten().numpy(),
+            "post_activation": post_activation.flatten().numpy(),
+            "pre_projection": pre_projection.flatten().numpy(),
+            "post_projection": post_projection.flatten().numpy(),
+        }
+    )
+    table["projection_drop"] = table["pre_projection"] - table["post_projection"]
+    table["activation_change"] = table["post_activation"] - table["pre_activation"]
+    table["group"] = group_by_activation(table)
+    table["group_by_projection"] = group_by_projection(table)
+    return table
+
+
+def resampled_neuron_tables(
+    pre_chunks: Float[Tensor, "chunk layer neuron"],
+    post_chunks: Float[Tensor, "chunk layer neuron"],
+    pre_values: Float[Tensor, "layer neuron d_model"],
+    post_values: Float[Tensor, "layer neuron d_model"],
+    direction: Float[Tensor, d_model],
+    *,
+    draws: int,
+    seed: int,
+) -> Iterator[pd.DataFrame]:
+    """Neuron tables of bootstrap samples of prompts, to give what follows from them an interval.
+
+    Whole chunks of prompts are resampled, the same ones before and after DPO; each sample assigns its
+    neurons to groups anew.
+    """
+    rng, n = np.random.default_rng(seed), len(pre_chunks)
+    for _ in range(draws):
+        weight = torch.tensor(np.bincount(rng.integers(n, size=n), minlength=n) / n)
+        pre, post = (torch.einsum("c,cln->ln", weight.float(), x) for x in (pre_chunks, post_chunks))
+        yield neuron_table(pre, post, pre_values, post_values, direction)
+
+
+def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) -> pd.DataFrame:
+    """The k neurons whose value vectors have the largest cosine with the probe (section 3).
+
+    Args:
+        only_positive: take them from the neurons whose mean activation before DPO is positive.
+    """
+    pool = neurons[neurons["pre_activation"] > 0] if only_positive else neurons
+    return pool.nlargest(k, "cosine")
+
+
+def in_groups(neurons: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """The neurons of these groups."""
+    return neurons[neurons["group"].isin(groups)]

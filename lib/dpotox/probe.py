@@ -1,0 +1,129 @@
+"""The toxic direction: a logistic regression on the residual stream (section 2 of the paper).
+
+Its weight vector is the probe `W`. What counts is the direction, not the last percent of accuracy: with
+weak regularisation the accuracy rises a little and the tokens nearest to `W` become meaningless. The
+rule here: among the C whose AUC on the selection set is within `auc_tolerance` of the best, the smallest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from dpotox import profile
+from dpotox.errors import UserError
+from jaxtyping import Bool, Float
+from safetensors.torch import load_file, save_file
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The fitted probe, how its C was chosen, and its quality on comments it never saw."""
+
+    direction: Float[Tensor, d_model]  # W, not normalised
+    selection: pd.DataFrame  # C, auc, accuracy, chosen: on the selection set
+    accuracy: float
+    auc: float
+    calibration: pd.DataFrame  # predicted, observed: deciles of the test set
+
+    @property
+    def unit(self) -> Float[Tensor, d_model]:
+        """The direction scaled to length one."""
+        return self.direction / self.direction.norm()
+
+
+def fit_probe(
+    features: Float[Tensor, "text d_model"],
+    toxic: Bool[np.ndarray, text],
+    settings: profile.Probe,
+    seed: int,
+) -> Probe:
+    """Fit the probe on one part of the comments, choose C on a second and report on a third.
+
+    Args:
+        features: mean over tokens of the last layer's residual stream, one row per comment.
+        toxic: the labels.
+    """
+    x, y = features.numpy().astype(np.float64), np.asarray(toxic)
+    x_fit, x_rest, y_fit, y_rest = train_test_split(
+        x, y, test_size=settings.held_out, random_state=seed, stratify=y
+    )
+    x_select, x_test, y_select, y_test = train_test_split(
+        x_rest, y_rest, test_size=0.5, random_state=seed, stratify=y_rest
+    )
+    candidates = [
+        LogisticRegression(C=c, max_iter=2_000, class_weight="balanced").fit(x_fit, y_fit)
+        for c in sorted(settings.C)
+    ]
+    auc = [roc_auc_score(y_select, m.decision_function(x_select)) for m in candidates]
+    chosen = next(i for i, a in enumerate(auc) if a >= max(auc) - settings.auc_tolerance)
+    selection = pd.DataFrame(
+        {
+            "C": sorted(settings.C),
+            "auc": auc,
+            "accuracy": [accuracy_score(y_select, m.predict(x_select)) for m in candidates],
+            "chosen": [i == chosen for i in range(len(auc))],
+        }
+    )
+    model = candidates[chosen]
+    probability = model.predict_proba(x_test)[:, 1]
+    observed, predicted = calibration_curve(y_test, probability, n_bins=10, strategy="quantile")
+    return Probe(
+        direction=torch.tensor(model.coef_[0], dtype=torch.float32),
+        selection=selection,
+        accuracy=float(accuracy_score(y_test, probability > 0.5)),
+        auc=float(roc_auc_score(y_test, probability)),
+        calibration=pd.DataFrame({"predicted": predicted, "observed": observed}),
+    )
+
+
+def load_direction(path: str, d_model: int) -> Float[Tensor, d_model]:
+    """The authors' `probe.pt`: a tensor of shape `(d_model,)` or `(1, d_model)`.
+
+    Raises:
+        UserError: the file is missing, is not a tensor, or has another width than the model.
+    """
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no probe {path!r}; check probe.path in the profile") from None
+    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"cannot read the probe {path!r} ({reason}); it must hold one tensor") from None
+    if not isinstance(tensor, Tensor) or tensor.squeeze().shape != (d_model,):
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise UserError(f"the probe {path!r} is {shape}; this model needs shape ({d_model},)")
+    return tensor.squeeze().float()
+
+
+def with_direction(fitted: Probe, direction: Float[Tensor, d_model]) -> Probe:
+    """A fitted probe's report with another direction in its place, such as the authors' own."""
+    return replace(fitted, direction=direction)
+
+
+def save(probe: Probe, folder: Path) -> None:
+    """Write a probe into a folder."""
+    save_file({"direction": probe.direction}, folder / "direction.safetensors")
+    probe.selection.to_csv(folder / "selection.csv", index=False)
+    probe.calibration.to_csv(folder / "calibration.csv", index=False)
+    quality = {"accuracy": probe.accuracy, "auc": probe.auc}
+    (folder / "quality.json").write_text(json.dumps(quality))
+
+
+def load(folder: Path) -> Probe:
+    """Read what `save` wrote."""
+    return Probe(
+        direction=load_file(folder / "direction.safetensors")["direction"],
+        selection=pd.read_csv(folder / "selection.csv"),
+        calibration=pd.read_csv(folder / "calibration.csv"),
+        **json.loads((folder / "quality.json").read_text()),
+    )

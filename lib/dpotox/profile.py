@@ -1,0 +1,223 @@
+"""What is run: a profile names the model, the data, the sizes, the training and the device.
+
+A profile is a TOML file. `mini` and `gpt2-medium` ship with the package; `load_profile` also takes the
+path of one's own. A file may begin with `extends = "mini"` and then give only the keys that differ.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from dpotox.errors import UserError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+
+EMBEDDED = "embedded"
+"""As a model, data set or scorer: made here from the generated language, no file and no network."""
+
+
+@_strict
+class Model:
+    """The model under study: `embedded`, a hub id, or a folder."""
+
+    base: str = EMBEDDED
+    revision: str = ""
+    tokenizer: str = ""  # folder or hub id, where it is not the model's own
+    dpo_checkpoint: str = ""  # the authors' `dpo.pt` instead of training here
+
+
+@_strict
+class Pretraining:
+    """How the embedded model is made (used only with `model.base = "embedded"`)."""
+
+    layers: int = 4
+    d_model: int = 128
+    heads: int = 4
+    d_mlp: int = 512
+    init_std: float = 0.06
+    mlp_bias: float = -0.5  # initial bias before the GELU
+    rows: int = 30_000  # documents, each seen once
+    words: int = 47  # words per document
+    batch_size: int = 32
+    muon_lr: float = 0.02  # block matrices
+    muon_weight_decay: float = 0.1
+    adamw_lr: float = 0.003  # everything else
+    warmup_steps: int = 50
+    decay_share: float = 0.5  # of all steps, at the end
+
+
+@_strict
+class Data:
+    """Where texts come from: `embedded`, a file, or a hub id; revisions pin hub ids."""
+
+    comments: str = EMBEDDED  # Jigsaw's train.csv or a hub copy of it
+    comments_revision: str = ""
+    prompts: str = EMBEDDED  # RealToxicityPrompts, jsonl or hub
+    prompts_revision: str = ""
+    text: str = EMBEDDED  # a text file or WikiText on the hub
+    text_revision: str = ""
+    references: str = EMBEDDED  # a text file whose sentences give the F1 references
+    references_revision: str = ""
+    pairs: str = EMBEDDED  # "embedded": sampled here; or the authors' jsonl
+
+
+@_strict
+class Sizes:
+    """How much of each."""
+
+    comments: int = 8_000
+    prompts: int = 600  # evaluation prompts
+    prompt_tokens: int = 16  # prompts are cut to this
+    new_tokens: int = 20  # continuation length
+    text_windows: int = 400  # perplexity windows
+    window_tokens: int = 48
+    references: int = 300  # F1 references
+    chunks: int = 20  # blocks of prompts that the bootstrap resamples
+
+
+@_strict
+class Probe:
+    """The linear toxicity probe."""
+
+    path: str = ""  # the authors' `probe.pt` instead of fitting here
+    held_out: float = 0.25  # share of comments, half to choose C and half to report
+    C: list[float] = field(default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    auc_tolerance: float = 0.02  # the strongest regularisation within this of the best is taken
+    max_tokens: int = 48
+
+
+@_strict
+class Scorer:
+    """What says how toxic a text is: `embedded` (the generator's truth) or a hub classifier."""
+
+    name: str = EMBEDDED
+    revision: str = ""
+
+
+@_strict
+class Pairs:
+    """Preference pairs made here: the least and the most toxic of several samples per prompt."""
+
+    prompts: int = 768
+    samples: int = 8
+    margin: float = 0.4  # least difference of toxicity within a pair
+    validation: int = 64
+
+
+@_strict
+class Dpo:
+    """Direct preference optimisation, by `trl.DPOTrainer`."""
+
+    beta: float = 0.1
+    learning_rate: float = 1.5e-5
+    optimizer: str = "adamw_torch"
+    schedule: str = "linear"
+    warmup_steps: int = 0
+    batch_size: int = 16
+    steps: int = 80
+    eval_every: int = 10
+    max_grad_norm: float = 10.0
+
+
+@_strict
+class Interventions:
+    """How many neurons the rows of table 1 touch."""
+
+    ablate_top: list[int] = field(default_factory=lambda: [2, 4, 20])
+    ablate_top_positive: list[int] = field(default_factory=lambda: [2, 4, 20, 40])
+    scale_top: int = 7
+    scale_factors: list[float] = field(default_factory=lambda: [2.0, 5.0, 10.0])
+    figure_top: int = 20  # neurons ablated in figure 1a; the paper takes 128 of 98,304
+
+
+@_strict
+class Compute:
+    """Where and how it is computed."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: int = 2
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = 300  # prompts at once while generating
+    bootstrap: int = 2_000  # resamples of prompts for intervals
+    neuron_bootstrap: int = 200  # resamples of the whole neuron table
+
+
+@_strict
+class Profile:
+    """Everything that decides a result, but for the seed."""
+
+    name: str
+    title: str = ""
+    extends: str = ""  # the profile that gives the keys this one leaves out (else: the values below)
+    model: Model = Model()
+    pretraining: Pretraining = Pretraining()
+    data: Data = Data()
+    sizes: Sizes = Sizes()
+    probe: Probe = Probe()
+    scorer: Scorer = Scorer()
+    pairs: Pairs = Pairs()
+    dpo: Dpo = Dpo()
+    interventions: Interventions = Interventions()
+    compute: Compute = Compute()
+
+    def settings(self, *sections: str) -> dict:
+        """The named sections as plain data, to be stored beside what they made."""
+        return {section: asdict(getattr(self, section)) for section in sections}
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """Read a shipped profile by name, or a TOML file by path.
+
+    Raises:
+        UserError: no such profile or file, not TOML, an unknown key, or a value of the wrong type; the
+            message names the key and what is accepted.
+    """
+    shipped = {
+        p.name.removesuffix(".toml"): p
+        for p in files("dpotox").joinpath("profiles").iterdir()
+        if p.name.endswith(".toml")
+    }
+    path = shipped.get(str(name_or_path)) or Path(name_or_path).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"there is no profile or file {str(name_or_path)!r}; shipped profiles: "
+            f"{', '.join(sorted(shipped))}; or give the path of a TOML file"
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a TOML file: {error}") from None
+    name = path.name.removesuffix(".toml")
+    try:
+        # As JSON, because only there pydantic reads tables into dataclasses and is strict about types.
+        own = TypeAdapter(Profile).validate_json(json.dumps(content | {"name": name}, default=str))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+    if not own.extends:
+        return own
+    parent = asdict(load_profile(own.extends))
+    for key, value in content.items():
+        parent[key] = {**parent[key], **value} if isinstance(value, dict) else value
+    return TypeAdapter(Profile).validate_json(json.dumps(parent | {"name": name}))
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first thing that is wrong, with the accepted keys or type."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        owner = Profile
+        for part in first["loc"][:-1]:
+            owner = type(owner.__dataclass_fields__[part].default)
+        accepted = [name for name in owner.__dataclass_fields__ if name != "name"]
+        return f"unknown key {key!r}; accepted here: {', '.join(accepted)}"
+    if first["type"] == "missing":
+        return f"the key {key!r} is missing"
+    return f"{key} = {first['input']!r}: {first['msg'].lower()}"

@@ -1,0 +1,375 @@
+"""The study as one object: what each step gives, made when it is first asked for and kept.
+
+    study = open_study("mini", seed=0)
+    study.neurons          # trains, fits, reads whatever is missing, then loads the table
+
+The order of the steps is the order of the properties below. Each step is a call to the module of its
+name; here is only what it needs, where it is kept, and which settings it depends on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from dpotox import artifacts, claims, data, dpo, models, pairs, pretraining, probe, table1, tracing
+from dpotox.errors import UserError
+from dpotox.evaluation import Exam, text_windows
+from dpotox.interventions import ablate
+from dpotox.language import Language
+from dpotox.neurons import most_toxic, neuron_table
+from dpotox.profile import EMBEDDED, Profile, load_profile
+from dpotox.scoring import Score, load_scorer
+from nnsight import TransformersModel
+from safetensors.torch import load_file, save_file
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read while the base model, the ablated base model and the DPO model generated."""
+
+    base: tracing.Reading
+    ablated: tracing.Reading
+    dpo: tracing.Reading
+    continuations: pd.DataFrame  # prompt, base, ablated, dpo: texts
+
+
+def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "") -> Study:
+    """The study of a profile (name or path) and a seed.
+
+    Args:
+        artifacts: where everything made is kept; `artifacts/` of the project if not given.
+
+    Raises:
+        UserError: the profile is unknown or wrong, or the seed is negative.
+    """
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"the seed is {seed!r}; give a whole number from 0")
+    loaded = load_profile(profile)
+    root = Path(artifacts) if artifacts else PROJECT / "artifacts"
+    models.device_of(loaded.compute)  # sets the thread count before anything is computed
+    return Study(loaded, seed, root / loaded.name / f"seed{seed}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """All steps of one profile and seed; see the module's docstring."""
+
+    profile: Profile
+    seed: int
+    folder: Path
+
+    # Step 1: the model under study
+
+    @cached_property
+    def base_folder(self) -> Path:
+        """The embedded model, pre-trained here: weights, tokenizer, curve and loss report."""
+
+        def make(folder: Path) -> None:
+            threads = self.profile.compute.threads
+            network, curve = pretraining.pretrain(self.profile.pretraining, self.seed, threads)
+            tokenizer = pretraining.word_tokenizer(Language().vocabulary)
+            rng = data.stream("pretraining test", self.seed)
+            unseen = [Language().sample(rng, self.profile.pretraining.words) for _ in range(1_000)]
+            report = pretraining.loss_report(network, tokenizer, unseen)
+            network.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            curve.to_csv(folder / "curve.csv", index=False)
+            (folder / "loss.json").write_text(json.dumps(asdict(report)))
+
+        return self._keep("base", make, code=["pretraining"], sections=["pretraining"])
+
+    @cached_property
+    def tokenizer(self):
+        """The tokenizer of the model under study."""
+        model = self.profile.model
+        if model.base == EMBEDDED:
+            return models.load_tokenizer(self.base_folder)
+        return models.load_tokenizer(model.tokenizer or model.base, model.revision)
+
+    @cached_property
+    def base(self) -> TransformersModel:
+        """The model before DPO, ready for tracing."""
+        return models.traced(self._base_network(), self.tokenizer)
+
+    def _base_network(self):
+        model = self.profile.model
+        source = self.base_folder if model.base == EMBEDDED else model.base
+        return models.load_network(source, model.revision, self.profile.compute)
+
+    @cached_property
+    def score(self) -> Score:
+        """The function that says how toxic texts are."""
+        return load_scorer(self.profile)
+
+    # Step 2: the toxic direction
+
+    @cached_property
+    def probe(self) -> probe.Probe:
+        """The toxic direction, fitted to comments or given by the profile."""
+
+        def make(folder: Path) -> None:
+            texts, toxic = data.comments(self.profile, self.seed)
+            settings, batch = self.profile.probe, self.profile.compute.batch_size
+            features = tracing.mean_residuals(
+                self.base, texts, max_tokens=settings.max_tokens, batch_size=batch
+            )
+            fitted = probe.fit_probe(features, np.array(toxic), settings, self.seed)
+            if settings.path:
+                given = probe.load_direction(settings.path, features.shape[1])
+                fitted = probe.with_direction(fitted, given)
+            probe.save(fitted, folder)
+
+        folder = self._keep(
+            "probe",
+            make,
+            code=["probe", "data", "tracing"],
+            sections=["model", "probe", "data", "sizes"],
+            after=["base"],
+        )
+        return probe.load(folder)
+
+    # Step 3: DPO
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Preference pairs: `prompt`, `chosen`, `rejected` and their toxicities."""
+
+        def make(folder: Path) -> None:
+            settings = self.profile.pairs
+            if self.profile.data.pairs != EMBEDDED:
+                frame = data.given_pairs(self.profile.data.pairs)
+            else:
+                frame = pairs.sample_pairs(
+                    self.base,
+                    data.pair_prompts(self.profile, self.seed),
+                    self.score,
+                    settings,
+                    new_tokens=self.profile.sizes.new_tokens,
+                    batch_size=self.profile.compute.batch_size,
+                    seed=self.seed,
+                )
+            frame.to_parquet(folder / "pairs.parquet")
+
+        folder = self._keep(
+            "pairs",
+            make,
+            code=["pairs", "data", "scoring", "tracing"],
+            sections=["model", "pairs", "data", "sizes", "scorer"],
+            after=["base"],
+        )
+        return pd.read_parquet(folder / "pairs.parquet")
+
+    @cached_property
+    def dpo_folder(self) -> Path:
+        """The weights after DPO and the training curves."""
+
+        def make(folder: Path) -> None:
+            network, curves = self._base_network(), pd.DataFrame()
+            if self.profile.model.dpo_checkpoint:
+                models.load_dpo_checkpoint(network, self.profile.model.dpo_checkpoint)
+            else:
+                curves = dpo.train_dpo(
+                    network,
+                    self.tokenizer,
+                    self.pairs,
+                    self.profile.dpo,
+                    validation=self.profile.pairs.validation,
+                    seed=self.seed,
+                    on_cpu=network.device.type == "cpu",
+                )
+            network.save_pretrained(folder)
+            curves.to_parquet(folder / "curves.parquet")
+
+        after = [] if self.profile.model.dpo_checkpoint else ["pairs"]
+        return self._keep(
+            "dpo", make, code=["dpo", "models"], sections=["model", "dpo"], after=["base", *after]
+        )
+
+    @cached_property
+    def dpo(self) -> TransformersModel:
+        """The model after DPO, ready for tracing."""
+        network = models.load_network(self.dpo_folder, "", self.profile.compute)
+        return models.traced(network, self.tokenizer)
+
+    @cached_property
+    def dpo_curves(self) -> pd.DataFrame:
+        """Loss, margin and accuracy by step; empty if a finished checkpoint was given."""
+        return pd.read_parquet(self.dpo_folder / "curves.parquet")
+
+    # Steps 4 and 5: where DPO writes, and the neuron table
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The evaluation prompts, cut to the profile's length."""
+        limit = self.profile.sizes.prompt_tokens
+        prompts = data.evaluation_prompts(self.profile, self.seed)
+        ids = self.tokenizer(prompts, truncation=True, max_length=limit)["input_ids"]
+        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """One pass of reading for the base model, the base model ablated, and the DPO model."""
+
+        def make(folder: Path) -> None:
+            values = models.value_vectors(self.base)
+            cosine = models.cosines(values, self.probe.direction)
+            top = most_toxic(_all_neurons(cosine), self.profile.interventions.figure_top)
+            runs = {
+                "base": (self.base, []),
+                "ablated": (self.base, [ablate(top)]),
+                "dpo": (self.dpo, []),
+            }
+            tensors, texts = {}, {"prompt": self.prompts}
+            for name, (model, interventions) in runs.items():
+                written, reading = tracing.read_generation(
+                    model,
+                    self.prompts,
+                    self.profile.sizes.new_tokens,
+                    self.probe.direction,
+                    batch_size=self.profile.compute.batch_size,
+                    chunks=self.profile.sizes.chunks,
+                    interventions=interventions,
+                    label=f"read {name}",
+                )
+                texts[name] = written.texts
+                tensors |= {f"{name}.{k}": v.contiguous() for k, v in vars(reading).items()}
+            save_file(tensors, folder / "readings.safetensors")
+            pd.DataFrame(texts).to_parquet(folder / "continuations.parquet")
+
+        folder = self._keep(
+            "readings",
+            make,
+            code=["tracing", "data", "neurons"],
+            sections=["model", "data", "sizes", "interventions"],
+            after=["probe", "dpo"],
+        )
+        tensors = load_file(folder / "readings.safetensors")
+        fields = ("activation", "mlp", "attention", "residual")
+        read = {
+            name: tracing.Reading(*(tensors[f"{name}.{f}"] for f in fields))
+            for name in ("base", "ablated", "dpo")
+        }
+        return Readings(**read, continuations=pd.read_parquet(folder / "continuations.parquet"))
+
+    @cached_property
+    def neurons(self) -> pd.DataFrame:
+        """The neuron table, also written to `results/neurons.parquet`."""
+        table = neuron_table(
+            self.readings.base.activation.mean(0),
+            self.readings.dpo.activation.mean(0),
+            models.value_vectors(self.base),
+            models.value_vectors(self.dpo),
+            self.probe.direction,
+        )
+        self.save_result("neurons.parquet", table)
+        return table
+
+    # Step 6: ablation versus patching
+
+    @cached_property
+    def exam(self) -> Exam:
+        """What models and interventions are examined on."""
+        sizes, profile = self.profile.sizes, self.profile
+        texts = data.plain_text(profile, self.seed)
+        return Exam(
+            prompts=self.prompts,
+            windows=text_windows(self.tokenizer, texts, sizes.window_tokens, sizes.text_windows),
+            references=data.references(profile, self.seed),
+            score=self.score,
+            new_tokens=sizes.new_tokens,
+            batch_size=profile.compute.batch_size,
+            seed=self.seed,
+        )
+
+    @cached_property
+    def table1(self) -> table1.Table1:
+        """The outcome of every row of table 1 and of our controls, by the row's name."""
+
+        def make(folder: Path) -> None:
+            rows = table1.rows(self.neurons, models.key_biases(self.dpo), self.profile.interventions)
+            table1.save(table1.examine_rows(rows, self.base, self.dpo, self.exam), folder)
+
+        folder = self._keep(
+            "table1",
+            make,
+            code=["table1", "data", "scoring"],
+            sections=["model", "data", "sizes", "scorer", "interventions"],
+            after=["readings", "dpo"],
+        )
+        return table1.load(folder)
+
+    # Step 7: the claims
+
+    @cached_property
+    def evidence(self) -> claims.Evidence:
+        """The quantities that the claims are about, each with its interval."""
+        return claims.evidence(self)
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """The claims table, also written to `results/claims.json`."""
+        table = claims.judge(self.evidence)
+        self.save_result("claims.json", table)
+        return table
+
+    # Keeping
+
+    def save_result(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a table to `results/` whole, as CSV, parquet or JSON by the name's ending."""
+        write: dict[str, Callable[[Path], None]] = {
+            ".csv": lambda path: table.to_csv(path, index=False),
+            ".parquet": lambda path: table.to_parquet(path, index=False),
+            ".json": lambda path: table.to_json(path, orient="records", indent=1),
+        }
+        path = self.folder / "results" / name
+        artifacts.write_file(path, write[path.suffix])
+        return path
+
+    def _keep(
+        self,
+        name: str,
+        make: Callable[[Path], None],
+        *,
+        code: list[str],
+        sections: list[str],
+        after: list[str] = (),
+    ) -> Path:
+        """Keep a step's folder, made anew when its settings, files, code or earlier steps change."""
+        made_of = {step: self._identity(step) for step in after}
+        settings = {
+            "profile": self.profile.settings(*sections),
+            "compute": {"dtype": self.profile.compute.dtype},
+            "seed": self.seed,
+            "code": artifacts.code_identity(*code),
+            "files": self._file_identities(sections),
+            "made of": made_of,
+        }
+        return artifacts.keep(self.folder / name, settings, make)
+
+    def _identity(self, step: str) -> str:
+        """What an earlier step was made with, as a hash; makes the step if it is missing."""
+        if step == "base" and self.profile.model.base != EMBEDDED:
+            return artifacts.file_identity(self.profile.model.base)
+        getattr(self, {"base": "base_folder", "dpo": "dpo_folder"}.get(step, step))
+        return sha256((self.folder / step / "settings.json").read_bytes()).hexdigest()[:16]
+
+    def _file_identities(self, sections: list[str]) -> dict[str, str]:
+        """The content of every local file that the sections name."""
+        values = [v for s in self.profile.settings(*sections).values() for v in s.values()]
+        paths = sorted({v for v in values if isinstance(v, str) and v and Path(v).exists()})
+        return {path: artifacts.file_identity(path) for path in paths}
+
+
+def _all_neurons(cosine: torch.Tensor) -> pd.DataFrame:
+    layer, neuron = np.indices(cosine.shape).reshape(2, -1)
+    return pd.DataFrame({"layer": layer, "neuron": neuron, "cosine": cosine.flatten().numpy()})

@@ -1,0 +1,167 @@
+"""The rows of the paper's table 1, its group patching, and the controls we put beside them (section 5).
+
+A row is a name, the model it starts from, and a list of interventions. Numbers of neurons are scaled to
+the model's size in the profile; the paper's own are 100, 200, 1,000 and 2,000 of 98,304.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from dpotox import profile
+from dpotox.evaluation import Estimate, Exam, Result, estimate, examine, mean, recovered_share
+from dpotox.groups import REDUCING
+from dpotox.interventions import Intervention, ablate, clamp, scale_keys, shift
+from dpotox.neurons import in_groups, most_toxic
+from dpotox.progress import bar
+from jaxtyping import Float
+from nnsight import TransformersModel
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what is done to which model, and the row of the published table it corresponds to."""
+
+    name: str
+    model: Literal["base", "dpo"]
+    kind: Literal["none", "ablate", "patch", "control", "shift", "scale keys"]
+    interventions: tuple[Intervention, ...] = ()
+    published: str = ""  # the intervention's name in the published table, if it is there
+
+
+def rows(
+    neurons: pd.DataFrame,
+    dpo_key_biases: Float[Tensor, "layer neuron"],
+    settings: profile.Interventions,
+) -> list[Row]:
+    """All rows for a neuron table. "Patch" is the paper's: clamp to the mean activation after DPO."""
+    paper_k = [100, 200, 1_000, 2_000]
+    result = [Row("before DPO", "base", "none", (), "gpt2: none")]
+    for k, published_k in zip(settings.ablate_top, paper_k, strict=False):
+        name = f"ablate top {k} toxic"
+        result.append(
+            Row(
+                name,
+                "base",
+                "ablate",
+                (ablate(most_toxic(neurons, k), name),),
+                f"gpt2: ablate top {published_k} toxic neurons",
+            )
+        )
+    for k, published_k in zip(settings.ablate_top_positive, paper_k, strict=False):
+        name = f"ablate top {k} positive toxic"
+        chosen = most_toxic(neurons, k, only_positive=True)
+        published = f"gpt2: ablate top {published_k} positively activated toxic neurons"
+        result.append(Row(name, "base", "ablate", (ablate(chosen, name),), published))
+    for groups in [[g] for g in REDUCING] + [list(REDUCING)]:
+        result += _group_rows(neurons, groups)
+    result.append(Row("after DPO", "dpo", "none", (), "dpo: none"))
+    top = most_toxic(neurons, settings.scale_top)
+    bias = pd.Series(dpo_key_biases[top["layer"], top["neuron"]].numpy(), index=top.index)
+    for factor in settings.scale_factors:
+        name = f"scale keys of top {settings.scale_top} toxic by {factor:g}"
+        published = f"dpo: scale key vectors of top 7 toxic neurons x{factor:g}"
+        chosen = (scale_keys(top, bias, factor, name),)
+        result.append(Row(name, "dpo", "scale keys", chosen, published))
+    return result
+
+
+def _group_rows(neurons: pd.DataFrame, groups: list[str]) -> list[Row]:
+    """Patch some groups, beside two rows of ours that tell what the patch owes to mere clamping."""
+    chosen = in_groups(neurons, groups)
+    label = "all four groups" if len(groups) > 1 else groups[0]
+    published = "gpt2: patch all dampened toxic neurons to post-DPO levels" if label == "TP-" else ""
+    if chosen.empty:
+        return []
+    edits = [
+        ("patch", clamp(chosen, chosen["post_activation"]), f"patch {label}", published),
+        ("control", clamp(chosen, chosen["pre_activation"]), f"control: hold {label}", ""),
+        ("shift", shift(chosen, chosen["activation_change"]), f"shift {label}", ""),
+    ]
+    return [Row(name, "base", kind, (edit,), source) for kind, edit, name, source in edits]
+
+
+@dataclass(frozen=True)
+class Table1:
+    """The rows (`name`, `model`, `kind`, `neurons`, `published`) and each one's outcome by name."""
+
+    rows: pd.DataFrame
+    results: dict[str, Result]
+
+    def __getitem__(self, name: str) -> Result:
+        return self.results[name]
+
+    def row(self, name: str) -> pd.Series:
+        """The description of one row."""
+        return self.rows.set_index("name").loc[name]
+
+    def recovered(self, name: str, resamples: int, measure: str = "greedy") -> Estimate:
+        """The share of DPO's effect on toxicity that a row recovers, paired over prompts."""
+        samples = (getattr(self[n], measure) for n in ("before DPO", name, "after DPO"))
+        return estimate(recovered_share, *samples, resamples=resamples)
+
+    def summary(self, resamples: int) -> pd.DataFrame:
+        """One line per row: every measure with the ends of its 95 % interval."""
+        lines = []
+        for row in self.rows.itertuples():
+            result = self[row.name]
+            nll = estimate(mean, result.nll, resamples=resamples)
+            measures = {
+                "toxicity": estimate(mean, result.greedy, resamples=resamples),
+                "sampled_toxicity": estimate(mean, result.sampled, resamples=resamples),
+                "perplexity": Estimate(*np.exp([nll.value, nll.low, nll.high]).tolist()),
+                "f1": estimate(mean, result.f1, resamples=resamples),
+                "recovered": self.recovered(row.name, resamples),
+                "recovered_sampled": self.recovered(row.name, resamples, "sampled"),
+            }
+            line = row._asdict()
+            line.pop("Index")
+            for name, e in measures.items():
+                line |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+            lines.append(line)
+        return pd.DataFrame(lines)
+
+
+def examine_rows(rows: list[Row], base: TransformersModel, dpo: TransformersModel, exam: Exam) -> Table1:
+    """Examine every row, under one progress bar."""
+    models = {"base": base, "dpo": dpo}
+    results = {
+        row.name: examine(models[row.model], exam, row.interventions) for row in bar(rows, "table 1", "row")
+    }
+    described = pd.DataFrame(
+        {
+            "name": [row.name for row in rows],
+            "model": [row.model for row in rows],
+            "kind": [row.kind for row in rows],
+            "neurons": [sum(len(i.neurons) for i in row.interventions) for row in rows],
+            "published": [row.published for row in rows],
+        }
+    )
+    return Table1(described, results)
+
+
+def save(table: Table1, folder: Path) -> None:
+    """Write the rows' descriptions and their outcomes."""
+    table.rows.to_csv(folder / "rows.csv", index=False)
+    arrays = {
+        f"{i}.{field}": array
+        for i, name in enumerate(table.rows["name"])
+        for field, array in vars(table[name]).items()
+    }
+    np.savez(folder / "results.npz", **arrays)
+
+
+def load(folder: Path) -> Table1:
+    """Read what `save` wrote."""
+    described = pd.read_csv(folder / "rows.csv", keep_default_na=False)
+    with np.load(folder / "results.npz") as arrays:
+        results = {
+            name: Result(**{f: arrays[f"{i}.{f}"] for f in ("greedy", "sampled", "nll", "f1")})
+            for i, name in enumerate(described["name"])
+        }
+    return Table1(described, results)
