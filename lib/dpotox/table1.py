@@ -62,7 +62,8 @@ def rows(
         result += _group_rows(neurons, groups)
     result.append(Row("after DPO", "dpo", "none", (), "dpo: none"))
     top = most_toxic(neurons, settings.scale_top)
-    bias = pd.Series(dpo_key_biases[top["layer"], top["neuron"]].numpy(), index=top.index)
+    at = top["layer"].to_numpy(), top["neuron"].to_numpy()
+    bias = pd.Series(dpo_key_biases.numpy()[at], index=top.index)
     for factor in settings.scale_factors:
         name = f"scale keys of top {settings.scale_top} toxic by {factor:g}"
         published = f"dpo: scale key vectors of top 7 toxic neurons x{factor:g}"
