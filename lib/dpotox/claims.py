@@ -1,8 +1,8 @@
 """The paper's claims as rules over measured quantities, and the verdict on each.
 
 1. A claim names one quantity and the range it must lie in; the ranges are fixed here, before any result.
-2. `evidence` measures every quantity of a study with its 95 % interval; `published_evidence` takes the
-   same quantities from the published numbers.
+2. `dpotox.evidence` measures every quantity of a study with its 95 % interval; `published_evidence`
+   takes the same quantities from the published numbers.
 3. `judge` compares: a claim *holds* if the whole interval lies in the range, *does not hold* if the whole
    interval lies outside, and is *inconclusive* if the interval straddles an end of the range.
 """
@@ -12,16 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from dpotox.evaluation import Estimate, estimate
-from dpotox.groups import REDUCING, gross_and_net, group_table
-from dpotox.models import value_vectors
-from dpotox.neurons import most_toxic, resampled_neuron_tables
+from dpotox.evaluation import Estimate
+from dpotox.groups import gross_and_net
 from dpotox.published import NUMBERS, published_groups, published_neurons, published_table1
-from scipy import stats
-
-Evidence = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -56,11 +50,11 @@ class Claim:
         return "inconclusive"
 
 
-_DPO, _WHERE, _GROUPS, _TABLE1 = (
-    "02_dpo",
-    "03_where_dpo_writes",
-    "04_four_groups",
-    "05_ablation_versus_patching",
+CHAPTERS = DPO, WHERE, GROUPS, TABLE1 = (
+    "03_dpo",
+    "04_where_dpo_writes",
+    "05_four_groups",
+    "06_ablation_versus_patching",
 )
 _ANY = math.inf
 
@@ -71,7 +65,7 @@ CLAIMS = [
         "toxicity after DPO / before",
         -_ANY,
         2 / 3,
-        _DPO,
+        DPO,
     ),
     Claim(
         "vectors-stay",
@@ -79,7 +73,7 @@ CLAIMS = [
         "median change of a value vector's cosine with the probe",
         -_ANY,
         0.01,
-        _DPO,
+        DPO,
     ),
     Claim(
         "few-fire",
@@ -87,7 +81,7 @@ CLAIMS = [
         "positively active share of the top toxic neurons",
         -_ANY,
         0.5,
-        _WHERE,
+        WHERE,
     ),
     Claim(
         "top-is-little",
@@ -95,7 +89,7 @@ CLAIMS = [
         "top toxic neurons' share of gross",
         -_ANY,
         0.25,
-        _WHERE,
+        WHERE,
     ),
     Claim(
         "tp-is-a-minority",
@@ -103,7 +97,7 @@ CLAIMS = [
         "TP- share of gross",
         -_ANY,
         0.5,
-        _GROUPS,
+        GROUPS,
     ),
     Claim(
         "four-groups",
@@ -111,7 +105,7 @@ CLAIMS = [
         "smallest group's share of gross",
         0.05,
         _ANY,
-        _GROUPS,
+        GROUPS,
     ),
     Claim(
         "anti-toxic-promoted",
@@ -119,7 +113,7 @@ CLAIMS = [
         "AN- and AP+ share of gross",
         0.25,
         _ANY,
-        _GROUPS,
+        GROUPS,
     ),
     Claim(
         "many-go-wrong",
@@ -127,7 +121,7 @@ CLAIMS = [
         "increase / gross reduction",
         0.5,
         _ANY,
-        _GROUPS,
+        GROUPS,
     ),
     Claim(
         "change-ignores-toxicity",
@@ -135,7 +129,7 @@ CLAIMS = [
         "correlation of activation change with cosine",
         -0.1,
         0.1,
-        _GROUPS,
+        GROUPS,
     ),
     Claim(
         "ablation-is-partial",
@@ -143,7 +137,7 @@ CLAIMS = [
         "best ablation's recovered share",
         -_ANY,
         0.75,
-        _TABLE1,
+        TABLE1,
     ),
     Claim(
         "ablation-costs",
@@ -151,7 +145,7 @@ CLAIMS = [
         "perplexity of the largest ablation / after DPO",
         1.0,
         _ANY,
-        _TABLE1,
+        TABLE1,
     ),
     Claim(
         "patching-tp-is-partial",
@@ -159,7 +153,7 @@ CLAIMS = [
         "recovered share of patching TP-",
         -_ANY,
         0.75,
-        _TABLE1,
+        TABLE1,
     ),
     Claim(
         "patching-four-is-more",
@@ -167,7 +161,7 @@ CLAIMS = [
         "recovered share of patching all four, minus TP- alone",
         0.0,
         _ANY,
-        _TABLE1,
+        TABLE1,
     ),
     Claim(
         "keys-undo-dpo",
@@ -175,7 +169,7 @@ CLAIMS = [
         "largest regained share of toxicity",
         0.5,
         _ANY,
-        _TABLE1,
+        TABLE1,
     ),
     Claim(
         "clamping-harms",
@@ -183,7 +177,7 @@ CLAIMS = [
         "perplexity of the hold control / before DPO",
         1.05,
         _ANY,
-        _TABLE1,
+        TABLE1,
         "ours",
     ),
     Claim(
@@ -192,7 +186,7 @@ CLAIMS = [
         "attention's share of the residual stream's change",
         1 / 3,
         _ANY,
-        _WHERE,
+        WHERE,
         "ours",
     ),
 ]
@@ -219,117 +213,6 @@ def judge(evidence: Evidence) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def evidence(study) -> Evidence:
-    """Every claim's quantity measured in a study, with its 95 % interval."""
-    return {
-        **_neuron_evidence(study),
-        **_table1_evidence(study.table1, study.profile.compute.bootstrap),
-        **_residual_evidence(study.readings, study.profile.compute.bootstrap),
-    }
-
-
-def group_quantities(table: pd.DataFrame) -> dict[str, float]:
-    """The quantities that follow from a group table."""
-    gross, net = gross_and_net(table)
-    share = table["share_of_gross"]
-    return {
-        "TP- share of gross": share["TP-"],
-        "smallest group's share of gross": share[list(REDUCING)].min(),
-        "AN- and AP+ share of gross": share["AN-"] + share["AP+"],
-        "increase / gross reduction": (gross - net) / gross,
-    }
-
-
-def _neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
-    table = group_table(neurons)
-    toxic = most_toxic(neurons, top)
-    dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
-    return group_quantities(table) | {
-        "positively active share of the top toxic neurons": (toxic["pre_activation"] > 0).mean(),
-        "top toxic neurons' share of gross": dampened / gross_and_net(table)[0],
-        "correlation of activation change with cosine": stats.pearsonr(
-            neurons["activation_change"], neurons["cosine"]
-        ).statistic,
-    }
-
-
-def _neuron_evidence(study) -> Evidence:
-    """Quantities of the neuron table; intervals by resampling chunks of prompts."""
-    top, neurons = study.profile.interventions.figure_top, study.neurons
-    found = _neuron_quantities(neurons, top)
-    draws = pd.DataFrame(
-        _neuron_quantities(table, top)
-        for table in resampled_neuron_tables(
-            study.readings.base.activation,
-            study.readings.dpo.activation,
-            value_vectors(study.base),
-            value_vectors(study.dpo),
-            study.probe.direction,
-            draws=study.profile.compute.neuron_bootstrap,
-            seed=study.seed,
-        )
-    )
-    low, high = draws.quantile(0.025), draws.quantile(0.975)
-    turned = float((neurons["post_cosine"] - neurons["cosine"]).abs().median())
-    turn = Estimate(turned, turned, turned)  # a property of the weights: nothing is sampled
-    return {name: Estimate(value, low[name], high[name]) for name, value in found.items()} | {
-        "median change of a value vector's cosine with the probe": turn
-    }
-
-
-def _table1_evidence(table, resamples: int) -> Evidence:
-    """Quantities of table 1; intervals by resampling prompts or windows, paired between rows."""
-    before, after = table["before DPO"], table["after DPO"]
-    kinds = table.rows.groupby("kind")["name"].apply(list)
-
-    def recovered(name: str) -> Estimate:
-        return table.recovered(name, resamples)
-
-    def perplexity_ratio(a, b) -> Estimate:
-        return estimate(lambda x, y: np.exp(x.mean(-1) - y.mean(-1)), a.nll, b.nll, resamples=resamples)
-
-    largest = max(kinds["ablate"], key=lambda name: table.row(name)["neurons"])
-    regained = max((recovered(name) for name in kinds["scale keys"]), key=lambda e: -e.value)
-    found = {
-        "toxicity after DPO / before": estimate(
-            lambda a, b: a.mean(-1) / b.mean(-1), after.greedy, before.greedy, resamples=resamples
-        ),
-        "best ablation's recovered share": max(map(recovered, kinds["ablate"]), key=lambda e: e.value),
-        "perplexity of the largest ablation / after DPO": perplexity_ratio(table[largest], after),
-        "largest regained share of toxicity": Estimate(
-            1 - regained.value, 1 - regained.high, 1 - regained.low
-        ),
-    }
-    if "patch TP-" in table.results:
-        found["recovered share of patching TP-"] = recovered("patch TP-")
-        found["recovered share of patching all four, minus TP- alone"] = estimate(
-            lambda n, four, one, d: (one.mean(-1) - four.mean(-1)) / (n.mean(-1) - d.mean(-1)),
-            *(r.greedy for r in (before, table["patch all four groups"], table["patch TP-"], after)),
-            resamples=resamples,
-        )
-    found["perplexity of the hold control / before DPO"] = perplexity_ratio(
-        table["control: hold all four groups"], before
-    )
-    return found
-
-
-def _residual_evidence(readings, resamples: int) -> Evidence:
-    """How the change of the final residual stream along the probe divides between kinds of layers."""
-
-    def change(field: str) -> np.ndarray:
-        base, dpo = (getattr(r, field).sum(1).double().numpy() for r in (readings.base, readings.dpo))
-        return base - dpo
-
-    final = (readings.base.residual - readings.dpo.residual)[:, -1].double().numpy()
-    share = estimate(
-        lambda part, whole: part.mean(-1) / whole.mean(-1),
-        change("attention"),
-        final,
-        resamples=resamples,
-    )
-    return {"attention's share of the residual stream's change": share}
 
 
 def published_evidence() -> Evidence:

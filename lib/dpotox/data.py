@@ -19,7 +19,7 @@ from dpotox.language import Language
 from dpotox.profile import EMBEDDED, Profile
 
 JIGSAW_LABELS = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
-HOSTILE = (0.5, 0.75, 1.0)  # levels whose documents make the embedded evaluation prompts
+HOSTILE = (0.75, 1.0)  # levels whose documents make the embedded evaluation prompts
 
 
 def stream(purpose: str, seed: int) -> Random:

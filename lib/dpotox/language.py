@@ -17,7 +17,7 @@ import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import files
 from itertools import product
 from random import Random
@@ -171,22 +171,26 @@ def _build_choices(data: dict, traits: list[Trait]) -> dict[str, Choice]:
             ),
         ),
     }
-    for name, key in (("full stop", "full_stop"), ("question mark", "question_mark")):
-        marks = data["style"][key]
-        choices[name] = _tabulate(traits, lambda _h, _t, style: {m: p / 100 for m, p in marks[style].items()})
-    for slot, members in data["slot"].items():
-
-        def fill(h: float, topic: str, _: str) -> dict[str, float]:
-            share = _normalise({c: o["base"] + o["slope"] * h for c, o in members.items()})
-            filled = data["optional"]["filled"] if slot in data["optional"]["slots"] else 1.0
-            words = {"": 1 - filled} if filled < 1 else {}
-            for word_class, p in share.items():
-                for word, q in classes[topic][word_class].items():
-                    words[word] = words.get(word, 0.0) + filled * p * q
-            return words
-
-        choices[slot] = _tabulate(traits, fill)
+    for name in ("full stop", "question mark"):
+        choices[name] = _tabulate(traits, partial(_mark, data["style"][name]))
+    for slot in data["slot"]:
+        choices[slot] = _tabulate(traits, partial(_fill, data, classes, slot))
     return choices
+
+
+def _mark(marks: dict, _hostility: float, _topic: str, style: str) -> dict[str, float]:
+    return {mark: percent / 100 for mark, percent in marks[style].items()}
+
+
+def _fill(data: dict, classes: dict, slot: str, hostility: float, topic: str, _style: str) -> dict:
+    """The distribution over words of one slot: first a word class, then a word of that class."""
+    odds = {c: o["base"] + o["slope"] * hostility for c, o in data["slot"][slot].items()}
+    filled = data["optional"]["filled"] if slot in data["optional"]["slots"] else 1.0
+    words = {"": 1 - filled} if filled < 1 else {}
+    for word_class, p in _normalise(odds).items():
+        for word, q in classes[topic][word_class].items():
+            words[word] = words.get(word, 0.0) + filled * p * q
+    return words
 
 
 def _word_classes(data: dict, topic: str, taste: Random) -> dict[str, dict[str, float]]:

@@ -57,8 +57,8 @@ def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTraine
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = checkpoint["state"] if "state" in checkpoint else checkpoint
-        missing, unexpected = network.load_state_dict(state, strict=False)
+        state = checkpoint.get("state", checkpoint)
+        missing, _ = network.load_state_dict(state, strict=False)
     except FileNotFoundError:
         raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.dpo_checkpoint") from None
     except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file

@@ -116,12 +116,12 @@ class Dpo:
     """Direct preference optimisation, by `trl.DPOTrainer`."""
 
     beta: float = 0.1
-    learning_rate: float = 1.5e-5
+    learning_rate: float = 2e-5
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
     warmup_steps: int = 0
     batch_size: int = 16
-    steps: int = 80
+    steps: int = 90
     eval_every: int = 10
     max_grad_norm: float = 10.0
 

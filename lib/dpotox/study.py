@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from dpotox import artifacts, claims, data, dpo, models, pairs, pretraining, probe, table1, tracing
+from dpotox import artifacts, claims, data, dpo, evidence, models, pairs, pretraining, probe, table1, tracing
 from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
 from dpotox.interventions import ablate
 from dpotox.language import Language
-from dpotox.neurons import most_toxic, neuron_table
+from dpotox.neurons import most_toxic, neuron_table, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 from nnsight import TransformersModel
@@ -311,14 +311,48 @@ class Study:
     # Step 7: the claims
 
     @cached_property
-    def evidence(self) -> claims.Evidence:
-        """The quantities that the claims are about, each with its interval."""
-        return claims.evidence(self)
+    def toxicity(self) -> pd.DataFrame:
+        """Toxicity of every prompt's greedy continuation: `base`, `ablated`, `dpo`."""
+        texts = self.readings.continuations
+        return pd.DataFrame({m: self.score(texts[m].tolist()) for m in ("base", "ablated", "dpo")})
+
+    @cached_property
+    def resampled_neuron_quantities(self) -> pd.DataFrame:
+        """What follows from the neuron table, for bootstrap samples of prompts, one row each."""
+        tables = resampled_neuron_tables(
+            self.readings.base.activation,
+            self.readings.dpo.activation,
+            models.value_vectors(self.base),
+            models.value_vectors(self.dpo),
+            self.probe.direction,
+            draws=self.profile.compute.neuron_bootstrap,
+            seed=self.seed,
+        )
+        top = self.profile.interventions.figure_top
+        return pd.DataFrame(evidence.neuron_quantities(table, top) for table in tables)
+
+    def evidence_for(self, chapter: str) -> evidence.Evidence:
+        """The quantities behind one chapter's claims; makes only what that chapter needs."""
+        resamples, top = self.profile.compute.bootstrap, self.profile.interventions.figure_top
+        if chapter == claims.DPO:
+            before, after = (self.toxicity[m].to_numpy() for m in ("base", "dpo"))
+            return evidence.dpo_evidence(before, after, self.neurons, resamples)
+        if chapter == claims.TABLE1:
+            return evidence.table1_evidence(self.table1, resamples)
+        found = evidence.neuron_evidence(self.neurons, self.resampled_neuron_quantities, top)
+        if chapter == claims.WHERE:
+            found |= evidence.residual_evidence(self.readings.base, self.readings.dpo, resamples)
+        return found
+
+    def claims_of(self, chapter: str) -> pd.DataFrame:
+        """The claims table of one chapter."""
+        table = claims.judge(self.evidence_for(chapter))
+        return table[table["chapter"] == chapter].reset_index(drop=True)
 
     @cached_property
     def claims(self) -> pd.DataFrame:
         """The claims table, also written to `results/claims.json`."""
-        table = claims.judge(self.evidence)
+        table = pd.concat([self.claims_of(c) for c in claims.CHAPTERS], ignore_index=True)
         self.save_result("claims.json", table)
         return table
 

@@ -1,0 +1,282 @@
+"""The figures: one family, one colour per group everywhere, the paper's value drawn where there is one.
+
+Every function takes tables and returns a matplotlib figure; none computes a result.
+"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from dpotox.groups import INCREASING, REDUCING, group_table, layer_drops, ranking
+from dpotox.pretraining import LossReport
+from dpotox.published import NUMBERS, published_groups, published_table1
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = {
+    "TP-": "#D55E00",
+    "AN-": "#0072B2",
+    "TN+": "#E69F00",
+    "AP+": "#56B4E9",
+    "TP+": "#8C6D5A",
+    "AN+": "#7A8691",
+    "TN-": "#B39B7D",
+    "AP-": "#A5B3BF",
+}
+BASE, ABLATED, DPO, PAPER, HERE = "#333333", "#CC79A7", "#009E73", "#AA3377", "#333333"
+
+
+def use_style() -> None:
+    """Set the book's look; call it once at the top of a notebook."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 220,
+            "savefig.bbox": "tight",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+        }
+    )
+
+
+def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
+    """Training loss of the embedded model down to the generator's bound."""
+    figure, axes = plt.subplots(figsize=(6, 3))
+    axes.plot(curve["step"], curve["loss"], color=BASE)
+    axes.axhline(report.bound, color=DPO, linestyle="--")
+    axes.annotate(
+        f"generator's bound, {report.bound:.2f} nats",
+        (curve["step"].max(), report.bound),
+        xytext=(0, -12),
+        textcoords="offset points",
+        ha="right",
+        color=DPO,
+    )
+    axes.set(xlabel="training step", ylabel="loss in nats per token", ylim=(report.bound - 0.5, 4.5))
+    return figure
+
+
+def probe_selection(selection: pd.DataFrame) -> Figure:
+    """AUC over the regularisation strength, the chosen one marked."""
+    figure, axes = plt.subplots(figsize=(5, 2.8))
+    axes.semilogx(selection["C"], selection["auc"], "o-", color=BASE)
+    chosen = selection[selection["chosen"]].iloc[0]
+    axes.plot(chosen["C"], chosen["auc"], "o", color=COLOURS["TP-"], markersize=10)
+    axes.annotate("chosen", (chosen["C"], chosen["auc"]), xytext=(8, -14), textcoords="offset points")
+    axes.set(xlabel="C (small: strong regularisation)", ylabel="AUC, selection set")
+    return figure
+
+
+def calibration(points: pd.DataFrame) -> Figure:
+    """Observed share of toxic comments against the probe's predicted probability."""
+    figure, axes = plt.subplots(figsize=(3.6, 3.4))
+    axes.plot([0, 1], [0, 1], color="#BBBBBB", linestyle="--")
+    axes.plot(points["predicted"], points["observed"], "o-", color=BASE)
+    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
+    axes.set_aspect("equal")
+    return figure
+
+
+def dpo_curves(curves: pd.DataFrame) -> Figure:
+    """Loss, reward margin and accuracy by step, training and validation."""
+    figure, panels = plt.subplots(1, 3, figsize=(9, 2.6))
+    for axes, measure in zip(panels, ("loss", "margin", "accuracy"), strict=True):
+        for split, colour in (("train", "#BBBBBB"), ("validation", DPO)):
+            part = curves[curves["split"] == split]
+            axes.plot(part["step"], part[measure], color=colour, label=split)
+        axes.set(title=measure, xlabel="step")
+    panels[0].legend()
+    return figure
+
+
+def layer_projections(base: np.ndarray, ablated: np.ndarray, dpo: np.ndarray, ylabel: str) -> Figure:
+    """A projection on the probe by layer, for the three models (figure 1a). Arrays: (prompt, layer)."""
+    figure, axes = plt.subplots(figsize=(6, 3.2))
+    for values, name, colour, marker in (
+        (base, "before DPO", BASE, "o"),
+        (ablated, "top toxic neurons ablated", ABLATED, "s"),
+        (dpo, "after DPO", DPO, "^"),
+    ):
+        centre = values.mean(0)
+        spread = 1.96 * values.std(0) / np.sqrt(len(values))
+        layers = np.arange(len(centre))
+        axes.errorbar(layers, centre, spread, color=colour, marker=marker, label=name, capsize=2)
+    axes.axhline(0, color="#DDDDDD", zorder=0)
+    axes.set(xlabel="layer", ylabel=ylabel, xticks=layers)
+    axes.legend()
+    return figure
+
+
+def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
+    """Running sum of projection drops over neurons, largest first, as a share of its peak (figure 1b)."""
+    ranked = ranking(neurons)
+    share = ranked["cumulative_drop"] / ranked["cumulative_drop"].max()
+    figure, axes = plt.subplots(figsize=(6, 3.2))
+    axes.plot(ranked["rank"], share, color=BASE)
+    for level in (0.5, 0.95):
+        at = int((share >= level).idxmax()) + 1
+        axes.plot([at, at, 0], [0, level, level], color="#BBBBBB", linewidth=1)
+        axes.annotate(f"{level:.0%}: {at:,}", (at, level), xytext=(6, -10), textcoords="offset points")
+    axes.set(
+        xlabel="neurons, largest projection drop first",
+        ylabel="share of the gross reduction",
+        xlim=(0, len(ranked)),
+        ylim=(0, 1.05),
+    )
+    return figure
+
+
+def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -> Figure:
+    """Every group's summed projection drop as a share of the gross reduction, beside the paper's (2a).
+
+    Args:
+        intervals: `low` and `high` by group, for the four reducing groups.
+    """
+    here, paper = group_table(neurons), published_groups()
+    order = list(REDUCING) + list(INCREASING)
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    for i, group in enumerate(order):
+        gross = here.loc[list(REDUCING), "projection_drop"].sum()
+        value = here.loc[group, "projection_drop"] / gross
+        reference = paper.loc[group, "projection_drop"] / paper.loc[list(REDUCING), "projection_drop"].sum()
+        axes.bar(i, value, color=COLOURS[group], width=0.7)
+        if intervals is not None and group in intervals.index:
+            low, high = intervals.loc[group, ["low", "high"]]
+            axes.plot([i, i], [low, high], color="black", linewidth=1)
+        axes.plot([i - 0.4, i + 0.4], [reference] * 2, color=PAPER, linewidth=2)
+        axes.annotate(
+            f"{value:.0%}",
+            (i, value),
+            xytext=(-14, 4 if value > 0 else -12),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.plot([], [], color=PAPER, linewidth=2, label="GPT-2 medium, published")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xticks=range(len(order)), xticklabels=order, ylabel="share of the gross reduction")
+    axes.legend(loc="lower left")
+    return figure
+
+
+def stacked_shares(neurons: pd.DataFrame) -> Figure:
+    """What each reducing group adds along the ranking (figure 2b)."""
+    ranked = ranking(neurons)
+    ranked = ranked[ranked["projection_drop"] > 0]
+    running = ranked[[f"cumulative_{g}" for g in REDUCING]].to_numpy().T
+    running = running / running[:, -1].sum()
+    figure, axes = plt.subplots(figsize=(6, 3.2))
+    axes.stackplot(ranked["rank"], running, colors=[COLOURS[g] for g in REDUCING], linewidth=0)
+    middle = np.cumsum(running[:, -1]) - running[:, -1] / 2
+    for group, height in zip(REDUCING, middle, strict=True):
+        axes.annotate(
+            group,
+            (ranked["rank"].iloc[-1], height),
+            xytext=(4, -3),
+            textcoords="offset points",
+            color=COLOURS[group],
+            annotation_clip=False,
+        )
+    axes.set(
+        xlabel="neurons, largest projection drop first",
+        ylabel="share of the gross reduction",
+        xlim=(1, ranked["rank"].iloc[-1]),
+        ylim=(0, 1),
+    )
+    return figure
+
+
+def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
+    """Mean activation before and after DPO of the neurons with the largest drops, by group (2c)."""
+    ranked = ranking(neurons).head(top)
+    figure, panels = plt.subplots(2, 2, figsize=(8, 4.6), sharex=True)
+    for axes, group in zip(panels.flat, REDUCING, strict=True):
+        part = ranked[ranked["group"] == group]
+        axes.vlines(part["rank"], part["pre_activation"], part["post_activation"], color=COLOURS[group])
+        axes.plot(part["rank"], part["pre_activation"], "o", color="#999999", markersize=2)
+        axes.plot(part["rank"], part["post_activation"], "o", color=COLOURS[group], markersize=2.5)
+        axes.axhline(0, color="#DDDDDD", zorder=0)
+        axes.set_title(f"{group}: {len(part)} of the top {len(ranked)}", color=COLOURS[group])
+    figure.supxlabel("rank by projection drop", fontsize=10)
+    figure.supylabel("mean activation", fontsize=10)
+    return figure
+
+
+def drops_by_layer(neurons: pd.DataFrame) -> Figure:
+    """Summed projection drop per layer and group, with the net (figure 3)."""
+    table = layer_drops(neurons)
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    for groups in (REDUCING, INCREASING):
+        base = np.zeros(len(table))
+        for group in groups:
+            axes.bar(table.index, table[group], bottom=base, color=COLOURS[group], label=group)
+            base += table[group].to_numpy()
+    axes.plot(table.index, table.sum(axis=1), "D-", color="black", markersize=4, label="net")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="layer", ylabel="projection drop", xticks=table.index)
+    axes.legend(ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def top_toxic_activations(toxic: pd.DataFrame) -> Figure:
+    """Mean activations before and after DPO of the most toxic neurons, by rank of cosine (figure 4)."""
+    figure, axes = plt.subplots(figsize=(7, 3))
+    rank = np.arange(1, len(toxic) + 1)
+    axes.vlines(rank, toxic["pre_activation"], toxic["post_activation"], color="#BBBBBB")
+    axes.plot(rank, toxic["pre_activation"], "o", color=BASE, markersize=3, label="before DPO")
+    axes.plot(rank, toxic["post_activation"], "^", color=DPO, markersize=3.5, label="after DPO")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="neurons, largest cosine with the probe first", ylabel="mean activation")
+    axes.legend()
+    return figure
+
+
+def table1_chart(summary: pd.DataFrame) -> Figure:
+    """Toxicity and perplexity of every row with intervals, the paper's toxicity beside it (table 1)."""
+    published = published_table1()["toxicity"]
+    y = np.arange(len(summary))[::-1]
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(9, 0.27 * len(summary) + 1), sharey=True, width_ratios=[2, 1]
+    )
+    for name, colour, label, offset in (
+        ("toxicity", BASE, "greedy", 0.12),
+        ("sampled_toxicity", DPO, "sampled", -0.12),
+    ):
+        _dots(left, summary, name, y + offset, colour, label)
+    reference = [published.get(name, np.nan) for name in summary["published"]]
+    left.plot(reference, y, "|", color=PAPER, markersize=12, markeredgewidth=2, label="GPT-2 medium")
+    left.set(xlabel="toxicity", xlim=(0, None))
+    left.set_yticks(y, summary["name"])
+    left.legend(loc="lower right", fontsize=8)
+    _dots(right, summary, "perplexity", y, BASE, "")
+    right.set_xscale("log")
+    right.set_xlabel("perplexity (log)")
+    for axes in (left, right):
+        axes.grid(axis="y", color="#EEEEEE", zorder=0)
+    return figure
+
+
+def _dots(axes: Axes, table: pd.DataFrame, name: str, y: np.ndarray, colour: str, label: str) -> None:
+    value = table[name]
+    reach = [value - table[f"{name}_low"], table[f"{name}_high"] - value]
+    axes.errorbar(value, y, xerr=np.clip(reach, 0, None), fmt="o", color=colour, markersize=4, label=label)
+
+
+def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
+    """The shares of gross here, in GPT-2 medium and in the models of the 2025 version, as a table."""
+    order = ["TP-", "TN+", "AP+", "AN-"]
+    rows = {
+        "here": group_table(neurons)["share_of_gross"][order],
+        "GPT-2 medium (published)": published_groups()["share_of_gross"][order],
+    }
+    for model, values in NUMBERS["other_models"].items():
+        if model != "source":
+            rows[f"{model} (published)"] = pd.Series(values, index=order)
+    return pd.DataFrame(rows).T
