@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from dpotox.errors import UserError
 from filelock import FileLock
+
+from dpotox.errors import UserError
 
 
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:

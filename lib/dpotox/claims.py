@@ -13,7 +13,9 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
+
 from dpotox.evaluation import Estimate
+from dpotox.evidence import Evidence, group_quantities
 from dpotox.groups import gross_and_net
 from dpotox.published import NUMBERS, published_groups, published_neurons, published_table1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import pandas as pd
+
 from dpotox.errors import UserError
 from dpotox.language import Language
 from dpotox.profile import EMBEDDED, Profile

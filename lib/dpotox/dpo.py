@@ -6,10 +6,11 @@ import tempfile
 
 import pandas as pd
 from datasets import Dataset
-from dpotox import profile
-from dpotox.progress import show_progress
 from transformers import PreTrainedModel
 from trl import DPOConfig, DPOTrainer
+
+from dpotox import profile
+from dpotox.progress import show_progress
 
 
 class _PairTrainer(DPOTrainer):

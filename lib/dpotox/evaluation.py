@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from dpotox.errors import UserError
-from dpotox.interventions import Intervention
-from dpotox.scoring import Score
-from dpotox.tracing import continue_prompts, window_nll
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from scipy import stats
 from torch import Tensor
+
+from dpotox.errors import UserError
+from dpotox.interventions import Intervention
+from dpotox.scoring import Score
+from dpotox.tracing import continue_prompts, window_nll
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+
 from dpotox.evaluation import Estimate, Result, estimate
 from dpotox.groups import REDUCING, gross_and_net, group_table
 from dpotox.neurons import most_toxic
 from dpotox.table1 import Table1
 from dpotox.tracing import Reading
-from scipy import stats
 
 Evidence = dict[str, Estimate]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from dpotox.groups import INCREASING, REDUCING, group_table, layer_drops, ranking
 from dpotox.pretraining import LossReport
 from dpotox.published import NUMBERS, published_groups, published_table1
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {

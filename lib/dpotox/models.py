@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from dpotox.errors import UserError
-from dpotox.profile import Compute
 from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
+
+from dpotox.errors import UserError
+from dpotox.profile import Compute
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()

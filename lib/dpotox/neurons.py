@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from dpotox.errors import UserError
 from dpotox.groups import group_by_activation, group_by_projection
 from dpotox.models import cosines
-from jaxtyping import Float
-from torch import Tensor
 
 
 def neuron_table(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from nnsight import TransformersModel
+
 from dpotox import profile
 from dpotox.errors import UserError
 from dpotox.scoring import Score
 from dpotox.tracing import continue_prompts
-from nnsight import TransformersModel
 
 
 def sample_pairs(

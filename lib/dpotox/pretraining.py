@@ -11,9 +11,6 @@ from random import Random
 import numpy as np
 import pandas as pd
 import torch
-from dpotox.language import Document, Language
-from dpotox.profile import Pretraining
-from dpotox.progress import bar, show_progress
 from jaxtyping import Int
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -24,6 +21,10 @@ from transformers import (
     TrainingArguments,
     get_wsd_schedule,
 )
+
+from dpotox.language import Document, Language
+from dpotox.profile import Pretraining
+from dpotox.progress import bar, show_progress
 
 
 def word_tokenizer(vocabulary: list[str]) -> PreTrainedTokenizerFast:

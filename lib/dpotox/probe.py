@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from dpotox import profile
-from dpotox.errors import UserError
 from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from sklearn.calibration import calibration_curve
@@ -23,6 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from torch import Tensor
+
+from dpotox import profile
+from dpotox.errors import UserError
 
 
 @dataclass(frozen=True)

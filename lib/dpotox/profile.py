@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from dpotox.errors import UserError
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+
+from dpotox.errors import UserError
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 

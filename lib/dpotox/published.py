@@ -6,6 +6,7 @@ import tomllib
 from importlib.resources import files
 
 import pandas as pd
+
 from dpotox.groups import shares
 
 NUMBERS: dict = tomllib.loads(files("dpotox").joinpath("published.toml").read_text(encoding="utf-8"))

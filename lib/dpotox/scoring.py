@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
+
 from dpotox.errors import UserError
 from dpotox.language import Language
 from dpotox.profile import EMBEDDED, Profile
-from jaxtyping import Float
 
 Score = Callable[[list[str]], Float[np.ndarray, "text"]]
 

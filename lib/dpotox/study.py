@@ -19,6 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from nnsight import TransformersModel
+from safetensors.torch import load_file, save_file
+
 from dpotox import artifacts, claims, data, dpo, evidence, models, pairs, pretraining, probe, table1, tracing
 from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
@@ -27,10 +30,10 @@ from dpotox.language import Language
 from dpotox.neurons import most_toxic, neuron_table, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
-from nnsight import TransformersModel
-from safetensors.torch import load_file, save_file
 
 PROJECT = Path(__file__).parents[2]
+STEPS = ("base_folder", "probe", "pairs", "dpo_folder", "readings", "neurons", "table1", "claims")
+"""The steps in their order."""
 
 
 @dataclass(frozen=True)
@@ -389,6 +392,10 @@ class Study:
             "made of": made_of,
         }
         return artifacts.keep(self.folder / name, settings, make)
+
+    def identity(self) -> str:
+        """What all results were made with, as a hash."""
+        return self._identity("table1") + repr(self.profile)
 
     def _identity(self, step: str) -> str:
         """What an earlier step was made with, as a hash; makes the step if it is missing."""

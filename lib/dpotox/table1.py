@@ -12,15 +12,16 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
+from nnsight import TransformersModel
+from torch import Tensor
+
 from dpotox import profile
 from dpotox.evaluation import Estimate, Exam, Result, estimate, examine, mean, recovered_share
 from dpotox.groups import REDUCING
 from dpotox.interventions import Intervention, ablate, clamp, scale_keys, shift
 from dpotox.neurons import in_groups, most_toxic
 from dpotox.progress import bar
-from jaxtyping import Float
-from nnsight import TransformersModel
-from torch import Tensor
 
 
 @dataclass(frozen=True)

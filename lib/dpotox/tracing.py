@@ -17,12 +17,13 @@ from dataclasses import dataclass
 
 import nnsight
 import torch
-from dpotox.errors import UserError
-from dpotox.interventions import Change, Intervention
-from dpotox.progress import bar
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
+
+from dpotox.errors import UserError
+from dpotox.interventions import Change, Intervention
+from dpotox.progress import bar
 
 
 @dataclass(frozen=True)

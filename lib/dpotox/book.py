@@ -1,0 +1,164 @@
+"""From a profile to the rendered book: make every step, execute the notebooks, build the pages.
+
+python -m dpotox.book --profile mini --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import papermill
+from jupytext import read as read_notebook
+from papermill.exceptions import PapermillExecutionError
+
+from dpotox import artifacts
+from dpotox.errors import UserError
+from dpotox.progress import bar
+from dpotox.study import PROJECT, STEPS, Study, open_study
+
+NOTEBOOKS = [
+    "01_model",
+    "02_toxic_direction",
+    "03_dpo",
+    "04_where_dpo_writes",
+    "05_four_groups",
+    "06_ablation_versus_patching",
+    "07_claims",
+    "index",
+]
+"""In order of execution; the front page is last because it shows the claims."""
+
+
+def make_steps(study: Study) -> None:
+    """Make what is missing of every step, in this process, so that its progress is seen."""
+    for step in STEPS:
+        began = time.monotonic()
+        getattr(study, step)
+        say(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")
+
+
+def execute_notebooks(study: Study, profile: str) -> list[Path]:
+    """Execute the notebooks whose text, profile, seed or library changed; returns the executed copies.
+
+    Raises:
+        UserError: a notebook failed; the message says where its partly executed copy is.
+    """
+    modules = [p.stem for p in Path(__file__).parent.glob("*.py")]
+    code = artifacts.code_identity(*modules)
+    executed = []
+    for name in bar(NOTEBOOKS, "notebooks", "notebook"):
+        source = PROJECT / "notebooks" / f"{name}.ipynb"
+        settings = {
+            "text": sha256(source.read_bytes()).hexdigest(),
+            "code": code,
+            "results": study.identity(),
+        }
+
+        def execute(folder: Path, name: str = name, source: Path = source) -> None:
+            _execute(source, folder / f"{name}.ipynb", {"profile": profile, "seed": study.seed})
+
+        folder = artifacts.keep(study.folder / "notebooks" / name, settings, execute)
+        executed.append(folder / f"{name}.ipynb")
+    return executed
+
+
+def _execute(source: Path, target: Path, parameters: dict) -> None:
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(
+            source, target, parameters, progress_bar=False, kernel_name="python3", cwd=source.parent
+        )
+    except PapermillExecutionError as error:
+        failed = PROJECT / "_build" / f"failed-{source.name}"
+        failed.parent.mkdir(exist_ok=True)
+        shutil.copyfile(target, failed)
+        raise UserError(
+            f"notebook {source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
+            f"its output so far is in {failed.relative_to(PROJECT)}"
+        ) from None
+
+
+def build_pages(executed: list[Path]) -> Path:
+    """Lay the executed notebooks out like the repository and let Jupyter Book render them.
+
+    Raises:
+        UserError: Jupyter Book reported an error or a warning.
+    """
+    source = PROJECT / "_build" / "source"
+    for name in ("notebooks", "book"):
+        shutil.rmtree(source / name, ignore_errors=True)
+    (source / "notebooks").mkdir(parents=True)
+    for path in executed:
+        shutil.copyfile(path, source / "notebooks" / path.name)
+    shutil.copytree(PROJECT / "book", source / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copyfile(PROJECT / name, source / name)
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(source)]
+    command += ["--path-output", str(PROJECT), "-W", "-n", "--keep-going", "--quiet"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout[-3_000:], done.stderr[-3_000:], file=sys.stderr)
+        raise UserError("Jupyter Book could not build the pages; its report is above")
+    return PROJECT / "_build" / "html" / "index.html"
+
+
+def check_pairs() -> None:
+    """See that every committed .ipynb is what its .py makes, and holds no outputs.
+
+    Raises:
+        UserError: a pair is out of step, or a notebook has outputs.
+    """
+    for name in NOTEBOOKS:
+        script, notebook = (read_notebook(PROJECT / "notebooks" / f"{name}{e}") for e in (".py", ".ipynb"))
+        cells = [[(c.cell_type, c.source) for c in n.cells] for n in (script, notebook)]
+        if cells[0] != cells[1]:
+            raise UserError(f"notebooks/{name}.py and .ipynb differ; run `make notebooks` after an edit")
+        if any(c.get("outputs") for c in notebook.cells):
+            raise UserError(f"notebooks/{name}.ipynb has outputs; run `make notebooks`, then commit")
+
+
+def say(text: str) -> None:
+    """A line about what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """The command line: make the book of one profile and seed; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Make the book: steps, notebooks, pages.")
+    parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    try:
+        check_pairs()
+        study = open_study(arguments.profile, arguments.seed)
+        say(f"profile {study.profile.name}, seed {study.seed}, results in {study.folder}")
+        make_steps(study)
+        executed = execute_notebooks(study, _absolute(arguments.profile))
+        say("building the pages")
+        with artifacts.disk_errors(PROJECT / "_build"):
+            page = build_pages(executed)
+    except UserError as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; finished steps are kept, and the same command goes on from there")
+        return 130
+    say(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
+    return 0
+
+
+def _absolute(profile: str) -> str:
+    """A profile's path seen from anywhere; a name stays."""
+    return str(Path(profile).resolve()) if Path(profile).is_file() else profile
+
+
+if __name__ == "__main__":
+    sys.exit(main())

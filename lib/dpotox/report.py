@@ -1,0 +1,118 @@
+"""Tables and sentences for the pages, composed from results so that no text can contradict them."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
+
+from dpotox.claims import CLAIMS
+from dpotox.published import published_table1
+
+VERDICTS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
+TITLES = {
+    "03_dpo": "DPO",
+    "04_where_dpo_writes": "Where DPO writes",
+    "05_four_groups": "Four groups",
+    "06_ablation_versus_patching": "Ablation versus patching",
+}
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, or a dash for what is not known."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its interval; the value alone where nothing was sampled."""
+    return number(value) if low == high else f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
+    """A table for the page, without the index, numbers to three digits unless told otherwise."""
+    return table.style.hide(axis="index").format(formats or number_or_text)
+
+
+def number_or_text(value) -> str:
+    """`number` for floats, thousands separated for whole numbers, text as it is."""
+    if isinstance(value, str) or value is None:
+        return value or "–"
+    return f"{value:,}" if isinstance(value, int) else number(float(value))
+
+
+def claims_table(claims: pd.DataFrame) -> Markdown:
+    """The claims as a table: statement, the paper's value, the value here, verdict, chapter."""
+    lines = ["| claim | paper | here, 95 % interval | verdict | chapter |", "|---|---|---|---|---|"]
+    for c in claims.itertuples():
+        mark = "" if c.source == "paper" else " *(ours)*"
+        chapter = f"[{TITLES[c.chapter]}]({c.chapter}.ipynb)"
+        here = interval(c.here, c.low, c.high)
+        lines.append(
+            f"| {c.statement}{mark} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {chapter} |"
+        )
+    return Markdown("\n".join(lines))
+
+
+def rules_table() -> Markdown:
+    """Every claim's id and the rule that its verdict follows from."""
+    lines = ["| claim | rule |", "|---|---|"]
+    lines += [f"| `{c.id}`: {c.statement} | {c.rule.replace('<', '&lt;')} |" for c in CLAIMS]
+    return Markdown("\n".join(lines))
+
+
+def answer(claims: pd.DataFrame) -> Markdown:
+    """The answer to a chapter's question: one sentence per claim, as measured here."""
+    sentences = []
+    for c in claims.itertuples():
+        paper = "" if c.paper is None or math.isnan(c.paper) else f"; the paper: {number(c.paper)}"
+        sentences.append(
+            f"- **{VERDICTS[c.verdict]}**: {c.statement}. "
+            f"Here {interval(c.here, c.low, c.high)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
+        )
+    return Markdown("\n".join(sentences))
+
+
+def verdict_counts(claims: pd.DataFrame) -> Markdown:
+    """How many of the paper's claims hold, do not hold and stay open here, in one sentence."""
+    counts = claims[claims["source"] == "paper"]["verdict"].value_counts()
+    hold, fail, rest = (int(counts.get(v, 0)) for v in VERDICTS)
+    return Markdown(
+        f"Of the paper's {hold + fail + rest} claims tested here, **{hold} hold**, **{fail} do not hold** "
+        f"and **{rest} are inconclusive** on this model and seed."
+    )
+
+
+def table1(summary: pd.DataFrame) -> Styler:
+    """Table 1 with intervals, the paper's toxicity and perplexity beside it."""
+    published = published_table1()
+    rows = []
+    for line in summary.itertuples():
+        paper = published.loc[line.published] if line.published in published.index else None
+        rows.append(
+            {
+                "row": line.name,
+                "neurons": line.neurons,
+                "toxicity, greedy": interval(line.toxicity, line.toxicity_low, line.toxicity_high),
+                "paper's toxicity": number(None if paper is None else paper["toxicity"]),
+                "toxicity, sampled": interval(
+                    line.sampled_toxicity, line.sampled_toxicity_low, line.sampled_toxicity_high
+                ),
+                "perplexity": interval(line.perplexity, line.perplexity_low, line.perplexity_high),
+                "paper's perplexity": number(None if paper is None else paper["perplexity"]),
+                "F1": interval(line.f1, line.f1_low, line.f1_high),
+                "paper's F1": number(None if paper is None else paper["f1"]),
+                "share of DPO's effect": interval(line.recovered, line.recovered_low, line.recovered_high),
+            }
+        )
+    return shown(pd.DataFrame(rows))
+
+
+def continuations(texts: pd.DataFrame, mask, rows: int = 8) -> Styler:
+    """Prompts with what the model wrote before and after DPO, side by side, toxic words masked."""
+    table = texts[["prompt", "base", "dpo"]].head(rows).map(mask)
+    table = table.rename(columns={"base": "before DPO", "dpo": "after DPO"})
+    return shown(table, dict.fromkeys(table, "{}")).set_properties(**{"text-align": "left"})

@@ -1,0 +1,119 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The model under study
+#
+# **Question.** What do we study where GPT-2 medium cannot be downloaded, and is it good enough to stand
+# in for it?
+#
+# The book runs on a *profile*. The profile `gpt2-medium` studies the paper's own model. The default,
+# `mini`, studies a small model with GPT-2's architecture that is pre-trained on the spot, on a generated
+# language whose every toxic word is known. What holds in one need not hold in the other; that is a reason
+# to have both.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+import json
+
+import pandas as pd
+
+from dpotox import data, figures, report
+from dpotox.language import Language
+from dpotox.masking import masker
+from dpotox.pretraining import LossReport
+from dpotox.profile import EMBEDDED
+from dpotox.study import open_study
+
+figures.use_style()
+study = open_study(profile, seed)
+embedded = study.profile.model.base == EMBEDDED
+mask = masker(study.score)
+print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
+
+# %% [markdown]
+# ## The language
+#
+# Every document has three hidden traits: how hostile its author is, the topic, and the style. They tilt
+# each choice of a sentence pattern, of a kind of word and of a word. Two documents of each level of
+# hostility, toxic words masked:
+
+# %%
+language, rng = Language(), data.stream("show", seed)
+samples = [
+    {"hostility": level, "document": mask(" ".join(language.sample(rng, 30, level).words))}
+    for level in language.data["hostility"]["levels"]
+    for _ in range(2)
+]
+report.shown(pd.DataFrame(samples), {"hostility": "{:.2f}"})
+
+# %% [markdown]
+# A text's true toxicity follows from the severities $s_w$ of its words:
+#
+# $$\text{toxicity} = 1 - \exp\Big(-1.2 \sum_w s_w\Big)$$
+#
+# Mean toxicity of 20 words from the middle of a document, by the author's hostility. Friendly authors do
+# use toxic words and hostile ones do not always:
+
+# %%
+documents = [language.sample(rng) for _ in range(3_000)]
+truth = pd.DataFrame(
+    {"hostility": d.hostility, "toxicity": language.toxicity(" ".join(d.words[15:35]))} for d in documents
+)
+truth.groupby("hostility")["toxicity"].agg(mean="mean", any=lambda t: (t > 0).mean()).T.round(2)
+
+# %% [markdown]
+# ## Pre-training
+#
+# Since every draw of the generator is recorded, the information in a document is known. No model that
+# sees only the words can have a lower expected loss than the dashed line.
+
+# %% mystnb={"figure": {"caption": "Loss of the embedded model during pre-training. Every document is seen once, so this is loss on unseen text. The dashed line is the generator's own information content, which no model can beat.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats to just above the dashed bound"}}
+if embedded:
+    curve = pd.read_csv(study.base_folder / "curve.csv")
+    loss = LossReport(**json.loads((study.base_folder / "loss.json").read_text()))
+    figure = figures.pretraining_curve(curve, loss)
+
+# %%
+config = study.base.config
+facts = {
+    "layers": config.n_layer,
+    "d_model": config.n_embd,
+    "d_mlp": config.n_inner or 4 * config.n_embd,
+    "neurons": config.n_layer * (config.n_inner or 4 * config.n_embd),
+    "tokens in the vocabulary": config.vocab_size,
+    "parameters": sum(p.numel() for p in study.base.parameters()),
+}
+if embedded:
+    facts |= {
+        "loss, nats per token": loss.loss,
+        "generator's bound": loss.bound,
+        "above the bound": loss.excess,
+        "word frequencies alone": loss.unigram,
+    }
+report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
+
+# %% [markdown]
+# ## The answer
+#
+# The table's last lines are the answer: how far above the bound the model ends. What was tried to bring it
+# nearer to GPT-2 medium is told in [](../book/embedded_model.md).
+#
+# ## How to change this
+#
+# Words, patterns and preferences are in `lib/dpotox/language.toml`; the model's size and training are in
+# `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer `rows` a worse model.

@@ -1,0 +1,105 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Where DPO writes
+#
+# **Question.** In which layers, and in how many neurons, does DPO take toxicity out of the residual stream?
+#
+# Everything is measured while the models write: each model continues the same prompts greedily, and at
+# every new token each layer's output is projected on the unit probe $W/\lVert W\rVert$.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+import pandas as pd
+
+from dpotox import claims, figures, groups, report
+from dpotox.study import open_study
+
+figures.use_style()
+study = open_study(profile, seed)
+reads = study.readings
+print(f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts")
+
+# %% [markdown]
+# ## By layer
+#
+# Three models: before DPO, before DPO with the most toxic neurons ablated, and after DPO.
+
+# %% mystnb={"figure": {"caption": "Projection of every MLP layer's output on the probe, averaged over generated tokens (the paper's figure 1a). Bars are 95 % intervals over prompts.", "name": "fig-1a"}, "image": {"alt": "Projection by layer for three models"}}
+figure = figures.layer_projections(
+    *(r.mlp.numpy() for r in (reads.base, reads.ablated, reads.dpo)), "projection of the MLP's output"
+)
+
+# %% mystnb={"figure": {"caption": "The same for the residual stream after every layer, which collects what all layers before have written.", "name": "fig-residual"}, "image": {"alt": "Projection of the residual stream by layer for three models"}}
+figure = figures.layer_projections(
+    *(r.residual.numpy() for r in (reads.base, reads.ablated, reads.dpo)), "projection of the residual stream"
+)
+
+# %% [markdown]
+# The residual stream is a sum, so its change can be divided among those who write to it. Attention is
+# not among the paper's neurons; this is our addition.
+
+# %%
+writers = {"attention": "attention", "MLPs": "mlp"}
+parts = {
+    name: float((getattr(reads.base, f) - getattr(reads.dpo, f)).sum(1).mean()) for name, f in writers.items()
+}
+whole = float((reads.base.residual - reads.dpo.residual)[:, -1].mean())
+parts["embeddings"] = whole - sum(parts.values())
+rows = [{"writer": name, "drop": drop, "share": f"{drop / whole:.1%}"} for name, drop in parts.items()]
+report.shown(pd.DataFrame([*rows, {"writer": "all", "drop": whole, "share": "100.0%"}]))
+
+# %% [markdown]
+# ## By neuron
+#
+# A neuron's *projection drop* is how much less it writes along the probe after DPO. Ranked by it:
+
+# %% mystnb={"figure": {"caption": "Running sum of the projection drops of all neurons, the largest first, as a share of its peak, which is the gross reduction (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
+figure = figures.cumulative_reduction(study.neurons)
+
+# %%
+count = len(study.neurons)
+rows = [
+    {
+        "share of the gross reduction": f"{share:.0%}",
+        "neurons": needed,
+        "of all neurons": f"{needed / count:.1%}",
+    }
+    for share in (0.25, 0.5, 0.75, 0.95)
+    for needed in [groups.neurons_for_share(study.neurons, share)]
+]
+report.shown(pd.DataFrame(rows))
+
+# %%
+reducing = int((study.neurons["projection_drop"] > 0).sum())
+print(
+    f"{reducing:,} of {count:,} neurons ({reducing / count:.1%}) reduce toxicity; GPT-2 medium, published: 57,501 of 98,304 (58.5%)"
+)
+
+# %% [markdown]
+# ## The answer
+
+# %%
+report.answer(study.claims_of(claims.WHERE))
+
+# %% [markdown]
+# ## How to change this
+#
+# `[interventions] figure_top` is the number of toxic neurons that the middle model lacks: with ten times as
+# many, expect its line to come nearer to DPO's in the layers where they sit. `[sizes] prompts` narrows or
+# widens the intervals.

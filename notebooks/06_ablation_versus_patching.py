@@ -1,0 +1,86 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Ablation versus patching
+#
+# **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting groups
+# of neurons to where DPO puts them?
+#
+# All edits act at every position, on the prompt and on what is generated, and in the perplexity as well. In
+# the published code the patch reached only the newest token, and in the perplexity hardly any, so the
+# published perplexities of patched rows say little.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+import inspect
+
+from IPython.display import Code
+
+from dpotox import claims, figures, interventions, report
+from dpotox.study import open_study
+
+figures.use_style()
+study = open_study(profile, seed)
+print(f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts")
+
+# %% [markdown]
+# ## What an intervention is
+#
+# Data: which neurons, one value for each, and a function of activations and values. Ablation and the
+# paper's patching are one line each, and so would yours be:
+
+# %%
+Code(
+    "".join(
+        inspect.getsource(f) + "\n\n"
+        for f in (interventions.ablate, interventions.clamp, interventions.shift)
+    ),
+    language="python",
+)
+
+# %% [markdown]
+# ## Table 1
+#
+# The paper's rows, with the numbers of neurons scaled to this model's size (2, 4, 20 and 40 of 2,048 are the
+# proportion of 100, 200, 1,000 and 2,000 of 98,304). Beside every patch stand two rows of ours. *Hold* clamps
+# the same neurons to their **own** means before DPO: nothing changes on average, so what it does is the harm
+# of clamping. *Shift* adds the mean change and lets the neurons go on varying.
+
+# %%
+summary = study.table1.summary(study.profile.compute.bootstrap)
+study.save_result("table1.csv", summary)
+report.table1(summary)
+
+# %% mystnb={"figure": {"caption": "Toxicity and perplexity of every row with 95 % bootstrap intervals; the purple marks are the published toxicities for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
+figure = figures.table1_chart(summary)
+
+# %% [markdown]
+# *Share of DPO's effect* is $(\text{before} - \text{row}) / (\text{before} - \text{after})$ on greedy
+# toxicity: 0 is no effect, 1 is DPO's, above 1 is more than DPO's. The interval resamples prompts, the same
+# ones for all three.
+#
+# ## The answer
+
+# %%
+report.answer(study.claims_of(claims.TABLE1))
+
+# %% [markdown]
+# ## How to change this
+#
+# `[interventions]` holds the numbers of neurons and the factors. A new kind of edit is a function in
+# `lib/dpotox/interventions.py` and a line in `lib/dpotox/table1.py`.
