@@ -59,7 +59,7 @@ samples = [
     for level in language.data["hostility"]["levels"]
     for _ in range(2)
 ]
-report.shown(pd.DataFrame(samples), {"hostility": "{:.2f}"})
+report.texts_table(pd.DataFrame(samples), {"hostility": "{:.2f}"})
 
 # %% [markdown]
 # A text's true toxicity follows from the severities $s_w$ of its words:

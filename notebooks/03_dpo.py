@@ -56,7 +56,7 @@ print(f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for valida
 pairs[toxicities].describe().loc[["mean", "min", "max"]].round(2)
 
 # %%
-report.shown(pairs[["prompt", "chosen", "rejected"]].head(4).map(mask))
+report.texts_table(pairs[["prompt", "chosen", "rejected"]].head(4).map(mask))
 
 # %% [markdown]
 # ## Training

@@ -64,10 +64,16 @@ Code(
 # %%
 summary = study.table1.summary(study.profile.compute.bootstrap)
 study.save_result("table1.csv", summary)
-report.table1(summary)
+report.table1_toxicity(summary)
 
 # %% mystnb={"figure": {"caption": "Toxicity and perplexity of every row with 95 % bootstrap intervals; the purple marks are the published toxicities for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
 figure = figures.table1_chart(summary)
+
+# %% [markdown]
+# Perplexity on plain text and F1 of continuations:
+
+# %%
+report.table1_quality(summary)
 
 # %% [markdown]
 # *Share of DPO's effect* is $(\text{before} - \text{row}) / (\text{before} - \text{after})$ on greedy

@@ -14,6 +14,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+import nbformat
 import papermill
 from jupytext import read as read_notebook
 from papermill.exceptions import PapermillExecutionError
@@ -96,17 +97,22 @@ def build_pages(executed: list[Path]) -> Path:
         shutil.rmtree(source / name, ignore_errors=True)
     (source / "notebooks").mkdir(parents=True)
     for path in executed:
-        shutil.copyfile(path, source / "notebooks" / path.name)
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:  # papermill shows the parameters in use in a cell of its own
+            if "parameters" in cell.metadata.get("tags", []):
+                cell.metadata["tags"].append("remove-cell")
+        nbformat.write(notebook, source / "notebooks" / path.name)
     shutil.copytree(PROJECT / "book", source / "book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(PROJECT / name, source / name)
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(source)]
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
     command += ["--path-output", str(PROJECT), "-W", "-n", "--keep-going", "--quiet"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
+    page = PROJECT / "_build" / "html" / "index.html"
+    if done.returncode or not page.is_file():
         print(done.stdout[-3_000:], done.stderr[-3_000:], file=sys.stderr)
         raise UserError("Jupyter Book could not build the pages; its report is above")
-    return PROJECT / "_build" / "html" / "index.html"
+    return page
 
 
 def check_pairs() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 
 import pandas as pd
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import PreTrainedModel
 from trl import DPOConfig, DPOTrainer
 
 from dpotox import profile
 from dpotox.progress import show_progress
+
+disable_progress_bars()  # ours shows what takes long
 
 
 class _PairTrainer(DPOTrainer):
@@ -41,7 +44,8 @@ def train_dpo(
         rejected, in units of beta nats) and `accuracy` (share of pairs with a positive margin).
     """
     rows = Dataset.from_list([_token_ids(tokenizer, pair) for pair in pairs.itertuples()])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # trl uses names that transformers renames
         arguments = DPOConfig(
             output_dir=folder,
             beta=settings.beta,

@@ -44,7 +44,7 @@ class Pretraining:
     d_mlp: int = 512
     init_std: float = 0.06
     mlp_bias: float = -0.5  # initial bias before the GELU
-    rows: int = 30_000  # documents, each seen once
+    rows: int = 24_000  # documents, each seen once
     words: int = 47  # words per document
     batch_size: int = 32
     muon_lr: float = 0.02  # block matrices

@@ -11,8 +11,8 @@ from transformers.utils.notebook import NotebookProgressCallback
 
 
 def bar(iterable, label: str, unit: str = "it", total: int | None = None):
-    """A progress bar over an iterable that disappears when it is done."""
-    return tqdm(iterable, desc=label, unit=unit, total=total, leave=False, file=sys.stderr)
+    """A progress bar over an iterable, gone when it is done; none where stderr is not a terminal."""
+    return tqdm(iterable, desc=label, unit=unit, total=total, leave=False, file=sys.stderr, disable=None)
 
 
 class _Bar(TrainerCallback):

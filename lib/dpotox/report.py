@@ -23,7 +23,7 @@ TITLES = {
 def number(value: float | None) -> str:
     """Three significant digits, or a dash for what is not known."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return "-"
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
 
 
@@ -34,13 +34,14 @@ def interval(value: float, low: float, high: float) -> str:
 
 def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
     """A table for the page, without the index, numbers to three digits unless told otherwise."""
-    return table.style.hide(axis="index").format(formats or number_or_text)
+    style = table.style.hide(axis="index").format(formats or number_or_text)
+    return style.set_table_attributes('class="figures"')
 
 
 def number_or_text(value) -> str:
     """`number` for floats, thousands separated for whole numbers, text as it is."""
     if isinstance(value, str) or value is None:
-        return value or "–"
+        return value or "-"
     return f"{value:,}" if isinstance(value, int) else number(float(value))
 
 
@@ -86,29 +87,42 @@ def verdict_counts(claims: pd.DataFrame) -> Markdown:
     )
 
 
-def table1(summary: pd.DataFrame) -> Styler:
-    """Table 1 with intervals, the paper's toxicity and perplexity beside it."""
-    published = published_table1()
-    rows = []
-    for line in summary.itertuples():
-        paper = published.loc[line.published] if line.published in published.index else None
-        rows.append(
-            {
-                "row": line.name,
-                "neurons": line.neurons,
-                "toxicity, greedy": interval(line.toxicity, line.toxicity_low, line.toxicity_high),
-                "paper's toxicity": number(None if paper is None else paper["toxicity"]),
-                "toxicity, sampled": interval(
-                    line.sampled_toxicity, line.sampled_toxicity_low, line.sampled_toxicity_high
-                ),
-                "perplexity": interval(line.perplexity, line.perplexity_low, line.perplexity_high),
-                "paper's perplexity": number(None if paper is None else paper["perplexity"]),
-                "F1": interval(line.f1, line.f1_low, line.f1_high),
-                "paper's F1": number(None if paper is None else paper["f1"]),
-                "share of DPO's effect": interval(line.recovered, line.recovered_low, line.recovered_high),
-            }
-        )
+def table1_toxicity(summary: pd.DataFrame) -> Styler:
+    """Table 1's toxicity with intervals, the paper's beside it, and the share of DPO's effect."""
+    rows = [
+        {
+            "row": line.name,
+            "neurons": line.neurons,
+            "toxicity, greedy": interval(line.toxicity, line.toxicity_low, line.toxicity_high),
+            "paper": _paper(line.published, "toxicity"),
+            "share of DPO's effect": interval(line.recovered, line.recovered_low, line.recovered_high),
+            "toxicity, sampled": interval(
+                line.sampled_toxicity, line.sampled_toxicity_low, line.sampled_toxicity_high
+            ),
+        }
+        for line in summary.itertuples()
+    ]
     return shown(pd.DataFrame(rows))
+
+
+def table1_quality(summary: pd.DataFrame) -> Styler:
+    """Table 1's perplexity and F1 with intervals, the paper's beside them."""
+    rows = [
+        {
+            "row": line.name,
+            "perplexity": interval(line.perplexity, line.perplexity_low, line.perplexity_high),
+            "paper": _paper(line.published, "perplexity"),
+            "F1": interval(line.f1, line.f1_low, line.f1_high),
+            "paper ": _paper(line.published, "f1"),
+        }
+        for line in summary.itertuples()
+    ]
+    return shown(pd.DataFrame(rows))
+
+
+def _paper(row: str, measure: str) -> str:
+    published = published_table1()
+    return number(published.loc[row, measure]) if row in published.index else "-"
 
 
 def continuations(texts: pd.DataFrame, mask, rows: int = 8) -> Styler:
