@@ -203,6 +203,11 @@ def load_profile(name_or_path: str) -> Profile:
         raise UserError(f"{path}: {_explain(error)}") from None
     if not own.extends:
         return own
+    if own.extends not in shipped:
+        raise UserError(
+            f"{path}: extends = {own.extends!r} is not a shipped profile; there are "
+            f"{', '.join(sorted(shipped))}"
+        )
     parent = asdict(load_profile(own.extends))
     for key, value in content.items():
         parent[key] = {**parent[key], **value} if isinstance(value, dict) else value
