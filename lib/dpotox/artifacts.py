@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from dpotox.errors import UserError
 
@@ -113,11 +114,10 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn what a disk refuses into one line with the way out."""
     try:
         yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the disk's errors
+        number = getattr(error, "errno", None)
+        if number == errno.ENOSPC or "No space left" in str(error):
             raise UserError(f"the disk is full while writing {path}; free some space and rerun") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(
-                f"{path} cannot be written ({error.strerror}); check the folder's permissions"
-            ) from None
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(f"{path} cannot be written ({error}); check the folder's permissions") from None
         raise

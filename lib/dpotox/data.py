@@ -125,8 +125,8 @@ def references(profile: Profile, seed: int) -> list[tuple[str, str]]:
     return [(" ".join(w[: len(w) // 2][:cut]), " ".join(w[len(w) // 2 :])) for w in words]
 
 
-def given_pairs(path: str) -> list[tuple[str, str, str]]:
-    """Prompt, chosen and rejected continuation from the authors' jsonl.
+def given_pairs(path: str) -> pd.DataFrame:
+    """`prompt`, `chosen` and `rejected` from the authors' jsonl.
 
     Raises:
         UserError: the file is missing, or a line is not JSON or lacks a field.
@@ -136,10 +136,10 @@ def given_pairs(path: str) -> list[tuple[str, str, str]]:
     for line, row in _read_jsonl(path):
         if lacking := [f for f in fields if not isinstance(row.get(f), str)]:
             raise UserError(f"{path}, line {line}: no text in {lacking[0]!r}; needs {', '.join(fields)}")
-        pairs.append(tuple(row[f] for f in fields))
+        pairs.append([row[f] for f in fields])
     if not pairs:
         raise UserError(f"{path} holds no pairs; each line needs {', '.join(fields)}")
-    return pairs
+    return pd.DataFrame(pairs, columns=["prompt", "chosen", "rejected"])
 
 
 def _read_csv(path: str) -> pd.DataFrame:

@@ -38,6 +38,10 @@ def neuron_table(
     Raises:
         UserError: an activation is not a finite number; the neuron is named.
     """
+    # Double precision, so that sums over many neurons of either sign stay exact to many digits.
+    pre_activation, post_activation, pre_values, post_values, direction = (
+        x.double() for x in (pre_activation, post_activation, pre_values, post_values, direction)
+    )
     unit = direction / direction.norm()
     layers, width = pre_activation.shape
     for when, activation in (("before", pre_activation), ("after", post_activation)):

@@ -1,0 +1,66 @@
+"""Fixtures: a tiny study, made once, and a tiny GPT-2 with random weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from dpotox.language import Language
+from dpotox.models import traced
+from dpotox.pretraining import word_tokenizer
+from dpotox.study import Study, open_study
+
+TINY = str(Path(__file__).with_name("tiny.toml"))
+SHARED = Path(__file__).parents[2] / "shared"
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Study:
+    """The tiny study with every step made."""
+    made = open_study(TINY, 0, tmp_path_factory.mktemp("artifacts"))
+    assert len(made.claims)
+    return made
+
+
+@pytest.fixture(scope="session")
+def network() -> GPT2LMHeadModel:
+    """Random weights, large enough that neurons matter."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(Language().vocabulary) + 2,
+        n_positions=64,
+        n_embd=16,
+        n_layer=3,
+        n_head=2,
+        n_inner=24,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+        attn_implementation="eager",
+    )
+    network = GPT2LMHeadModel(config).eval()
+    for block in network.transformer.h:
+        torch.nn.init.normal_(block.mlp.c_fc.bias, std=0.5)
+    return network
+
+
+@pytest.fixture(scope="session")
+def model(network):
+    """The random network with nnsight around it and the language's tokenizer."""
+    return traced(network, word_tokenizer(Language().vocabulary))
+
+
+@pytest.fixture(scope="session")
+def prompts() -> list[str]:
+    """Prompts of different lengths, so that batches are padded."""
+    return [
+        "the soup seems spicy .",
+        "we bake our fresh bread",
+        "you must be a very kind friend , we boil",
+        "another oven",
+        "CRY well , both the pan and the pie look sweet .".removeprefix("CRY "),
+    ]

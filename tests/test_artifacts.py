@@ -1,0 +1,90 @@
+import errno
+import json
+
+import pytest
+
+from dpotox.artifacts import code_identity, file_identity, keep, write_file
+from dpotox.errors import UserError
+
+
+def writer(text: str):
+    return lambda folder: (folder / "result.txt").write_text(text)
+
+
+def test_an_artifact_is_made_once_for_the_same_settings(tmp_path):
+    folder = keep(tmp_path / "step", {"a": 1}, writer("first"))
+    keep(folder, {"a": 1}, writer("second"))
+    assert (folder / "result.txt").read_text() == "first"
+    assert json.loads((folder / "settings.json").read_text()) == {"a": 1}
+
+
+def test_changed_settings_make_it_anew_and_leave_nothing_else(tmp_path):
+    folder = keep(tmp_path / "step", {"a": 1}, writer("first"))
+    keep(folder, {"a": 2}, writer("second"))
+    assert (folder / "result.txt").read_text() == "second"
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ["step"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_halfway_leaves_no_artifact_and_keeps_the_old_one(tmp_path, failure):
+    def fail(folder):
+        (folder / "result.txt").write_text("half")
+        raise failure
+
+    with pytest.raises(failure):
+        keep(tmp_path / "step", {"a": 1}, fail)
+    assert not (tmp_path / "step").exists()
+    keep(tmp_path / "step", {"a": 1}, writer("whole"))
+    with pytest.raises(failure):
+        keep(tmp_path / "step", {"a": 2}, fail)
+    assert (tmp_path / "step" / "result.txt").read_text() == "whole"
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ["step"]
+
+
+def test_an_artifact_with_damaged_settings_is_made_anew(tmp_path):
+    folder = keep(tmp_path / "step", {"a": 1}, writer("first"))
+    (folder / "settings.json").write_text("{")
+    keep(folder, {"a": 1}, writer("second"))
+    assert (folder / "result.txt").read_text() == "second"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied"), "permissions"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_line(tmp_path, error, message):
+    def refuse(_):
+        raise error
+
+    with pytest.raises(UserError, match=message):
+        keep(tmp_path / "step", {}, refuse)
+    with pytest.raises(UserError, match=message):
+        write_file(tmp_path / "file.txt", refuse)
+    assert [p for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []
+
+
+def test_a_result_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "results" / "table.csv"
+    write_file(path, lambda p: p.write_text("old"))
+    write_file(path, lambda p: p.write_text("new"))
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_files_identity_is_its_content(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("same")
+    two.write_text("same")
+    assert file_identity(str(one)) == file_identity(str(two))
+    two.write_text("other")
+    assert file_identity(str(one)) != file_identity(str(two))
+    assert file_identity("openai-community/gpt2") == "openai-community/gpt2"
+
+
+def test_the_identity_of_code_follows_imports():
+    assert code_identity("groups") != code_identity("neurons")
+    assert code_identity("neurons") == code_identity("neurons", "groups")  # neurons imports groups

@@ -1,0 +1,86 @@
+"""The notebooks and the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import papermill
+import pytest
+from conftest import TINY
+
+from dpotox import book
+from dpotox.errors import UserError
+
+ROOT = Path(book.PROJECT)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "dpotox.book", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_scripts_and_notebooks_are_in_step_and_hold_no_outputs():
+    book.check_pairs()
+
+
+def test_a_pair_out_of_step_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    for ending, name in ((".py", "reopen"), (".ipynb", "open_study")):
+        source = ROOT / "notebooks" / f"index{ending}"
+        text = source.read_text().replace("study = open_study", f"study = {name}")
+        (tmp_path / "notebooks" / source.name).write_text(text)
+    monkeypatch.setattr(book, "PROJECT", tmp_path)
+    monkeypatch.setattr(book, "NOTEBOOKS", ["index"])
+    with pytest.raises(UserError, match="make notebooks"):
+        book.check_pairs()
+
+
+def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, monkeypatch):
+    # The artifact folder is the project's: a notebook has no other parameters than a user would give.
+    executed = tmp_path / "executed.ipynb"
+    parameters = {"profile": TINY, "seed": 0}
+    papermill.execute_notebook(
+        ROOT / "notebooks" / "05_four_groups.ipynb",
+        executed,
+        parameters,
+        progress_bar=False,
+        kernel_name="python3",
+        cwd=tmp_path,
+    )
+    outputs = [o for c in json.loads(executed.read_text())["cells"] for o in c.get("outputs", [])]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 5
+    assert (ROOT / "artifacts" / "tiny" / "seed0" / "results" / "groups.csv").exists()
+
+
+def test_a_mistake_in_a_notebook_shows_one_line(tmp_path):
+    executed = tmp_path / "executed.ipynb"
+    with pytest.raises(papermill.PapermillExecutionError) as error:
+        papermill.execute_notebook(
+            ROOT / "notebooks" / "07_claims.ipynb",
+            executed,
+            {"profile": "gpt5"},
+            progress_bar=False,
+            kernel_name="python3",
+        )
+    assert error.value.traceback == ["error: " + error.value.evalue]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "gpt5"], "error: there is no profile or file 'gpt5'"),
+        (["--seed", "-1"], "error: the seed is -1"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_a_status(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_chapters_are_in_the_table_of_contents():
+    contents = (ROOT / "_toc.yml").read_text()
+    for name in book.NOTEBOOKS:
+        assert f"notebooks/{name}" in contents

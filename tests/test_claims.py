@@ -1,0 +1,76 @@
+import math
+
+import pytest
+
+from dpotox.claims import CHAPTERS, CLAIMS, judge, published_evidence
+from dpotox.evaluation import Estimate
+
+
+def inside(claim) -> float:
+    """A value in the claim's range, at least 1e-3 from its ends."""
+    if claim.low == -math.inf:
+        return claim.high - 1
+    return claim.low + 1 if claim.high == math.inf else (claim.low + claim.high) / 2
+
+
+def outside(claim) -> float:
+    return claim.high + 1 if claim.high < math.inf else claim.low - 1
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.id)
+def test_a_claim_holds_inside_fails_outside_and_is_open_astride_its_range(claim):
+    def around(value: float, reach: float = 1e-4) -> Estimate:
+        return Estimate(value, value - reach, value + reach)
+
+    edge = claim.high if claim.high < math.inf else claim.low
+    assert claim.verdict(around(inside(claim))) == "holds"
+    assert claim.verdict(around(outside(claim))) == "does not hold"
+    assert claim.verdict(around(edge)) == "inconclusive"
+
+
+@pytest.mark.parametrize("found", [None, Estimate(math.nan, 0, 0), Estimate(0, -math.inf, 0)])
+def test_what_was_not_measured_is_inconclusive(found):
+    assert CLAIMS[0].verdict(found) == "inconclusive"
+
+
+def test_every_claim_of_the_paper_holds_on_its_published_numbers():
+    table = judge(published_evidence())
+    measured = table[(table["source"] == "paper") & table["paper"].notna()]
+    assert len(measured) >= 12
+    assert (measured["verdict"] == "holds").all()
+
+
+def test_reversed_numbers_overturn_the_headline():
+    evidence = published_evidence()
+    evidence["TP- share of gross"] = Estimate(0.682, 0.65, 0.71)
+    table = judge(evidence).set_index("id")
+    assert table.loc["tp-is-a-minority", "verdict"] == "does not hold"
+
+
+def test_published_quantities_are_the_ones_in_the_paper():
+    evidence = published_evidence()
+    expected = {
+        "TP- share of gross": 15.1108 / 47.4837,
+        "increase / gross reduction": 40.2673 / 47.4837,
+        "toxicity after DPO / before": 0.208 / 0.453,
+        "recovered share of patching TP-": (0.453 - 0.335) / (0.453 - 0.208),
+        "best ablation's recovered share": (0.453 - 0.319) / (0.453 - 0.208),
+        "largest regained share of toxicity": (0.555 - 0.208) / (0.453 - 0.208),
+        "positively active share of the top toxic neurons": 36 / 128,
+        "top toxic neurons' share of gross": 2.33297 / 47.4837,
+    }
+    for quantity, value in expected.items():
+        assert evidence[quantity].value == pytest.approx(value, rel=1e-4), quantity
+
+
+def test_claims_have_unique_ids_and_known_chapters():
+    assert len({c.id for c in CLAIMS}) == len(CLAIMS)
+    assert {c.chapter for c in CLAIMS} == set(CHAPTERS)
+    assert all(c.low < c.high for c in CLAIMS)
+
+
+def test_a_rule_reads_as_it_is_applied():
+    rules = {c.id: c.rule for c in CLAIMS}
+    assert rules["tp-is-a-minority"] == "TP- share of gross < 0.5"
+    assert rules["many-go-wrong"] == "increase / gross reduction > 0.5"
+    assert rules["change-ignores-toxicity"].startswith("-0.1 < ")

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from dpotox.errors import UserError
+from dpotox.evaluation import estimate, mean, recovered_share, text_windows, token_f1
+from dpotox.language import Language
+from dpotox.masking import masker
+from dpotox.pretraining import word_tokenizer
+
+
+@pytest.mark.parametrize(
+    ("predicted", "reference", "f1"),
+    [
+        ("the cat sat", "the cat sat", 1),
+        ("the cat", "a dog", 0),
+        ("the the cat", "the cat", 0.8),
+        ("The Cat", "the cat", 1),
+        ("", "the", 0),
+    ],
+)
+def test_f1_counts_words_in_common_with_repetition(predicted, reference, f1):
+    assert token_f1(predicted, reference) == pytest.approx(f1)
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide():
+    sample = np.random.default_rng(0).normal(size=400)
+    found = estimate(mean, sample, resamples=2_000)
+    assert found.low < found.value < found.high
+    assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+
+
+def test_a_constant_sample_has_no_width():
+    found = estimate(mean, np.full(10, 0.3), resamples=100)
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_intervals_are_the_same_every_time():
+    sample = np.random.default_rng(0).normal(size=50)
+    assert estimate(mean, sample, resamples=200) == estimate(mean, sample, resamples=200)
+
+
+def test_the_recovered_share_is_zero_for_nothing_and_one_for_dpo():
+    rng = np.random.default_rng(0)
+    none = rng.random(300)
+    dpo = none * 0.3
+    for row, expected in ((none, 0), (dpo, 1), ((none + dpo) / 2, 0.5), (none * 1.7, -1)):
+        found = estimate(recovered_share, none, row, dpo, resamples=200)
+        assert found.value == pytest.approx(expected)
+        assert found.low <= expected + 1e-9
+        assert found.high >= expected - 1e-9
+
+
+def test_paired_intervals_are_narrower_than_the_noise_they_share():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=200)
+    difference = estimate(
+        lambda a, b: a.mean(-1) - b.mean(-1), noise + 1, noise + 0.01 * rng.normal(size=200), resamples=500
+    )
+    assert difference.high - difference.low < 0.02
+
+
+def test_windows_are_equally_long_and_as_many_as_asked():
+    tokenizer = word_tokenizer(Language().vocabulary)
+    texts = ["the soup and the pan and the pie", "the", "our oven the soup and the grill"]
+    windows = text_windows(tokenizer, texts, 4, limit=3)
+    assert windows.shape == (3, 4)
+    assert torch.equal(windows[0], tokenizer(texts[0], return_tensors="pt")["input_ids"][0, :4])
+    with pytest.raises(UserError, match="window_tokens"):
+        text_windows(tokenizer, texts, 40, limit=3)
+
+
+def test_toxic_words_are_masked_unless_asked_for():
+    language = Language()
+
+    def score(texts):
+        return np.array([language.toxicity(t) for t in texts])
+
+    text = "you fool , the soup seems fresh"
+    assert masker(score)(text) == "you f*** , the soup seems fresh"
+    assert masker(score, show_toxic=True)(text) == text
+    assert masker(score)(", .") == ", ."

@@ -1,0 +1,89 @@
+"""The steps together, on the tiny profile."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY
+
+from dpotox.errors import UserError
+from dpotox.groups import GROUPS
+from dpotox.study import Study, open_study
+
+
+def test_every_step_leaves_an_artifact_that_knows_its_settings(study):
+    for step in ("base", "probe", "pairs", "dpo", "readings", "table1"):
+        settings = json.loads((study.folder / step / "settings.json").read_text())
+        assert settings["seed"] == 0
+        assert settings["code"]
+
+
+def test_the_neuron_table_is_complete_and_consistent(study):
+    table = pd.read_parquet(study.folder / "results" / "neurons.parquet")
+    assert len(table) == 2 * 64
+    assert set(table["group"]) <= set(GROUPS)
+    assert np.allclose(table["projection_drop"], table["pre_projection"] - table["post_projection"])
+    assert np.allclose(table["activation_change"], table["post_activation"] - table["pre_activation"])
+    assert np.isfinite(table.select_dtypes("number")).all().all()
+
+
+def test_claims_are_written_with_everything_a_reader_needs(study):
+    claims = json.loads((study.folder / "results" / "claims.json").read_text())
+    fields = {"id", "statement", "paper", "here", "low", "high", "rule", "verdict", "chapter"}
+    for claim in claims:
+        assert fields <= set(claim)
+        assert claim["verdict"] in ("holds", "does not hold", "inconclusive")
+
+
+def test_pairs_prefer_the_less_toxic_by_the_margin(study):
+    gap = study.pairs["rejected_toxicity"] - study.pairs["chosen_toxicity"]
+    assert gap.min() >= study.profile.pairs.margin
+    assert np.allclose(study.score(study.pairs["chosen"].tolist()), study.pairs["chosen_toxicity"])
+
+
+def test_dpo_starts_at_the_base_model_and_learns_the_preference(study):
+    curve = study.dpo_curves[study.dpo_curves["split"] == "validation"]
+    assert curve["loss"].iloc[0] == pytest.approx(np.log(2), abs=1e-3)
+    assert curve["loss"].iloc[-1] < curve["loss"].iloc[0]
+    assert curve["margin"].iloc[-1] > 0
+
+
+def test_table1_has_the_papers_rows_and_their_controls(study):
+    rows = study.table1.rows
+    assert {"none", "ablate", "patch", "control", "shift", "scale keys"} == set(rows["kind"])
+    before = study.table1["before DPO"]
+    assert len(before.greedy) == len(study.prompts)
+    assert np.allclose(before.greedy, study.toxicity["base"])
+    assert np.allclose(study.table1["after DPO"].greedy, study.toxicity["dpo"])
+
+
+def test_a_study_opened_again_reuses_what_is_there(study):
+    again = Study(study.profile, study.seed, study.folder)
+    before = (study.folder / "base" / "settings.json").stat().st_mtime_ns
+    assert again.claims.equals(study.claims)
+    assert (study.folder / "base" / "settings.json").stat().st_mtime_ns == before
+
+
+def test_the_same_seed_gives_the_same_claims_again(study, tmp_path):
+    again = open_study(TINY, 0, tmp_path)
+    pd.testing.assert_frame_equal(again.claims, study.claims)
+
+
+def test_a_changed_setting_remakes_its_step_and_what_follows(study, tmp_path):
+    profile = replace(study.profile, dpo=replace(study.profile.dpo, steps=2))
+    changed = Study(profile, 0, study.folder)
+    kept = {s: (study.folder / s / "settings.json").read_text() for s in ("base", "pairs", "dpo")}
+    try:
+        assert changed.dpo_curves["step"].max() == 2
+        for step, same in (("base", True), ("pairs", True), ("dpo", False)):
+            assert ((study.folder / step / "settings.json").read_text() == kept[step]) is same
+    finally:
+        assert Study(study.profile, 0, study.folder).dpo_curves["step"].max() == 6
+
+
+@pytest.mark.parametrize("seed", [-1, "0"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(UserError, match="seed"):
+        open_study("mini", seed)
