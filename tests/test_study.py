@@ -80,7 +80,7 @@ def test_a_changed_setting_remakes_its_step_and_what_follows(study, tmp_path):
         for step, same in (("base", True), ("pairs", True), ("dpo", False)):
             assert ((study.folder / step / "settings.json").read_text() == kept[step]) is same
     finally:
-        assert Study(study.profile, 0, study.folder).dpo_curves["step"].max() == 6
+        assert Study(study.profile, 0, study.folder).dpo_curves["step"].max() == 20
 
 
 @pytest.mark.parametrize("seed", [-1, "0"])

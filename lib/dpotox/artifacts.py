@@ -19,10 +19,15 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock
 from safetensors import SafetensorError
 
 from dpotox.errors import UserError
+
+# Read at once, so that an edit during a run is not taken for the code that runs.
+_CODE = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py")}
+_DATA = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.toml")}
 
 
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
@@ -64,6 +69,16 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whole, as CSV, parquet or JSON by the path's ending."""
+    write: dict[str, Callable[[Path], None]] = {
+        ".csv": lambda temporary: table.to_csv(temporary, index=False),
+        ".parquet": lambda temporary: table.to_parquet(temporary, index=False),
+        ".json": lambda temporary: table.to_json(temporary, orient="records", indent=1),
+    }
+    write_file(path, write[path.suffix])
+
+
 def file_identity(path: str) -> str:
     """The content of a file or folder given by the user, as a hash; other names stand for themselves."""
     source = Path(path)
@@ -84,21 +99,19 @@ def code_identity(*modules: str) -> str:
     Comments and formatting do not count, nor do modules that leave no trace in a result, so that an
     artifact is made again only when it might differ.
     """
-    package = Path(__file__).parent
     done: dict[str, str] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
         if name in done or name in ("errors", "profile", "progress"):
             continue
-        tree = ast.parse((package / f"{name}.py").read_text(encoding="utf-8"))
+        tree = ast.parse(_CODE[name])
         done[name] = ast.dump(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpotox"):
                 names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-                found = [n.removeprefix("dpotox.") for n in names]
-                todo += [n for n in found if (package / f"{n}.py").is_file()]
-    data = [(package / f"{n}.toml").read_text() for n in done if (package / f"{n}.toml").is_file()]
+                todo += [n.removeprefix("dpotox.") for n in names if n.removeprefix("dpotox.") in _CODE]
+    data = [_DATA[name] for name in sorted(done) if name in _DATA]
     return sha256(repr((sorted(done.items()), data)).encode()).hexdigest()[:16]
 
 

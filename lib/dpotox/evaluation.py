@@ -114,20 +114,22 @@ def estimate(
     Args:
         statistic: maps arrays `(..., prompt)` to values `(...)`, for example `lambda a: a.mean(-1)`.
     """
-    value = float(statistic(*samples))
-    if all(np.ptp(s) == 0 for s in samples):
-        return Estimate(value, value, value)
-    interval = stats.bootstrap(
-        samples,
-        lambda *s, axis=-1: statistic(*s),
-        paired=len(samples) > 1,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=200,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Estimate(value, float(interval.low), float(interval.high))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio of nothing is NaN: inconclusive
+        value = float(statistic(*samples))
+        if all(np.ptp(s) == 0 for s in samples):
+            return Estimate(value, value, value)
+        draws = stats.bootstrap(
+            samples,
+            lambda *s, axis=-1: statistic(*s),
+            paired=len(samples) > 1,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=200,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+        low, high = draws.confidence_interval
+    return Estimate(value, float(low), float(high))
 
 
 def mean(sample: Float[np.ndarray, "*draw prompt"]) -> Float[np.ndarray, "*draw"]:

@@ -5,6 +5,8 @@ Each function needs only the steps of its own chapter, so that a notebook run al
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -15,7 +17,24 @@ from dpotox.neurons import most_toxic
 from dpotox.table1 import Table1
 from dpotox.tracing import Reading
 
+if TYPE_CHECKING:
+    from dpotox.study import Study
+
 Evidence = dict[str, Estimate]
+
+
+def measure(study: Study, chapter: str) -> Evidence:
+    """The quantities behind one chapter's claims; makes only the steps that the chapter needs."""
+    resamples, top = study.profile.compute.bootstrap, study.profile.interventions.figure_top
+    if chapter == "03_dpo":
+        before, after = (study.toxicity[m].to_numpy() for m in ("base", "dpo"))
+        return dpo_evidence(before, after, study.neurons, resamples)
+    if chapter == "06_ablation_versus_patching":
+        return table1_evidence(study.table1, resamples)
+    found = neuron_evidence(study.neurons, study.resampled_neuron_quantities, top)
+    if chapter == "04_where_dpo_writes":
+        found |= residual_evidence(study.readings.base, study.readings.dpo, resamples)
+    return found
 
 
 def dpo_evidence(before: np.ndarray, after: np.ndarray, neurons: pd.DataFrame, resamples: int) -> Evidence:

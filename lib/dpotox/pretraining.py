@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -136,6 +138,19 @@ def pretrain(settings: Pretraining, seed: int, threads: int) -> tuple[GPT2LMHead
     trainer.train()
     log = pd.DataFrame(trainer.state.log_history)[["step", "loss"]].dropna().astype(float)
     return network.float().cpu().eval(), log
+
+
+def pretrain_into(folder: Path, settings: Pretraining, seed: int, threads: int) -> None:
+    """Pre-train and write into a folder: weights, tokenizer, `curve.csv`, `loss.json`."""
+    network, curve = pretrain(settings, seed, threads)
+    language, rng = Language(), Random(f"pretraining test {seed}")
+    tokenizer = word_tokenizer(language.vocabulary)
+    unseen = [language.sample(rng, settings.words) for _ in range(1_000)]
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    curve.to_csv(folder / "curve.csv", index=False)
+    report = loss_report(network, tokenizer, unseen)
+    (folder / "loss.json").write_text(json.dumps(asdict(report)))
 
 
 def loss_report(network, tokenizer, documents: list[Document]) -> LossReport:

@@ -9,41 +9,39 @@ name; here is only what it needs, where it is kept, and which settings it depend
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from nnsight import TransformersModel
-from safetensors.torch import load_file, save_file
 
-from dpotox import artifacts, claims, data, dpo, evidence, models, pairs, pretraining, probe, table1, tracing
+from dpotox import (
+    artifacts,
+    claims,
+    data,
+    dpo,
+    evidence,
+    models,
+    pairs,
+    pretraining,
+    probe,
+    readings,
+    table1,
+    tracing,
+)
 from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
-from dpotox.interventions import ablate
-from dpotox.language import Language
-from dpotox.neurons import most_toxic, neuron_table, resampled_neuron_tables
+from dpotox.neurons import neuron_table, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
 STEPS = ("base_folder", "probe", "pairs", "dpo_folder", "readings", "neurons", "table1", "claims")
 """The steps in their order."""
-
-
-@dataclass(frozen=True)
-class Readings:
-    """What was read while the base model, the ablated base model and the DPO model generated."""
-
-    base: tracing.Reading
-    ablated: tracing.Reading
-    dpo: tracing.Reading
-    continuations: pd.DataFrame  # prompt, base, ablated, dpo: texts
 
 
 def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "") -> Study:
@@ -78,16 +76,8 @@ class Study:
         """The embedded model, pre-trained here: weights, tokenizer, curve and loss report."""
 
         def make(folder: Path) -> None:
-            threads = self.profile.compute.threads
-            network, curve = pretraining.pretrain(self.profile.pretraining, self.seed, threads)
-            tokenizer = pretraining.word_tokenizer(Language().vocabulary)
-            rng = data.stream("pretraining test", self.seed)
-            unseen = [Language().sample(rng, self.profile.pretraining.words) for _ in range(1_000)]
-            report = pretraining.loss_report(network, tokenizer, unseen)
-            network.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            curve.to_csv(folder / "curve.csv", index=False)
-            (folder / "loss.json").write_text(json.dumps(asdict(report)))
+            settings, threads = self.profile.pretraining, self.profile.compute.threads
+            pretraining.pretrain_into(folder, settings, self.seed, threads)
 
         return self._keep("base", make, code=["pretraining"], sections=["pretraining"])
 
@@ -220,49 +210,22 @@ class Study:
         return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     @cached_property
-    def readings(self) -> Readings:
-        """One pass of reading for the base model, the base model ablated, and the DPO model."""
+    def readings(self) -> readings.Readings:
+        """What was read while the models before and after DPO wrote."""
 
         def make(folder: Path) -> None:
-            values = models.value_vectors(self.base)
-            cosine = models.cosines(values, self.probe.direction)
-            top = most_toxic(_all_neurons(cosine), self.profile.interventions.figure_top)
-            runs = {
-                "base": (self.base, []),
-                "ablated": (self.base, [ablate(top)]),
-                "dpo": (self.dpo, []),
-            }
-            tensors, texts = {}, {"prompt": self.prompts}
-            for name, (model, interventions) in runs.items():
-                written, reading = tracing.read_generation(
-                    model,
-                    self.prompts,
-                    self.profile.sizes.new_tokens,
-                    self.probe.direction,
-                    batch_size=self.profile.compute.batch_size,
-                    chunks=self.profile.sizes.chunks,
-                    interventions=interventions,
-                    label=f"read {name}",
-                )
-                texts[name] = written.texts
-                tensors |= {f"{name}.{k}": v.contiguous() for k, v in vars(reading).items()}
-            save_file(tensors, folder / "readings.safetensors")
-            pd.DataFrame(texts).to_parquet(folder / "continuations.parquet")
+            direction = self.probe.direction
+            read = readings.read_models(self.base, self.dpo, self.prompts, direction, self.profile)
+            readings.save(read, folder)
 
         folder = self._keep(
             "readings",
             make,
-            code=["tracing", "data", "neurons"],
+            code=["readings", "data"],
             sections=["model", "data", "sizes", "interventions"],
             after=["probe", "dpo"],
         )
-        tensors = load_file(folder / "readings.safetensors")
-        fields = ("activation", "mlp", "attention", "residual")
-        read = {
-            name: tracing.Reading(*(tensors[f"{name}.{f}"] for f in fields))
-            for name in ("base", "ablated", "dpo")
-        }
-        return Readings(**read, continuations=pd.read_parquet(folder / "continuations.parquet"))
+        return readings.load(folder)
 
     @cached_property
     def neurons(self) -> pd.DataFrame:
@@ -334,22 +297,9 @@ class Study:
         top = self.profile.interventions.figure_top
         return pd.DataFrame(evidence.neuron_quantities(table, top) for table in tables)
 
-    def evidence_for(self, chapter: str) -> evidence.Evidence:
-        """The quantities behind one chapter's claims; makes only what that chapter needs."""
-        resamples, top = self.profile.compute.bootstrap, self.profile.interventions.figure_top
-        if chapter == claims.DPO:
-            before, after = (self.toxicity[m].to_numpy() for m in ("base", "dpo"))
-            return evidence.dpo_evidence(before, after, self.neurons, resamples)
-        if chapter == claims.TABLE1:
-            return evidence.table1_evidence(self.table1, resamples)
-        found = evidence.neuron_evidence(self.neurons, self.resampled_neuron_quantities, top)
-        if chapter == claims.WHERE:
-            found |= evidence.residual_evidence(self.readings.base, self.readings.dpo, resamples)
-        return found
-
     def claims_of(self, chapter: str) -> pd.DataFrame:
         """The claims table of one chapter."""
-        table = claims.judge(self.evidence_for(chapter))
+        table = claims.judge(evidence.measure(self, chapter))
         return table[table["chapter"] == chapter].reset_index(drop=True)
 
     @cached_property
@@ -361,16 +311,9 @@ class Study:
 
     # Keeping
 
-    def save_result(self, name: str, table: pd.DataFrame) -> Path:
+    def save_result(self, name: str, table: pd.DataFrame) -> None:
         """Write a table to `results/` whole, as CSV, parquet or JSON by the name's ending."""
-        write: dict[str, Callable[[Path], None]] = {
-            ".csv": lambda path: table.to_csv(path, index=False),
-            ".parquet": lambda path: table.to_parquet(path, index=False),
-            ".json": lambda path: table.to_json(path, orient="records", indent=1),
-        }
-        path = self.folder / "results" / name
-        artifacts.write_file(path, write[path.suffix])
-        return path
+        artifacts.write_table(self.folder / "results" / name, table)
 
     def _keep(
         self,
@@ -409,8 +352,3 @@ class Study:
         values = [v for s in self.profile.settings(*sections).values() for v in s.values()]
         paths = sorted({v for v in values if isinstance(v, str) and v and Path(v).exists()})
         return {path: artifacts.file_identity(path) for path in paths}
-
-
-def _all_neurons(cosine: torch.Tensor) -> pd.DataFrame:
-    layer, neuron = np.indices(cosine.shape).reshape(2, -1)
-    return pd.DataFrame({"layer": layer, "neuron": neuron, "cosine": cosine.flatten().numpy()})
