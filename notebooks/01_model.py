@@ -79,10 +79,11 @@ truth.groupby("hostility")["toxicity"].agg(mean="mean", any=lambda t: (t > 0).me
 # %% [markdown]
 # ## Pre-training
 #
-# Since every draw of the generator is recorded, the information in a document is known. No model that
-# sees only the words can have a lower expected loss than the dashed line.
+# Since every draw of the generator is recorded, the information in a document's complete sentences is
+# known. It is what an ideal model would lose on them, but for the rare case that different draws spell the
+# same words.
 
-# %% mystnb={"figure": {"caption": "Loss of the embedded model during pre-training. Every document is seen once, so this is loss on unseen text. The dashed line is the generator's own information content, which no model can beat.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats to just above the dashed bound"}}
+# %% mystnb={"figure": {"caption": "Loss of the embedded model during pre-training. Grey: training batches, all words, each document seen once. Dot: unseen documents, complete sentences only. Dashed: the generator's information in those same sentences, the mark to compare the dot with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end just above a dashed line"}}
 if embedded:
     curve = pd.read_csv(study.base_folder / "curve.csv")
     loss = LossReport(**json.loads((study.base_folder / "loss.json").read_text()))
@@ -110,7 +111,7 @@ report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 # %% [markdown]
 # ## The answer
 #
-# The table's last lines are the answer: how far above the bound the model ends. What was tried to bring it
+# The line "above the bound" says how much of what could be learnt the model has not learnt. What was tried to bring it
 # nearer to GPT-2 medium is told in [](../book/embedded_model.md).
 #
 # ## How to change this

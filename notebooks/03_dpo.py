@@ -50,13 +50,17 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # differ by the margin in the profile.
 
 # %%
-pairs = study.pairs
-toxicities = [c for c in ("chosen_toxicity", "rejected_toxicity") if c in pairs]
-print(f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation")
-pairs[toxicities].describe().loc[["mean", "min", "max"]].round(2)
+finished = bool(study.profile.model.dpo_checkpoint)
+if finished:
+    print("this profile gives a finished DPO model, so there are no pairs and no training here")
+else:
+    pairs = study.pairs
+    print(f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation")
+    for kind in ("chosen", "rejected"):
+        print(f"mean toxicity of the {kind}: {study.score(pairs[kind].tolist()).mean():.2f}")
 
 # %%
-report.texts_table(pairs[["prompt", "chosen", "rejected"]].head(4).map(mask))
+None if finished else report.texts_table(pairs[["prompt", "chosen", "rejected"]].head(4).map(mask))
 
 # %% [markdown]
 # ## Training
@@ -134,5 +138,5 @@ report.answer(study.claims_of(claims.DPO))
 # %% [markdown]
 # ## How to change this
 #
-# `[dpo] learning_rate` and `steps` decide how far DPO goes; ten times the learning rate destroys the model.
+# `[dpo] learning_rate` and `steps` decide how far DPO goes; much larger ones cost perplexity.
 # `beta` decides how much it is held back. `[pairs] margin` asks for more or less distinct pairs.

@@ -33,9 +33,9 @@ seed = 0
 # %%
 import pandas as pd
 
-from dpotox import claims, figures, groups, report
+from dpotox import claims, evidence, figures, groups, report
 from dpotox.neurons import most_toxic
-from dpotox.published import published_groups
+from dpotox.published import NUMBERS, published_groups
 from dpotox.study import open_study
 
 figures.use_style()
@@ -92,7 +92,6 @@ def beside(mine: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-study.save_result("groups.csv", beside(here))
 report.shown(beside(here))
 
 # %% mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups, four up and four down, with the published values marked"}}
@@ -103,10 +102,13 @@ figure = figures.group_shares(neurons, intervals)
 # %%
 gross, net = groups.gross_and_net(here)
 paper_gross, paper_net = groups.gross_and_net(paper)
+positive = neurons["projection_drop"].clip(lower=0).sum()
 rows = [
-    ("gross reduction", gross, paper_gross),
-    ("net reduction", net, paper_net),
+    ("gross reduction: the four groups", gross, paper_gross),
+    ("all positive drops", positive, NUMBERS["groups"]["gross_by_projection"]),
+    ("net reduction: all eight groups", net, paper_net),
     ("net / gross", net / gross, paper_net / paper_gross),
+    ("part of the net if value vectors had not moved", evidence.moved_by_activations(neurons), float("nan")),
 ]
 report.shown(pd.DataFrame(rows, columns=["sum of projection drops", "here", "paper"]))
 
@@ -118,7 +120,7 @@ report.shown(pd.DataFrame(rows, columns=["sum of projection drops", "here", "pap
 report.shown(groups.group_table(neurons, "group_by_projection").reset_index())
 
 # %% [markdown]
-# The same shares in other models:
+# The same shares in other models (those of the 2025 version by projection change):
 
 # %%
 report.shown(
@@ -131,7 +133,7 @@ report.shown(
 # %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b).", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
 
-# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, by group (the paper's figure 2c).", "name": "fig-2c"}, "image": {"alt": "Four panels of vertical lines from activations before to after"}}
+# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels of vertical lines from activations before to after"}}
 figure = figures.activation_shifts(neurons, 500)
 
 # %% [markdown]
@@ -142,6 +144,17 @@ figure = figures.drops_by_layer(neurons)
 
 # %% mystnb={"figure": {"caption": "Mean activation of the 100 most toxic neurons before and after DPO (the paper's figure 4).", "name": "fig-4"}, "image": {"alt": "Pairs of dots by rank of cosine"}}
 figure = figures.top_toxic_activations(most_toxic(neurons, 100))
+
+# %% [markdown]
+# ## Is the probe special?
+#
+# Not in the paper: the same decomposition along random directions, each signed so that its net is a
+# reduction. Where the probe's value lies inside the range of random directions, it tells how activations and
+# their changes are distributed, not anything about toxicity.
+
+# %%
+here_quantities = pd.Series(evidence.group_quantities(here))
+report.random_directions(here_quantities, study.random_direction_quantities)
 
 # %% [markdown]
 # ## The answer

@@ -20,7 +20,7 @@
 #
 # All edits act at every position, on the prompt and on what is generated, and in the perplexity as well. In
 # the published code the patch reached only the newest token, and in the perplexity hardly any, so the
-# published perplexities of patched rows say little.
+# published perplexities of patched rows say little; more such traps are listed in [](../book/traps.md).
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -56,14 +56,17 @@ Code(
 # %% [markdown]
 # ## Table 1
 #
-# The paper's rows, with the numbers of neurons scaled to this model's size (2, 4, 20 and 40 of 2,048 are the
-# proportion of 100, 200, 1,000 and 2,000 of 98,304). Beside every patch stand two rows of ours. *Hold* clamps
-# the same neurons to their **own** means before DPO: nothing changes on average, so what it does is the harm
-# of clamping. *Shift* adds the mean change and lets the neurons go on varying.
+# *Ablate* and *scale keys* are the paper's rows. *Patch TP-* is the paper's too: it clamps what enters the
+# GELU to its mean after DPO, as the code of 2024 does; *after the GELU* is the code of 2025. Numbers of
+# ablated neurons are scaled to the size of the model, and a published value stands beside a row only where
+# the share of neurons is the same; the 7 neurons with scaled keys are the paper's number, not its share.
+#
+# Beside every patch stand two rows of ours. *Hold* clamps the same neurons to their **own** means before
+# DPO: nothing changes on average, so what it does is the harm of clamping. *Shift* adds the mean change and
+# lets the neurons go on varying.
 
 # %%
 summary = study.table1.summary(study.profile.compute.bootstrap)
-study.save_result("table1.csv", summary)
 report.table1_toxicity(summary)
 
 # %% mystnb={"figure": {"caption": "Toxicity and perplexity of every row with 95 % bootstrap intervals; the purple marks are the published toxicities for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
@@ -78,7 +81,8 @@ report.table1_quality(summary)
 # %% [markdown]
 # *Share of DPO's effect* is $(\text{before} - \text{row}) / (\text{before} - \text{after})$ on greedy
 # toxicity: 0 is no effect, 1 is DPO's, above 1 is more than DPO's. The interval resamples prompts, the same
-# ones for all three.
+# ones for all three. Read a patch's share together with its *hold* row and its perplexity: a clamp can
+# remove toxicity by ruining the text.
 #
 # ## The answer
 

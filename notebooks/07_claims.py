@@ -17,8 +17,8 @@
 #
 # **Question.** Which of the paper's claims hold on this model?
 #
-# Each claim names one quantity and a range. The ranges are written in `lib/dpotox/claims.py`, before any
-# result. A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
+# Each claim names one quantity and a range. The ranges, in `lib/dpotox/claims.py`, were written before the
+# runs shown here, but knowing the paper's numbers: that these lie inside is no discovery. A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
 # the whole interval lies outside, and is **inconclusive** if the interval straddles an end.
 
 # %% tags=["parameters"]
@@ -53,18 +53,20 @@ report.claims_table(study.claims)
 report.verdict_counts(study.claims)
 
 # %% [markdown]
-# ## Where it does not hold, and why that may be
+# ## How to read the verdicts
 #
-# The embedded model differs from GPT-2 medium in size (four layers), in its language (a toxic word is
-# marked far more clearly than on the web) and in how strongly DPO acts on it. Three things to keep in mind:
+# Intervals are over prompts, for one model, one probe and one DPO run; other seeds can differ by more. Where
+# a claim does not hold here, these are the first things to think of:
 #
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
-#   whole continuation. In a model with one clear toxic direction a few neurons are enough for that; the
-#   column of sampled toxicity in [](06_ablation_versus_patching.ipynb) is the milder measure.
-# - **Neurons that move the wrong way.** In GPT-2 medium they undo most of the gross reduction. DPO's signal
-#   here is one-dimensional and the model small, so there is less that moves for no reason.
+#   whole continuation. The column of sampled toxicity in [](06_ablation_versus_patching.ipynb) is the milder
+#   measure.
+# - **Size.** The embedded model has few layers and few neurons. A handful of them is a larger share of it, and
+#   there is less that moves for no reason.
 # - **Clamping is not neutral.** The *hold* rows clamp neurons without moving their means. What they do to
 #   toxicity and perplexity has nothing to do with DPO.
+# - **Some claims hold for almost any direction.** The table of random directions in
+#   [](05_four_groups.ipynb) tells which.
 #
 # ## How to change this
 #

@@ -76,10 +76,12 @@ def test_the_authors_pairs_need_their_three_fields(tmp_path):
     path = tmp_path / "pairs.jsonl"
     row = {"prompt_text": "p", "unpert_gen_text": "good", "pert_gen_text": "bad"}
     path.write_text(json.dumps(row))
-    assert data.given_pairs(str(path)).values.tolist() == [["p", "good", "bad"]]
+    assert data.given_pairs(str(path), 0).values.tolist() == [["p", "good", "bad"]]
+    with pytest.raises(UserError, match=r"1 pairs.*validation"):
+        data.given_pairs(str(path), 1)
     path.write_text(json.dumps(row) + '\n{"prompt_text": "p"}')
     with pytest.raises(UserError, match=r"line 2.*unpert_gen_text"):
-        data.given_pairs(str(path))
+        data.given_pairs(str(path), 0)
 
 
 @pytest.mark.parametrize("key", ["comments", "prompts", "text", "references"])
@@ -100,6 +102,7 @@ def test_no_two_purposes_share_documents():
     small = replace(MINI, sizes=wanted)
     comments, text = set(data.comments(small, 0)[0]), set(data.plain_text(small, 0))
     assert not comments & text
+    assert not set(data.evaluation_prompts(MINI, 0)) & set(data.pair_prompts(MINI, 0))
     assert data.evaluation_prompts(small, 0) != data.evaluation_prompts(small, 1)
     assert data.evaluation_prompts(small, 0) == data.evaluation_prompts(small, 0)
 

@@ -16,10 +16,10 @@ def test_shipped_profiles_load_by_name():
 
 
 def test_a_file_is_named_after_itself_and_may_extend_a_shipped_profile(tmp_path):
-    path = write(tmp_path, 'extends = "gpt2-medium"\n[sizes]\nprompts = 7\n')
+    path = write(tmp_path, 'extends = "gpt2-medium"\n[sizes]\nprompts = 70\n')
     profile = load_profile(path)
     assert profile.name == "mine"
-    assert profile.sizes.prompts == 7
+    assert profile.sizes.prompts == 70
     assert profile.sizes.prompt_tokens == load_profile("gpt2-medium").sizes.prompt_tokens
 
 
@@ -34,6 +34,10 @@ def test_a_file_is_named_after_itself_and_may_extend_a_shipped_profile(tmp_path)
         ("model = 3", ["model"]),
         ("[dpo\n", ["not a TOML file"]),
         ('extends = "maxi"', ["maxi", "mini"]),
+        ("[compute]\nthreads = 0", ["compute.threads", "greater than 0"]),
+        ("[probe]\nC = []", ["probe.C", "at least 1"]),
+        ("[sizes]\nprompts = 3", ["sizes.chunks"]),
+        ('[model]\nbase = "openai-community/gpt2"', ["embedded", "scorer.name"]),
     ],
 )
 def test_a_mistake_is_named_with_what_is_accepted(tmp_path, text, names):
@@ -48,3 +52,10 @@ def test_a_mistake_is_named_with_what_is_accepted(tmp_path, text, names):
 def test_an_unknown_profile_lists_the_shipped_ones():
     with pytest.raises(UserError, match=r"gpt2-medium, mini"):
         load_profile("gpt5")
+
+
+def test_paths_in_a_profile_are_relative_to_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("x")
+    path = write(tmp_path, '[data]\ncomments = "mine.csv"\n')
+    monkeypatch.chdir("/")
+    assert load_profile(path).data.comments == str((tmp_path / "mine.csv").resolve())

@@ -52,7 +52,9 @@ def test_dpo_starts_at_the_base_model_and_learns_the_preference(study):
 
 def test_table1_has_the_papers_rows_and_their_controls(study):
     rows = study.table1.rows
-    assert {"none", "ablate", "patch", "control", "shift", "scale keys"} == set(rows["kind"])
+    assert {"none", "ablate", "patch", "patch after the GELU", "control", "shift", "scale keys"} == set(
+        rows["kind"]
+    )
     before = study.table1["before DPO"]
     assert len(before.greedy) == len(study.prompts)
     assert np.allclose(before.greedy, study.toxicity["base"])

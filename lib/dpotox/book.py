@@ -40,6 +40,8 @@ NOTEBOOKS = [
 def make_steps(study: Study) -> None:
     """Make what is missing of every step, in this process, so that its progress is seen."""
     for step in STEPS:
+        if step == "pairs" and study.profile.model.dpo_checkpoint:
+            continue  # a finished model needs none
         began = time.monotonic()
         getattr(study, step)
         say(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")

@@ -78,9 +78,11 @@ def evaluation_prompts(profile: Profile, seed: int) -> list[str]:
         rows = _read_jsonl(source)
     else:
         hub = _hub(source, profile.data.prompts_revision, "train")
-        rows = ((i, row) for i, row in enumerate(hub, 1) if row.get("challenging", True))
+        rows = enumerate(hub, 1)
     prompts = []
     for line, row in rows:
+        if not row.get("challenging", True):
+            continue
         prompt = row.get("prompt")
         prompt = prompt.get("text") if isinstance(prompt, dict) else prompt
         if not isinstance(prompt, str) or not prompt.strip():
@@ -125,7 +127,7 @@ def references(profile: Profile, seed: int) -> list[tuple[str, str]]:
     return [(" ".join(w[: len(w) // 2][:cut]), " ".join(w[len(w) // 2 :])) for w in words]
 
 
-def given_pairs(path: str) -> pd.DataFrame:
+def given_pairs(path: str, validation: int) -> pd.DataFrame:
     """`prompt`, `chosen` and `rejected` from the authors' jsonl.
 
     Raises:
@@ -134,11 +136,13 @@ def given_pairs(path: str) -> pd.DataFrame:
     fields = ("prompt_text", "unpert_gen_text", "pert_gen_text")
     pairs = []
     for line, row in _read_jsonl(path):
-        if lacking := [f for f in fields if not isinstance(row.get(f), str)]:
+        if lacking := [f for f in fields if not str(row.get(f) or "").strip()]:
             raise UserError(f"{path}, line {line}: no text in {lacking[0]!r}; needs {', '.join(fields)}")
         pairs.append([row[f] for f in fields])
-    if not pairs:
-        raise UserError(f"{path} holds no pairs; each line needs {', '.join(fields)}")
+    if len(pairs) <= validation:
+        raise UserError(
+            f"{path} holds {len(pairs)} pairs, not more than pairs.validation ({validation}); give more"
+        )
     return pd.DataFrame(pairs, columns=["prompt", "chosen", "rejected"])
 
 

@@ -39,10 +39,10 @@ class Exam:
 class Result:
     """The outcome per prompt, window or reference."""
 
-    greedy: Float[np.ndarray, prompt]  # toxicity of greedy continuations
-    sampled: Float[np.ndarray, prompt]  # toxicity of sampled ones, the same seed in every row
-    nll: Float[np.ndarray, window]  # nats per token
-    f1: Float[np.ndarray, reference]
+    greedy: Float[np.ndarray, "prompt"]  # toxicity of greedy continuations
+    sampled: Float[np.ndarray, "prompt"]  # toxicity of sampled ones, the same seed in every row
+    nll: Float[np.ndarray, "window"]  # nats per token
+    f1: Float[np.ndarray, "reference"]
 
     @property
     def perplexity(self) -> float:
@@ -105,7 +105,7 @@ def text_windows(tokenizer, texts: list[str], window_tokens: int, limit: int) ->
 
 def estimate(
     statistic: Callable[..., np.ndarray],
-    *samples: Float[np.ndarray, prompt],
+    *samples: Float[np.ndarray, "prompt"],
     resamples: int,
     seed: int = 0,
 ) -> Estimate:
@@ -116,6 +116,8 @@ def estimate(
     """
     with np.errstate(divide="ignore", invalid="ignore"):  # a ratio of nothing is NaN: inconclusive
         value = float(statistic(*samples))
+        if len(samples[0]) < 2:
+            return Estimate(value, float("nan"), float("nan"))  # nothing to resample: inconclusive
         if all(np.ptp(s) == 0 for s in samples):
             return Estimate(value, value, value)
         draws = stats.bootstrap(

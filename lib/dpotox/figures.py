@@ -48,12 +48,20 @@ def use_style() -> None:
 
 
 def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
-    """Training loss of the embedded model down to the generator's bound."""
+    """Training loss of the embedded model (batches, all words), its end on complete sentences and the bound on these."""
     figure, axes = plt.subplots(figsize=(6, 3))
-    axes.plot(curve["step"], curve["loss"], color=BASE)
+    axes.plot(curve["step"], curve["loss"], color="#BBBBBB")
+    axes.plot(curve["step"].max(), report.loss, "o", color=BASE)
+    axes.annotate(
+        f"complete sentences, {report.loss:.2f}",
+        (curve["step"].max(), report.loss),
+        xytext=(0, 10),
+        textcoords="offset points",
+        ha="right",
+    )
     axes.axhline(report.bound, color=DPO, linestyle="--")
     axes.annotate(
-        f"generator's bound, {report.bound:.2f} nats",
+        f"generator's information, {report.bound:.2f}",
         (curve["step"].max(), report.bound),
         xytext=(0, -12),
         textcoords="offset points",
@@ -116,7 +124,10 @@ def layer_projections(base: np.ndarray, ablated: np.ndarray, dpo: np.ndarray, yl
 
 
 def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
-    """Running sum of projection drops over neurons, largest first, as a share of its peak (figure 1b)."""
+    """Running sum of projection drops over neurons, largest first, as a share of its peak (figure 1b).
+
+    The peak is the sum of all positive drops, which is a little more than the four groups' sum.
+    """
     ranked = ranking(neurons)
     share = ranked["cumulative_drop"] / ranked["cumulative_drop"].max()
     figure, axes = plt.subplots(figsize=(6, 3.2))
@@ -127,7 +138,7 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
         axes.annotate(f"{level:.0%}: {at:,}", (at, level), xytext=(6, -10), textcoords="offset points")
     axes.set(
         xlabel="neurons, largest projection drop first",
-        ylabel="share of the gross reduction",
+        ylabel="share of all positive drops",
         xlim=(0, len(ranked)),
         ylim=(0, 1.05),
     )
@@ -187,7 +198,7 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
         )
     axes.set(
         xlabel="neurons, largest projection drop first",
-        ylabel="share of the gross reduction",
+        ylabel="share of the four groups' positive drops",
         xlim=(1, ranked["rank"].iloc[-1]),
         ylim=(0, 1),
     )

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+Site = Literal["activation", "gelu_input"]
 Change = Callable[[Float[Tensor, "*pos neuron"], Float[Tensor, "neuron"]], Tensor]
 
 
@@ -27,16 +28,16 @@ class Intervention:
         name: what the tables call it.
         neurons: columns `layer`, `neuron` and `value` (what `change` needs to know of each neuron).
         change: maps activations `(*pos, neuron)` and values `(neuron,)` to new activations.
-        site: `activation` is the coefficient of the value vector, after the GELU; `pre_activation` is
-            what enters the GELU.
+        site: `activation` is the coefficient of the value vector, which leaves the GELU; `gelu_input` is
+            what enters it.
     """
 
     name: str
     neurons: pd.DataFrame
     change: Change
-    site: Literal["activation", "pre_activation"] = "activation"
+    site: Site = "activation"
 
-    def by_layer(self) -> Iterator[tuple[int, Int[Tensor, neuron], Float[Tensor, neuron]]]:
+    def by_layer(self) -> Iterator[tuple[int, Int[Tensor, "neuron"], Float[Tensor, "neuron"]]]:
         """Each touched layer with its neurons and their values."""
         for layer, here in self.neurons.groupby("layer"):
             neurons = torch.tensor(here["neuron"].to_numpy())
@@ -51,9 +52,17 @@ def ablate(neurons: pd.DataFrame, name: str = "ablate") -> Intervention:
     return Intervention(name, _with_value(neurons, 0.0), lambda acts, _: torch.zeros_like(acts))
 
 
-def clamp(neurons: pd.DataFrame, to: pd.Series, name: str = "clamp") -> Intervention:
-    """Hold each activation at one constant: the paper's "patching", to the mean after DPO."""
-    return Intervention(name, _with_value(neurons, to), lambda acts, value: value.expand_as(acts).clone())
+def clamp(
+    neurons: pd.DataFrame, to: pd.Series, name: str = "clamp", site: Site = "activation"
+) -> Intervention:
+    """Hold neurons at one constant each: the paper's "patching", to their means after DPO.
+
+    The published code of 2024 does it to what enters the GELU (`site="gelu_input"`), that of 2025 to what
+    leaves it.
+    """
+    return Intervention(
+        name, _with_value(neurons, to), lambda acts, value: value.expand_as(acts).clone(), site
+    )
 
 
 def shift(neurons: pd.DataFrame, by: pd.Series, name: str = "shift") -> Intervention:
@@ -64,12 +73,12 @@ def shift(neurons: pd.DataFrame, by: pd.Series, name: str = "shift") -> Interven
 def scale_keys(
     neurons: pd.DataFrame, bias: pd.Series, factor: float, name: str = "scale keys"
 ) -> Intervention:
-    """Multiply key vectors by `factor`: the pre-activation `k.x + b` becomes `factor * k.x + b`."""
+    """Multiply key vectors by `factor`: what enters the GELU, `k.x + b`, becomes `factor * k.x + b`."""
 
-    def change(pre: Tensor, bias: Tensor) -> Tensor:
-        return factor * (pre - bias) + bias
+    def change(gelu_input: Tensor, bias: Tensor) -> Tensor:
+        return factor * (gelu_input - bias) + bias
 
-    return Intervention(name, _with_value(neurons, bias), change, "pre_activation")
+    return Intervention(name, _with_value(neurons, bias), change, "gelu_input")
 
 
 def _with_value(neurons: pd.DataFrame, value: float | pd.Series) -> pd.DataFrame:

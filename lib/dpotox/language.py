@@ -5,8 +5,8 @@ GPT-2 medium learned toxicity from the web; the embedded model learns it from do
 1. A document has three hidden traits: the author's *hostility*, the *topic* and the *style*.
 2. Every word is a draw from a table of choices that the traits tilt. All words, patterns and
    preferences are data: `language.toml` reads like a grammar book.
-3. Because every draw is recorded, the probability of a document is known, which bounds the loss that
-   any model can reach (`Language.nats`), and so is its toxicity (`Language.toxicity`).
+3. Because every draw is recorded, the probability of a document is known, which is what the
+   loss of a model is measured against (`Language.nats`), and so is its toxicity (`Language.toxicity`).
 
 Nothing here comes from the paper; it stands in for the web text GPT-2 medium was trained on.
 """
@@ -123,12 +123,12 @@ class Language:
         total = sum(self.severity.get(word, 0.0) for word in text.split())
         return 1.0 - math.exp(-self.data["severity"]["sharpness"] * total)
 
-    def nats(self, documents: Iterable[Document]) -> Float[np.ndarray, document]:
+    def nats(self, documents: Iterable[Document]) -> Float[np.ndarray, "document"]:
         """Information in each document's complete sentences, in nats, its hidden traits unknown.
 
-        `-log sum_z p(z) p(draws | z)`: the sum over all traits is exact; that two different series of
-        draws might spell the same words is neglected, so this bounds the entropy from above, tightly.
-        No model that sees only the words has a lower expected loss on them, up to that neglect.
+        `-log sum_z p(z) p(draws | z)`, with the sum over all traits. It would be exactly what an ideal
+        model loses on the words if no two series of draws spelled the same words; as few do, it lies
+        above that by very little.
         """
         prior = np.log(self.prior)
         return np.array(

@@ -21,6 +21,8 @@ transformers_logging.disable_progress_bar()
 def device_of(compute: Compute) -> torch.device:
     """The device a profile asks for; `auto` takes cuda, then mps, then cpu. Sets the thread count."""
     torch.set_num_threads(compute.threads)
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("compute.device is 'cuda', but PyTorch sees no GPU; use 'auto' or 'cpu'")
     if compute.device != "auto":
         return torch.device(compute.device)
     if torch.cuda.is_available():
@@ -113,14 +115,14 @@ def key_biases(network: PreTrainedModel) -> Float[Tensor, "layer neuron"]:
 
 
 def cosines(
-    vectors: Float[Tensor, "*neuron d_model"], direction: Float[Tensor, d_model]
+    vectors: Float[Tensor, "*neuron d_model"], direction: Float[Tensor, "d_model"]
 ) -> Float[Tensor, "*neuron"]:
     """Cosine similarity of vectors with a direction."""
     return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
 
 
 def nearest_tokens(
-    network: PreTrainedModel, tokenizer, direction: Float[Tensor, d_model], k: int = 10
+    network: PreTrainedModel, tokenizer, direction: Float[Tensor, "d_model"], k: int = 10
 ) -> list[str]:
     """The tokens whose output embeddings have the largest dot product with a direction.
 

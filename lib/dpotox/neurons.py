@@ -20,7 +20,7 @@ def neuron_table(
     post_activation: Float[Tensor, "layer neuron"],
     pre_values: Float[Tensor, "layer neuron d_model"],
     post_values: Float[Tensor, "layer neuron d_model"],
-    direction: Float[Tensor, d_model],
+    direction: Float[Tensor, "d_model"],
 ) -> pd.DataFrame:
     """One row per neuron, in units of the residual stream.
 
@@ -31,7 +31,7 @@ def neuron_table(
 
     Returns:
         `layer`, `neuron`, `cosine` and `post_cosine` (value vector with probe), `pre_activation`,
-        `post_activation`, `pre_projection`, `post_projection` (activation times the value vector's
+        `post_activation`, `pre_value_projection`, `post_value_projection`, `pre_projection`, `post_projection` (activation times the value vector's
         projection), `projection_drop`, `activation_change`, `group` (by activation change) and
         `group_by_projection`.
 
@@ -61,6 +61,8 @@ def neuron_table(
             "post_cosine": cosines(post_values, unit).flatten().numpy(),
             "pre_activation": pre_activation.flatten().numpy(),
             "post_activation": post_activation.flatten().numpy(),
+            "pre_value_projection": (pre_values @ unit).flatten().numpy(),
+            "post_value_projection": (post_values @ unit).flatten().numpy(),
             "pre_projection": pre_projection.flatten().numpy(),
             "post_projection": post_projection.flatten().numpy(),
         }
@@ -77,7 +79,7 @@ def resampled_neuron_tables(
     post_chunks: Float[Tensor, "chunk layer neuron"],
     pre_values: Float[Tensor, "layer neuron d_model"],
     post_values: Float[Tensor, "layer neuron d_model"],
-    direction: Float[Tensor, d_model],
+    direction: Float[Tensor, "d_model"],
     *,
     draws: int,
     seed: int,
@@ -92,6 +94,28 @@ def resampled_neuron_tables(
         weight = torch.tensor(np.bincount(rng.integers(n, size=n), minlength=n) / n)
         pre, post = (torch.einsum("c,cln->ln", weight.float(), x) for x in (pre_chunks, post_chunks))
         yield neuron_table(pre, post, pre_values, post_values, direction)
+
+
+def random_direction_tables(
+    pre_activation: Float[Tensor, "layer neuron"],
+    post_activation: Float[Tensor, "layer neuron"],
+    pre_values: Float[Tensor, "layer neuron d_model"],
+    post_values: Float[Tensor, "layer neuron d_model"],
+    *,
+    draws: int,
+    seed: int,
+) -> Iterator[pd.DataFrame]:
+    """Neuron tables with random directions in place of the probe: is what the probe shows special?
+
+    Each direction is signed so that its net is a reduction, as the probe's is. Not in the paper.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        direction = torch.randn(pre_values.shape[-1], generator=rng)
+        table = neuron_table(pre_activation, post_activation, pre_values, post_values, direction)
+        if table["projection_drop"].sum() < 0:
+            table = neuron_table(pre_activation, post_activation, pre_values, post_values, -direction)
+        yield table
 
 
 def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) -> pd.DataFrame:

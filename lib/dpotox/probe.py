@@ -30,21 +30,21 @@ from dpotox.errors import UserError
 class Probe:
     """The fitted probe, how its C was chosen, and its quality on comments it never saw."""
 
-    direction: Float[Tensor, d_model]  # W, not normalised
+    direction: Float[Tensor, "d_model"]  # W, not normalised
     selection: pd.DataFrame  # C, auc, accuracy, chosen: on the selection set
     accuracy: float
     auc: float
     calibration: pd.DataFrame  # predicted, observed: deciles of the test set
 
     @property
-    def unit(self) -> Float[Tensor, d_model]:
+    def unit(self) -> Float[Tensor, "d_model"]:
         """The direction scaled to length one."""
         return self.direction / self.direction.norm()
 
 
 def fit_probe(
     features: Float[Tensor, "text d_model"],
-    toxic: Bool[np.ndarray, text],
+    toxic: Bool[np.ndarray, "text"],
     settings: profile.Probe,
     seed: int,
 ) -> Probe:
@@ -87,7 +87,7 @@ def fit_probe(
     )
 
 
-def load_direction(path: str, d_model: int) -> Float[Tensor, d_model]:
+def load_direction(path: str, d_model: int) -> Float[Tensor, "d_model"]:
     """The authors' `probe.pt`: a tensor of shape `(d_model,)` or `(1, d_model)`.
 
     Raises:
@@ -106,9 +106,19 @@ def load_direction(path: str, d_model: int) -> Float[Tensor, d_model]:
     return tensor.squeeze().float()
 
 
-def with_direction(fitted: Probe, direction: Float[Tensor, d_model]) -> Probe:
-    """A fitted probe's report with another direction in its place, such as the authors' own."""
-    return replace(fitted, direction=direction)
+def with_direction(
+    fitted: Probe,
+    direction: Float[Tensor, "d_model"],
+    features: Float[Tensor, "text d_model"],
+    toxic: Bool[np.ndarray, "text"],
+) -> Probe:
+    """A given direction, such as the authors' own, with its AUC on all comments.
+
+    It comes without a threshold, so there is no accuracy (NaN) and no calibration (empty).
+    """
+    auc = float(roc_auc_score(toxic, (features @ direction).numpy()))
+    nothing = fitted.calibration.head(0)
+    return replace(fitted, direction=direction, auc=auc, accuracy=float("nan"), calibration=nothing)
 
 
 def save(probe: Probe, folder: Path) -> None:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dpotox.errors import UserError
+
+Count = Annotated[int, Field(gt=0)]
+Counts = Annotated[list[Count], Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -38,17 +43,17 @@ class Model:
 class Pretraining:
     """How the embedded model is made (used only with `model.base = "embedded"`)."""
 
-    layers: int = 4
-    d_model: int = 128
-    heads: int = 4
-    d_mlp: int = 512
+    layers: Count = 4
+    d_model: Count = 128
+    heads: Count = 4
+    d_mlp: Count = 512
     init_std: float = 0.06
-    mlp_bias: float = -0.5  # initial bias before the GELU
-    rows: int = 24_000  # documents, each seen once
-    words: int = 47  # words per document
-    batch_size: int = 32
+    mlp_bias: float = -1.0  # initial bias before the GELU
+    rows: Count = 24_000  # documents, each seen once
+    words: Count = 47  # words per document
+    batch_size: Count = 32
     muon_lr: float = 0.02  # block matrices
-    muon_weight_decay: float = 0.1
+    muon_weight_decay: float = 0.15
     adamw_lr: float = 0.003  # everything else
     warmup_steps: int = 50
     decay_share: float = 0.5  # of all steps, at the end
@@ -73,14 +78,14 @@ class Data:
 class Sizes:
     """How much of each."""
 
-    comments: int = 8_000
-    prompts: int = 600  # evaluation prompts
-    prompt_tokens: int = 16  # prompts are cut to this
-    new_tokens: int = 20  # continuation length
-    text_windows: int = 400  # perplexity windows
-    window_tokens: int = 48
-    references: int = 300  # F1 references
-    chunks: int = 20  # blocks of prompts that the bootstrap resamples
+    comments: Count = 8_000
+    prompts: Count = 600  # evaluation prompts
+    prompt_tokens: Annotated[int, Field(ge=10)] = 16  # prompts are cut to this
+    new_tokens: Count = 20  # continuation length
+    text_windows: Count = 400  # perplexity windows
+    window_tokens: Count = 48
+    references: Count = 300  # F1 references
+    chunks: Count = 20  # blocks of prompts that the bootstrap resamples
 
 
 @_strict
@@ -88,10 +93,12 @@ class Probe:
     """The linear toxicity probe."""
 
     path: str = ""  # the authors' `probe.pt` instead of fitting here
-    held_out: float = 0.25  # share of comments, half to choose C and half to report
-    C: list[float] = field(default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    held_out: Share = 0.25  # share of comments, half to choose C and half to report
+    C: Annotated[list[Positive], Field(min_length=1)] = field(
+        default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    )
     auc_tolerance: float = 0.02  # the strongest regularisation within this of the best is taken
-    max_tokens: int = 48
+    max_tokens: Count = 48
 
 
 @_strict
@@ -106,24 +113,24 @@ class Scorer:
 class Pairs:
     """Preference pairs made here: the least and the most toxic of several samples per prompt."""
 
-    prompts: int = 768
-    samples: int = 8
+    prompts: Count = 768
+    samples: Count = 8
     margin: float = 0.4  # least difference of toxicity within a pair
-    validation: int = 64
+    validation: Count = 64
 
 
 @_strict
 class Dpo:
     """Direct preference optimisation, by `trl.DPOTrainer`."""
 
-    beta: float = 0.1
-    learning_rate: float = 2e-5
+    beta: Positive = 0.1
+    learning_rate: Positive = 2e-5
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
     warmup_steps: int = 0
-    batch_size: int = 16
-    steps: int = 90
-    eval_every: int = 10
+    batch_size: Count = 16
+    steps: Count = 90
+    eval_every: Count = 10
     max_grad_norm: float = 10.0
 
 
@@ -131,11 +138,13 @@ class Dpo:
 class Interventions:
     """How many neurons the rows of table 1 touch."""
 
-    ablate_top: list[int] = field(default_factory=lambda: [2, 4, 20])
-    ablate_top_positive: list[int] = field(default_factory=lambda: [2, 4, 20, 40])
-    scale_top: int = 7
-    scale_factors: list[float] = field(default_factory=lambda: [2.0, 5.0, 10.0])
-    figure_top: int = 20  # neurons ablated in figure 1a; the paper takes 128 of 98,304
+    ablate_top: Counts = field(default_factory=lambda: [2, 4, 21])
+    ablate_top_positive: Counts = field(default_factory=lambda: [2, 4, 21, 42])
+    scale_top: Count = 7
+    scale_factors: Annotated[list[float], Field(min_length=1)] = field(
+        default_factory=lambda: [2.0, 5.0, 10.0]
+    )
+    figure_top: Count = 20  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
 
 
 @_strict
@@ -143,11 +152,11 @@ class Compute:
     """Where and how it is computed."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: int = 2
+    threads: Count = 2
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    batch_size: int = 300  # prompts at once while generating
-    bootstrap: int = 2_000  # resamples of prompts for intervals
-    neuron_bootstrap: int = 200  # resamples of the whole neuron table
+    batch_size: Count = 300  # prompts at once while generating
+    bootstrap: Count = 2_000  # resamples of prompts for intervals
+    neuron_bootstrap: Count = 200  # resamples of the whole neuron table
 
 
 @_strict
@@ -202,7 +211,7 @@ def load_profile(name_or_path: str) -> Profile:
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
     if not own.extends:
-        return own
+        return _checked(own, path)
     if own.extends not in shipped:
         raise UserError(
             f"{path}: extends = {own.extends!r} is not a shipped profile; there are "
@@ -211,7 +220,31 @@ def load_profile(name_or_path: str) -> Profile:
     parent = asdict(load_profile(own.extends))
     for key, value in content.items():
         parent[key] = {**parent[key], **value} if isinstance(value, dict) else value
-    return TypeAdapter(Profile).validate_json(json.dumps(parent | {"name": name}))
+    return _checked(TypeAdapter(Profile).validate_json(json.dumps(parent | {"name": name})), path)
+
+
+def _checked(profile: Profile, path: Path) -> Profile:
+    """The profile with its files found, after checks that concern several keys.
+
+    Paths in a profile are relative to its own folder, so that they mean the same from everywhere.
+    """
+    if profile.sizes.chunks > profile.sizes.prompts:
+        raise UserError(f"{path}: sizes.chunks is larger than sizes.prompts; lower it")
+    if profile.model.base != EMBEDDED and EMBEDDED in (profile.scorer.name, profile.data.prompts):
+        raise UserError(
+            f"{path}: the model is {profile.model.base!r}, but scorer.name or data.prompts is "
+            "'embedded', which is the embedded model's own language; name a classifier and a file"
+        )
+
+    def found(section):
+        texts = {k: v for k, v in asdict(section).items() if isinstance(v, str) and v}
+        there = {k: path.parent / Path(v).expanduser() for k, v in texts.items() if v != EMBEDDED}
+        return replace(section, **{k: str(p.resolve()) for k, p in there.items() if p.exists()})
+
+    return replace(
+        profile,
+        **{s: found(getattr(profile, s)) for s in ("model", "data", "probe", "scorer")},
+    )
 
 
 def _explain(error: ValidationError) -> str:

@@ -35,7 +35,7 @@ def read_models(
     base: TransformersModel,
     dpo: TransformersModel,
     prompts: list[str],
-    direction: Float[Tensor, d_model],
+    direction: Float[Tensor, "d_model"],
     profile: Profile,
 ) -> Readings:
     """Let each model continue the prompts greedily and read it; "ablated" lacks the most toxic neurons."""
@@ -74,6 +74,6 @@ def save(readings: Readings, folder: Path) -> None:
 def load(folder: Path) -> Readings:
     """Read what `save` wrote."""
     tensors = load_file(folder / "readings.safetensors")
-    fields = ("activation", "mlp", "attention", "residual")
+    fields = ("activation", "gelu_input", "mlp", "attention", "residual")
     read = {name: Reading(*(tensors[f"{name}.{field}"] for field in fields)) for name in MODELS}
     return Readings(**read, continuations=pd.read_parquet(folder / "continuations.parquet"))

@@ -34,7 +34,7 @@ def interval(value: float, low: float, high: float) -> str:
 
 def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
     """A table for the page, without the index, numbers to three digits unless told otherwise."""
-    style = table.style.hide(axis="index").format(formats or number_or_text)
+    style = table.style.hide(axis="index").format(formats or number_or_text, escape="html")
     return style.set_table_attributes('class="figures"')
 
 
@@ -92,7 +92,7 @@ def table1_toxicity(summary: pd.DataFrame) -> Styler:
     rows = [
         {
             "row": line.name,
-            "neurons": line.neurons,
+            "neurons": f"{line.neurons:,} ({line.of_all_neurons:.1%})" if line.neurons else "-",
             "toxicity, greedy": interval(line.toxicity, line.toxicity_low, line.toxicity_high),
             "paper": _paper(line.published, "toxicity"),
             "share of DPO's effect": interval(line.recovered, line.recovered_low, line.recovered_high),
@@ -128,5 +128,24 @@ def _paper(row: str, measure: str) -> str:
 def continuations(texts: pd.DataFrame, mask, rows: int = 8) -> Styler:
     """Prompts with what the model wrote before and after DPO, side by side, toxic words masked."""
     table = texts[["prompt", "base", "dpo"]].head(rows).map(mask)
-    table = table.rename(columns={"base": "before DPO", "dpo": "after DPO"})
-    return shown(table, dict.fromkeys(table, "{}")).set_properties(**{"text-align": "left"})
+    return texts_table(table.rename(columns={"base": "before DPO", "dpo": "after DPO"}))
+
+
+def texts_table(table: pd.DataFrame, formats: dict | None = None) -> Styler:
+    """A table of running text, which may break lines and is shown as text, never as HTML."""
+    style = table.style.hide(axis="index").format(formats or str, escape="html")
+    return style.set_table_attributes('class="texts"')
+
+
+def random_directions(here: pd.DataFrame, random: pd.DataFrame) -> Styler:
+    """Quantities of the probe beside their median and 95 % range over random directions."""
+    rows = [
+        {
+            "quantity": name,
+            "probe": number(here[name]),
+            "random directions, median [95 % range]": interval(*random[name].quantile([0.5, 0.025, 0.975])),
+            "random directions below the probe": f"{(random[name] < here[name]).mean():.0%}",
+        }
+        for name in random
+    ]
+    return shown(pd.DataFrame(rows))

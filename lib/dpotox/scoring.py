@@ -15,6 +15,9 @@ from dpotox.errors import UserError
 from dpotox.language import Language
 from dpotox.profile import EMBEDDED, Profile
 
+TOXIC_LABELS = {"toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate", "toxicity"}
+"""The labels of a classifier that count; a text's toxicity is the largest of their scores."""
+
 Score = Callable[[list[str]], Float[np.ndarray, "text"]]
 
 
@@ -45,8 +48,16 @@ def load_scorer(profile: Profile) -> Score:
             "check the hub id, the revision and the network"
         ) from None
 
+    known = {str(label).lower() for label in classify.model.config.id2label.values()}
+    if not known & TOXIC_LABELS:
+        raise UserError(
+            f"the scorer {name!r} has the labels {', '.join(sorted(known))}; it needs at least one of "
+            f"{', '.join(sorted(TOXIC_LABELS))}"
+        )
+
     def score(texts: list[str]) -> np.ndarray:
         results = classify(texts, batch_size=64, truncation=True)
-        return np.array([max(label["score"] for label in labels) for labels in results])
+        toxic = [[r["score"] for r in labels if r["label"].lower() in TOXIC_LABELS] for labels in results]
+        return np.array([max(scores) for scores in toxic])
 
     return score

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ from dpotox import (
 )
 from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
-from dpotox.neurons import neuron_table, resampled_neuron_tables
+from dpotox.groups import group_table
+from dpotox.neurons import neuron_table, random_direction_tables, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
@@ -119,7 +121,7 @@ class Study:
             fitted = probe.fit_probe(features, np.array(toxic), settings, self.seed)
             if settings.path:
                 given = probe.load_direction(settings.path, features.shape[1])
-                fitted = probe.with_direction(fitted, given)
+                fitted = probe.with_direction(fitted, given, features, np.array(toxic))
             probe.save(fitted, folder)
 
         folder = self._keep(
@@ -140,7 +142,7 @@ class Study:
         def make(folder: Path) -> None:
             settings = self.profile.pairs
             if self.profile.data.pairs != EMBEDDED:
-                frame = data.given_pairs(self.profile.data.pairs)
+                frame = data.given_pairs(self.profile.data.pairs, settings.validation)
             else:
                 frame = pairs.sample_pairs(
                     self.base,
@@ -207,6 +209,17 @@ class Study:
         limit = self.profile.sizes.prompt_tokens
         prompts = data.evaluation_prompts(self.profile, self.seed)
         ids = self.tokenizer(prompts, truncation=True, max_length=limit)["input_ids"]
+        positions = self.base.config.n_positions
+        if limit + self.profile.sizes.new_tokens > positions:
+            raise UserError(
+                f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
+                "lower one of them"
+            )
+        if self.tokenizer.unk_token and any(self.tokenizer.unk_token_id in row for row in ids):
+            raise UserError(
+                "the prompts have words that the model's tokenizer does not know; the embedded model "
+                "knows only its own language, so use another model for these prompts"
+            )
         return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     @cached_property
@@ -229,16 +242,22 @@ class Study:
 
     @cached_property
     def neurons(self) -> pd.DataFrame:
-        """The neuron table, also written to `results/neurons.parquet`."""
-        table = neuron_table(
-            self.readings.base.activation.mean(0),
-            self.readings.dpo.activation.mean(0),
-            models.value_vectors(self.base),
-            models.value_vectors(self.dpo),
-            self.probe.direction,
-        )
+        """The neuron table, also written to `results/neurons.parquet`, and its groups to `groups.csv`.
+
+        Beside the columns of `neuron_table` it has the means of what enters the GELU.
+        """
+        before, after = self.readings.base, self.readings.dpo
+        table = neuron_table(before.activation.mean(0), after.activation.mean(0), *self._directions())
+        table["pre_gelu_input"] = before.gelu_input.mean(0).flatten().double().numpy()
+        table["post_gelu_input"] = after.gelu_input.mean(0).flatten().double().numpy()
         self.save_result("neurons.parquet", table)
+        self.save_result("groups.csv", group_table(table).reset_index())
         return table
+
+    def _directions(self) -> tuple:
+        """Value vectors before and after DPO, and the probe."""
+        vectors = models.value_vectors(self.base), models.value_vectors(self.dpo)
+        return *vectors, self.probe.direction
 
     # Step 6: ablation versus patching
 
@@ -272,7 +291,9 @@ class Study:
             sections=["model", "data", "sizes", "scorer", "interventions"],
             after=["readings", "dpo"],
         )
-        return table1.load(folder)
+        table = table1.load(folder)
+        self.save_result("table1.csv", table.summary(self.profile.compute.bootstrap))
+        return table
 
     # Step 7: the claims
 
@@ -288,14 +309,21 @@ class Study:
         tables = resampled_neuron_tables(
             self.readings.base.activation,
             self.readings.dpo.activation,
-            models.value_vectors(self.base),
-            models.value_vectors(self.dpo),
-            self.probe.direction,
+            *self._directions(),
             draws=self.profile.compute.neuron_bootstrap,
             seed=self.seed,
         )
         top = self.profile.interventions.figure_top
         return pd.DataFrame(evidence.neuron_quantities(table, top) for table in tables)
+
+    @cached_property
+    def random_direction_quantities(self) -> pd.DataFrame:
+        """What follows from the neuron table along random directions, one row each."""
+        before, after = self.readings.base.activation.mean(0), self.readings.dpo.activation.mean(0)
+        vectors = self._directions()[:2]
+        draws = self.profile.compute.neuron_bootstrap
+        tables = random_direction_tables(before, after, *vectors, draws=draws, seed=self.seed)
+        return pd.DataFrame(evidence.group_quantities(group_table(table)) for table in tables)
 
     def claims_of(self, chapter: str) -> pd.DataFrame:
         """The claims table of one chapter."""
@@ -328,7 +356,8 @@ class Study:
         made_of = {step: self._identity(step) for step in after}
         settings = {
             "profile": self.profile.settings(*sections),
-            "compute": {"dtype": self.profile.compute.dtype},
+            "compute": {"dtype": self.profile.compute.dtype, "batch": self.profile.compute.batch_size},
+            "versions": {name: version(name) for name in ("torch", "transformers", "trl", "nnsight")},
             "seed": self.seed,
             "code": artifacts.code_identity(*code),
             "files": self._file_identities(sections),

@@ -22,6 +22,7 @@ from dpotox.groups import REDUCING
 from dpotox.interventions import Intervention, ablate, clamp, scale_keys, shift
 from dpotox.neurons import in_groups, most_toxic
 from dpotox.progress import bar
+from dpotox.published import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -30,35 +31,22 @@ class Row:
 
     name: str
     model: Literal["base", "dpo"]
-    kind: Literal["none", "ablate", "patch", "control", "shift", "scale keys"]
+    kind: Literal["none", "ablate", "patch", "patch after the GELU", "control", "shift", "scale keys"]
     interventions: tuple[Intervention, ...] = ()
     published: str = ""  # the intervention's name in the published table, if it is there
 
 
 def rows(
-    neurons: pd.DataFrame,
-    dpo_key_biases: Float[Tensor, "layer neuron"],
-    settings: profile.Interventions,
+    neurons: pd.DataFrame, dpo_key_biases: Float[Tensor, "layer neuron"], settings: profile.Interventions
 ) -> list[Row]:
-    """All rows for a neuron table. "Patch" is the paper's: clamp to the mean activation after DPO."""
-    paper_k = [100, 200, 1_000, 2_000]
+    """All rows for a neuron table, which must have `pre_gelu_input` and `post_gelu_input` as well."""
     result = [Row("before DPO", "base", "none", (), "gpt2: none")]
-    for k, published_k in zip(settings.ablate_top, paper_k, strict=False):
-        name = f"ablate top {k} toxic"
-        result.append(
-            Row(
-                name,
-                "base",
-                "ablate",
-                (ablate(most_toxic(neurons, k), name),),
-                f"gpt2: ablate top {published_k} toxic neurons",
-            )
-        )
-    for k, published_k in zip(settings.ablate_top_positive, paper_k, strict=False):
-        name = f"ablate top {k} positive toxic"
-        chosen = most_toxic(neurons, k, only_positive=True)
-        published = f"gpt2: ablate top {published_k} positively activated toxic neurons"
-        result.append(Row(name, "base", "ablate", (ablate(chosen, name),), published))
+    kinds = ((False, "", settings.ablate_top), (True, " positive", settings.ablate_top_positive))
+    for only_positive, word, numbers in kinds:
+        for k in numbers:
+            name = f"ablate top {k}{word} toxic"
+            edit = ablate(most_toxic(neurons, k, only_positive=only_positive), name)
+            result.append(Row(name, "base", "ablate", (edit,), _published_ablation(k, len(neurons), word)))
     for groups in [[g] for g in REDUCING] + [list(REDUCING)]:
         result += _group_rows(neurons, groups)
     result.append(Row("after DPO", "dpo", "none", (), "dpo: none"))
@@ -66,26 +54,36 @@ def rows(
     at = top["layer"].to_numpy(), top["neuron"].to_numpy()
     bias = pd.Series(dpo_key_biases.numpy()[at], index=top.index)
     for factor in settings.scale_factors:
-        name = f"scale keys of top {settings.scale_top} toxic by {factor:g}"
-        published = f"dpo: scale key vectors of top 7 toxic neurons x{factor:g}"
-        chosen = (scale_keys(top, bias, factor, name),)
-        result.append(Row(name, "dpo", "scale keys", chosen, published))
+        name = f"scale keys of top {len(top)} toxic by {factor:g}"
+        published = f"dpo: scale key vectors of top {len(top)} toxic neurons x{factor:g}"
+        result.append(Row(name, "dpo", "scale keys", (scale_keys(top, bias, factor, name),), published))
     return result
 
 
+def _published_ablation(k: int, neurons: int, word: str) -> str:
+    """The published row that ablates the same share of all neurons, if there is one."""
+    total = NUMBERS["groups"]["neurons"]
+    for published_k in (100, 200, 1_000, 2_000):
+        if round(published_k / total * neurons) == k:
+            return f"gpt2: ablate top {published_k}{' positively activated' if word else ''} toxic neurons"
+    return ""
+
+
 def _group_rows(neurons: pd.DataFrame, groups: list[str]) -> list[Row]:
-    """Patch some groups, beside two rows of ours that tell what the patch owes to mere clamping."""
+    """Patch some groups, beside the rows of ours that tell what the patch owes to mere clamping."""
     chosen = in_groups(neurons, groups)
     label = "all four groups" if len(groups) > 1 else groups[0]
     published = "gpt2: patch all dampened toxic neurons to post-DPO levels" if label == "TP-" else ""
     if chosen.empty:
         return []
-    edits = [
-        ("patch", clamp(chosen, chosen["post_activation"]), f"patch {label}", published),
-        ("control", clamp(chosen, chosen["pre_activation"]), f"control: hold {label}", ""),
-        ("shift", shift(chosen, chosen["activation_change"]), f"shift {label}", ""),
-    ]
-    return [Row(name, "base", kind, (edit,), source) for kind, edit, name, source in edits]
+    patch = clamp(chosen, chosen["post_gelu_input"], f"patch {label}", "gelu_input")
+    hold = clamp(chosen, chosen["pre_gelu_input"], f"control: hold {label}", "gelu_input")
+    after = clamp(chosen, chosen["post_activation"], f"patch {label} after the GELU")
+    moved = shift(chosen, chosen["activation_change"], f"shift {label}")
+    edits = [(patch, "patch", published), (hold, "control", ""), (moved, "shift", "")]
+    if label in ("TP-", "all four groups"):
+        edits.insert(1, (after, "patch after the GELU", ""))
+    return [Row(edit.name, "base", kind, (edit,), source) for edit, kind, source in edits]
 
 
 @dataclass(frozen=True)
@@ -93,6 +91,7 @@ class Table1:
     """The rows (`name`, `model`, `kind`, `neurons`, `published`) and each one's outcome by name."""
 
     rows: pd.DataFrame
+    total_neurons: int
     results: dict[str, Result]
 
     def __getitem__(self, name: str) -> Result:
@@ -121,7 +120,7 @@ class Table1:
                 "recovered": self.recovered(row.name, resamples),
                 "recovered_sampled": self.recovered(row.name, resamples, "sampled"),
             }
-            line = row._asdict()
+            line = row._asdict() | {"of_all_neurons": row.neurons / self.total_neurons}
             line.pop("Index")
             for name, e in measures.items():
                 line |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
@@ -132,6 +131,7 @@ class Table1:
 def examine_rows(rows: list[Row], base: TransformersModel, dpo: TransformersModel, exam: Exam) -> Table1:
     """Examine every row, under one progress bar."""
     models = {"base": base, "dpo": dpo}
+    total = sum(block.mlp.c_proj.weight.shape[0] for block in base.transformer.h)
     results = {
         row.name: examine(models[row.model], exam, row.interventions) for row in bar(rows, "table 1", "row")
     }
@@ -144,7 +144,7 @@ def examine_rows(rows: list[Row], base: TransformersModel, dpo: TransformersMode
             "published": [row.published for row in rows],
         }
     )
-    return Table1(described, results)
+    return Table1(described, total, results)
 
 
 def save(table: Table1, folder: Path) -> None:
@@ -155,7 +155,7 @@ def save(table: Table1, folder: Path) -> None:
         for i, name in enumerate(table.rows["name"])
         for field, array in vars(table[name]).items()
     }
-    np.savez(folder / "results.npz", **arrays)
+    np.savez(folder / "results.npz", total_neurons=table.total_neurons, **arrays)
 
 
 def load(folder: Path) -> Table1:
@@ -166,4 +166,4 @@ def load(folder: Path) -> Table1:
             name: Result(**{f: arrays[f"{i}.{f}"] for f in ("greedy", "sampled", "nll", "f1")})
             for i, name in enumerate(described["name"])
         }
-    return Table1(described, results)
+        return Table1(described, int(arrays["total_neurons"]), results)

@@ -25,6 +25,9 @@ from dpotox.errors import UserError
 from dpotox.interventions import Change, Intervention
 from dpotox.progress import bar
 
+LOGITS_AT_ONCE = 2**27
+"""Logits of a batch of text windows: half a gigabyte in float32."""
+
 
 @dataclass(frozen=True)
 class Continuations:
@@ -38,12 +41,14 @@ class Continuations:
 class Reading:
     """What was read while the continuations were written, averaged over the generated tokens.
 
-    `activation` is averaged over the prompts of a chunk as well. The others are projections on the unit
+    `activation` is what leaves the GELU and `gelu_input` what enters it; both are averaged over the prompts
+    of a chunk as well. The others are projections on the unit
     direction: what the MLP and the attention of each layer add to the residual stream, and the residual
     stream after each layer. All at the newest position.
     """
 
     activation: Float[Tensor, "chunk layer neuron"]
+    gelu_input: Float[Tensor, "chunk layer neuron"]
     mlp: Float[Tensor, "prompt layer"]
     attention: Float[Tensor, "prompt layer"]
     residual: Float[Tensor, "prompt layer"]
@@ -86,7 +91,7 @@ def read_generation(
     model: TransformersModel,
     prompts: Sequence[str],
     new_tokens: int,
-    direction: Float[Tensor, d_model],
+    direction: Float[Tensor, "d_model"],
     *,
     batch_size: int,
     chunks: int = 1,
@@ -105,7 +110,7 @@ def read_generation(
     unit = (direction / direction.norm()).to(model.device, torch.float32)
     n_layers, d_mlp = len(model.transformer.h), model.transformer.h[0].mlp.c_proj.weight.shape[0]
     chunk_of = torch.arange(len(prompts)) % chunks
-    total = torch.zeros(n_layers, chunks, d_mlp, device=model.device)
+    total = torch.zeros(2, n_layers, chunks, d_mlp, device=model.device)
     writing = torch.zeros(3, len(prompts), n_layers, device=model.device)
     texts, tokens, plan = [], [], _plan(model, interventions)
     for batch, rows in _batches(model, prompts, batch_size, label):
@@ -116,8 +121,10 @@ def read_generation(
             for _step in tracer.iter[:new_tokens]:
                 for layer, block in enumerate(model.transformer.h):
                     attention = block.attn.output[0][:, -1].float() @ unit
-                    _edit(block, layer, plan)
-                    sums[layer].index_add_(0, chunk, block.mlp.c_proj.input[:, -1].float())
+                    _edit_input(block, layer, plan)
+                    sums[1, layer].index_add_(0, chunk, block.mlp.c_fc.output[:, -1].float())
+                    _edit_activation(block, layer, plan)
+                    sums[0, layer].index_add_(0, chunk, block.mlp.c_proj.input[:, -1].float())
                     written[0, :, layer] += block.mlp.output[:, -1].float() @ unit
                     written[1, :, layer] += attention
                     written[2, :, layer] += block.output[:, -1].float() @ unit
@@ -128,9 +135,9 @@ def read_generation(
         tokens.append(new)
         texts += model.tokenizer.batch_decode(new, skip_special_tokens=True)
     count = torch.bincount(chunk_of, minlength=chunks)[None, :, None] * new_tokens
-    activation = (total.cpu() / count).transpose(0, 1)
-    mlp, attention, residual = (writing / new_tokens).cpu()
-    return Continuations(texts, torch.cat(tokens)), Reading(activation, mlp, attention, residual)
+    activation, gelu_input = (total.cpu() / count).transpose(1, 2)
+    written = (writing / new_tokens).cpu()
+    return Continuations(texts, torch.cat(tokens)), Reading(activation, gelu_input, *written)
 
 
 def window_nll(
@@ -139,10 +146,12 @@ def window_nll(
     *,
     batch_size: int,
     interventions: Sequence[Intervention] = (),
-) -> Float[Tensor, window]:
+) -> Float[Tensor, "window"]:
     """Mean negative log-likelihood per token of each window of text, in nats, edited everywhere."""
     nll, plan = [], _plan(model, interventions)
-    for rows in windows.split(batch_size):
+    logits_per_window = windows.shape[1] * model.config.vocab_size
+    fitting = max(1, LOGITS_AT_ONCE // logits_per_window)
+    for rows in windows.split(min(batch_size, fitting)):
         batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
         with torch.no_grad(), model.trace(batch):
             for layer, block in enumerate(model.transformer.h):
@@ -187,9 +196,17 @@ def _plan(
 
 def _edit(block, layer: int, plan: dict[tuple[int, str], list[Part]]) -> None:
     """Apply the plan to one layer of a running trace, in forward order."""
-    if (layer, "pre_activation") in plan:
-        pre = block.mlp.c_fc.output
-        block.mlp.c_fc.output = _edited(pre, plan[layer, "pre_activation"])
+    _edit_input(block, layer, plan)
+    _edit_activation(block, layer, plan)
+
+
+def _edit_input(block, layer: int, plan: dict[tuple[int, str], list[Part]]) -> None:
+    if (layer, "gelu_input") in plan:
+        gelu_input = block.mlp.c_fc.output
+        block.mlp.c_fc.output = _edited(gelu_input, plan[layer, "gelu_input"])
+
+
+def _edit_activation(block, layer: int, plan: dict[tuple[int, str], list[Part]]) -> None:
     if (layer, "activation") in plan:
         activation = block.mlp.c_proj.input
         block.mlp.c_proj.input = _edited(activation, plan[layer, "activation"])
