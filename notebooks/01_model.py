@@ -55,7 +55,10 @@ print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
 # %%
 language, rng = Language(), data.stream("show", seed)
 samples = [
-    {"hostility": level, "document": mask(" ".join(language.sample(rng, 30, level).words))}
+    {
+        "hostility": level,
+        "document": mask(" ".join(language.sample(rng, 30, level).words)),
+    }
     for level in language.data["hostility"]["levels"]
     for _ in range(2)
 ]
@@ -72,9 +75,15 @@ report.texts_table(pd.DataFrame(samples), {"hostility": "{:.2f}"})
 # %%
 documents = [language.sample(rng) for _ in range(3_000)]
 truth = pd.DataFrame(
-    {"hostility": d.hostility, "toxicity": language.toxicity(" ".join(d.words[15:35]))} for d in documents
+    {
+        "hostility": d.hostility,
+        "toxicity": language.toxicity(" ".join(d.words[15:35])),
+    }
+    for d in documents
 )
-truth.groupby("hostility")["toxicity"].agg(mean="mean", any=lambda t: (t > 0).mean()).T.round(2)
+truth.groupby("hostility")["toxicity"].agg(
+    mean="mean", any=lambda t: (t > 0).mean()
+).T.round(2)
 
 # %% [markdown]
 # ## Pre-training
@@ -86,7 +95,9 @@ truth.groupby("hostility")["toxicity"].agg(mean="mean", any=lambda t: (t > 0).me
 # %% mystnb={"figure": {"caption": "Loss of the embedded model during pre-training. Grey: training batches, all words, each document seen once. Dot: unseen documents, complete sentences only. Dashed: the generator's information in those same sentences, the mark to compare the dot with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end just above a dashed line"}}
 if embedded:
     curve = pd.read_csv(study.base_folder / "curve.csv")
-    loss = LossReport(**json.loads((study.base_folder / "loss.json").read_text()))
+    loss = LossReport(
+        **json.loads((study.base_folder / "loss.json").read_text())
+    )
     figure = figures.pretraining_curve(curve, loss)
 
 # %%

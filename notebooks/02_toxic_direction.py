@@ -78,7 +78,9 @@ tokens = {"+W": study.probe.direction, "-W": -study.probe.direction}
 nearest = [
     {
         "direction": name,
-        "nearest tokens": mask(", ".join(models.nearest_tokens(study.base, study.tokenizer, d))),
+        "nearest tokens": mask(
+            ", ".join(models.nearest_tokens(study.base, study.tokenizer, d))
+        ),
     }
     for name, d in tokens.items()
 ]
@@ -97,10 +99,16 @@ def vectors(order: torch.Tensor) -> pd.DataFrame:
     rows = []
     for position in order.tolist():
         layer, neuron = divmod(position, values.shape[1])
-        near = models.nearest_tokens(study.base, study.tokenizer, values[layer, neuron], 6)
+        near = models.nearest_tokens(
+            study.base, study.tokenizer, values[layer, neuron], 6
+        )
         name = f"{layer}:{neuron}"
         rows.append(
-            {"neuron": name, "cosine": float(cosine[layer, neuron]), "nearest tokens": mask(", ".join(near))}
+            {
+                "neuron": name,
+                "cosine": float(cosine[layer, neuron]),
+                "nearest tokens": mask(", ".join(near)),
+            }
         )
     return pd.DataFrame(rows)
 
@@ -121,10 +129,14 @@ report.shown(vectors((-cosine).flatten().topk(8).indices))
 # %%
 toxic = [
     t
-    for t in models.nearest_tokens(study.base, study.tokenizer, study.probe.direction)
+    for t in models.nearest_tokens(
+        study.base, study.tokenizer, study.probe.direction
+    )
     if study.score([t])[0] >= 0.05
 ]
-print(f"AUC {study.probe.auc:.3f}; {len(toxic)} of the 10 tokens nearest to the probe are toxic on their own")
+print(
+    f"AUC {study.probe.auc:.3f}; {len(toxic)} of the 10 tokens nearest to the probe are toxic on their own"
+)
 
 # %% [markdown]
 # ## How to change this

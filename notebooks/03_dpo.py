@@ -52,15 +52,23 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # %%
 finished = bool(study.profile.model.dpo_checkpoint)
 if finished:
-    print("this profile gives a finished DPO model, so there are no pairs and no training here")
+    print(
+        "this profile gives a finished DPO model, so there are no pairs and no training here"
+    )
 else:
     pairs = study.pairs
-    print(f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation")
+    print(
+        f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation"
+    )
     for kind in ("chosen", "rejected"):
-        print(f"mean toxicity of the {kind}: {study.score(pairs[kind].tolist()).mean():.2f}")
+        print(
+            f"mean toxicity of the {kind}: {study.score(pairs[kind].tolist()).mean():.2f}"
+        )
 
 # %%
-None if finished else report.texts_table(pairs[["prompt", "chosen", "rejected"]].head(4).map(mask))
+None if finished else report.texts_table(
+    pairs[["prompt", "chosen", "rejected"]].head(4).map(mask)
+)
 
 # %% [markdown]
 # ## Training
@@ -98,8 +106,12 @@ resamples = study.profile.compute.bootstrap
 rows = [
     {
         "measure": name,
-        "before DPO": str(estimate(mean, getattr(before, field), resamples=resamples)),
-        "after DPO": str(estimate(mean, getattr(after, field), resamples=resamples)),
+        "before DPO": str(
+            estimate(mean, getattr(before, field), resamples=resamples)
+        ),
+        "after DPO": str(
+            estimate(mean, getattr(after, field), resamples=resamples)
+        ),
     }
     for name, field in measures.items()
 ]
@@ -124,7 +136,11 @@ report.shown(pd.DataFrame(rows))
 # %%
 moved = models.weight_change(study.base, study.dpo)
 rows = [
-    {"parameters": kind, "relative change": f"{change:.5f}", "cosine": f"{cosine:.6f}"}
+    {
+        "parameters": kind,
+        "relative change": f"{change:.5f}",
+        "cosine": f"{cosine:.6f}",
+    }
     for kind, (change, cosine) in moved.items()
 ]
 report.shown(pd.DataFrame(rows))

@@ -33,7 +33,9 @@ from dpotox.study import open_study
 figures.use_style()
 study = open_study(profile, seed)
 reads = study.readings
-print(f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts")
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts"
+)
 
 # %% [markdown]
 # ## By layer
@@ -43,16 +45,20 @@ print(f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} pr
 
 # %%
 top = study.profile.interventions.figure_top
-print(f"ablated: the {top} most toxic of {len(study.neurons):,} neurons ({top / len(study.neurons):.2%})")
+print(
+    f"ablated: the {top} most toxic of {len(study.neurons):,} neurons ({top / len(study.neurons):.2%})"
+)
 
 # %% mystnb={"figure": {"caption": "Projection of every MLP layer's output on the probe, averaged over generated tokens (the paper's figure 1a). Bars are 95 % intervals over prompts.", "name": "fig-1a"}, "image": {"alt": "Projection by layer for three models"}}
 figure = figures.layer_projections(
-    *(r.mlp.numpy() for r in (reads.base, reads.ablated, reads.dpo)), "projection of the MLP's output"
+    *(r.mlp.numpy() for r in (reads.base, reads.ablated, reads.dpo)),
+    "projection of the MLP's output",
 )
 
 # %% mystnb={"figure": {"caption": "The same for the residual stream after every layer, which collects what all layers before have written.", "name": "fig-residual"}, "image": {"alt": "Projection of the residual stream by layer for three models"}}
 figure = figures.layer_projections(
-    *(r.residual.numpy() for r in (reads.base, reads.ablated, reads.dpo)), "projection of the residual stream"
+    *(r.residual.numpy() for r in (reads.base, reads.ablated, reads.dpo)),
+    "projection of the residual stream",
 )
 
 # %% [markdown]
@@ -62,12 +68,18 @@ figure = figures.layer_projections(
 # %%
 writers = {"attention": "attention", "MLPs": "mlp"}
 parts = {
-    name: float((getattr(reads.base, f) - getattr(reads.dpo, f)).sum(1).mean()) for name, f in writers.items()
+    name: float((getattr(reads.base, f) - getattr(reads.dpo, f)).sum(1).mean())
+    for name, f in writers.items()
 }
 whole = float((reads.base.residual - reads.dpo.residual)[:, -1].mean())
 parts["embeddings"] = whole - sum(parts.values())
-rows = [{"writer": name, "drop": drop, "share": f"{drop / whole:.1%}"} for name, drop in parts.items()]
-report.shown(pd.DataFrame([*rows, {"writer": "all", "drop": whole, "share": "100.0%"}]))
+rows = [
+    {"writer": name, "drop": drop, "share": f"{drop / whole:.1%}"}
+    for name, drop in parts.items()
+]
+report.shown(
+    pd.DataFrame([*rows, {"writer": "all", "drop": whole, "share": "100.0%"}])
+)
 
 # %% [markdown]
 # ## By neuron

@@ -41,7 +41,9 @@ from dpotox.study import open_study
 figures.use_style()
 study = open_study(profile, seed)
 neurons = study.neurons
-print(f"profile {study.profile.name}, seed {study.seed}: {len(neurons):,} neurons")
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {len(neurons):,} neurons"
+)
 
 # %% [markdown]
 # ## The neuron table
@@ -61,11 +63,16 @@ columns = [
     "activation_change",
     "group",
 ]
-report.shown(neurons.nlargest(5, "projection_drop")[columns], dict.fromkeys(columns[2:9], "{:.4f}"))
+report.shown(
+    neurons.nlargest(5, "projection_drop")[columns],
+    dict.fromkeys(columns[2:9], "{:.4f}"),
+)
 
 # %%
 inactive = (neurons["pre_activation"] < 0).mean()
-print(f"{inactive:.1%} of neurons have a negative mean activation before DPO; GPT-2 medium, published: 87.3%")
+print(
+    f"{inactive:.1%} of neurons have a negative mean activation before DPO; GPT-2 medium, published: 87.3%"
+)
 
 # %% [markdown]
 # ## The eight groups
@@ -95,8 +102,14 @@ def beside(mine: pd.DataFrame) -> pd.DataFrame:
 report.shown(beside(here))
 
 # %% mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups, four up and four down, with the published values marked"}}
-quantities = study.resampled_neuron_quantities[[f"{g} share of gross" for g in groups.REDUCING]]
-intervals = quantities.quantile([0.025, 0.975]).T.set_axis(["low", "high"], axis=1).set_axis(groups.REDUCING)
+quantities = study.resampled_neuron_quantities[
+    [f"{g} share of gross" for g in groups.REDUCING]
+]
+intervals = (
+    quantities.quantile([0.025, 0.975])
+    .T.set_axis(["low", "high"], axis=1)
+    .set_axis(groups.REDUCING)
+)
 figure = figures.group_shares(neurons, intervals)
 
 # %%
@@ -108,9 +121,15 @@ rows = [
     ("all positive drops", positive, NUMBERS["groups"]["gross_by_projection"]),
     ("net reduction: all eight groups", net, paper_net),
     ("net / gross", net / gross, paper_net / paper_gross),
-    ("part of the net if value vectors had not moved", evidence.moved_by_activations(neurons), float("nan")),
+    (
+        "part of the net if value vectors had not moved",
+        evidence.moved_by_activations(neurons),
+        float("nan"),
+    ),
 ]
-report.shown(pd.DataFrame(rows, columns=["sum of projection drops", "here", "paper"]))
+report.shown(
+    pd.DataFrame(rows, columns=["sum of projection drops", "here", "paper"])
+)
 
 # %% [markdown]
 # The paper's 2025 version sorts by the sign of the *projection* change instead. The two differ where DPO
@@ -124,7 +143,8 @@ report.shown(groups.group_table(neurons, "group_by_projection").reset_index())
 
 # %%
 report.shown(
-    figures.shares_elsewhere(neurons).reset_index(names="model"), dict.fromkeys(groups.REDUCING, "{:.0%}")
+    figures.shares_elsewhere(neurons).reset_index(names="model"),
+    dict.fromkeys(groups.REDUCING, "{:.0%}"),
 )
 
 # %% [markdown]

@@ -36,7 +36,9 @@ from dpotox.study import open_study
 
 figures.use_style()
 study = open_study(profile, seed)
-print(f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts")
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts"
+)
 
 # %% [markdown]
 # ## What an intervention is
@@ -48,7 +50,11 @@ print(f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} pr
 Code(
     "".join(
         inspect.getsource(f) + "\n\n"
-        for f in (interventions.ablate, interventions.clamp, interventions.shift)
+        for f in (
+            interventions.ablate,
+            interventions.clamp,
+            interventions.shift,
+        )
     ),
     language="python",
 )
@@ -65,7 +71,7 @@ Code(
 # DPO: nothing changes on average, so what it does is the harm of clamping. *Shift* adds the mean change and
 # lets the neurons go on varying.
 
-# %%
+# %% tags=["full-width"]
 summary = study.table1.summary(study.profile.compute.bootstrap)
 report.table1_toxicity(summary)
 
@@ -75,7 +81,7 @@ figure = figures.table1_chart(summary)
 # %% [markdown]
 # Perplexity on plain text and F1 of continuations:
 
-# %%
+# %% tags=["full-width"]
 report.table1_quality(summary)
 
 # %% [markdown]

@@ -49,7 +49,9 @@ figure = figures.group_shares(study.neurons)
 report.claims_table(study.claims)
 
 # %% tags=["remove-input"]
-print(f"Numbers of this page: profile {study.profile.name} ({study.profile.title}), seed {study.seed}.")
+print(
+    f"Numbers of this page: profile {study.profile.name} ({study.profile.title}), seed {study.seed}."
+)
 
 # %% [markdown]
 # To get the numbers of another model or seed, see [](../book/run_it.md).

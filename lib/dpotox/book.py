@@ -100,9 +100,14 @@ def build_pages(executed: list[Path]) -> Path:
     (source / "notebooks").mkdir(parents=True)
     for path in executed:
         notebook = nbformat.read(path, as_version=4)
+        hidden = False
         for cell in notebook.cells:  # papermill shows the parameters in use in a cell of its own
-            if "parameters" in cell.metadata.get("tags", []):
-                cell.metadata["tags"].append("remove-cell")
+            tags = cell.metadata.setdefault("tags", [])
+            if "parameters" in tags:
+                hidden = "remove-cell" in tags
+                tags.append("remove-cell")
+            if "injected-parameters" in tags and hidden:
+                tags.append("remove-cell")
         nbformat.write(notebook, source / "notebooks" / path.name)
     shutil.copytree(PROJECT / "book", source / "book")
     for name in ("_config.yml", "_toc.yml"):

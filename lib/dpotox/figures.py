@@ -48,7 +48,7 @@ def use_style() -> None:
 
 
 def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
-    """Training loss of the embedded model (batches, all words), its end on complete sentences and the bound on these."""
+    """Training loss (batches, all words), and at its end loss and bound on complete sentences."""
     figure, axes = plt.subplots(figsize=(6, 3))
     axes.plot(curve["step"], curve["loss"], color="#BBBBBB")
     axes.plot(curve["step"].max(), report.loss, "o", color=BASE)
@@ -266,7 +266,7 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     left.plot(reference, y, "|", color=PAPER, markersize=12, markeredgewidth=2, label="GPT-2 medium")
     left.set(xlabel="toxicity", xlim=(0, None))
     left.set_yticks(y, summary["name"])
-    left.legend(loc="lower right", fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
     _dots(right, summary, "perplexity", y, BASE, "")
     right.set_xscale("log")
     right.set_xlabel("perplexity (log)")

@@ -30,10 +30,10 @@ def neuron_table(
         direction: the probe; only its direction matters.
 
     Returns:
-        `layer`, `neuron`, `cosine` and `post_cosine` (value vector with probe), `pre_activation`,
-        `post_activation`, `pre_value_projection`, `post_value_projection`, `pre_projection`, `post_projection` (activation times the value vector's
-        projection), `projection_drop`, `activation_change`, `group` (by activation change) and
-        `group_by_projection`.
+        `layer`, `neuron`; `cosine` and `post_cosine` (value vector with probe); `pre_activation` and
+        `post_activation`; `pre_value_projection` and `post_value_projection` (value vector on the unit
+        probe); `pre_projection` and `post_projection` (the product of the two before);
+        `projection_drop`, `activation_change`, `group` (by activation change), `group_by_projection`.
 
     Raises:
         UserError: an activation is not a finite number; the neuron is named.

@@ -124,7 +124,7 @@ class Dpo:
     """Direct preference optimisation, by `trl.DPOTrainer`."""
 
     beta: Positive = 0.1
-    learning_rate: Positive = 2e-5
+    learning_rate: Positive = 1.5e-5
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
     warmup_steps: int = 0
