@@ -29,7 +29,6 @@ show_toxic = False
 
 # %%
 import pandas as pd
-import torch
 
 from dpotox import figures, models, report
 from dpotox.masking import masker
@@ -74,49 +73,22 @@ figure = figures.calibration(study.probe.calibration)
 # the probe and its opposite.
 
 # %%
-tokens = {"+W": study.probe.direction, "-W": -study.probe.direction}
-nearest = [
-    {
-        "direction": name,
-        "nearest tokens": mask(
-            ", ".join(models.nearest_tokens(study.base, study.tokenizer, d))
-        ),
-    }
-    for name, d in tokens.items()
-]
-report.shown(pd.DataFrame(nearest))
+directions = {
+    "W, the probe": study.probe.direction,
+    "-W": -study.probe.direction,
+}
+report.token_table(study, directions, mask, 10)
 
 # %% [markdown]
-# Then the value vectors most aligned with the probe, and those most opposed to it.
+# Then the value vectors most aligned with the probe, and those most opposed to it, named layer:neuron.
 
 # %%
 values = models.value_vectors(study.base)
 cosine = models.cosines(values, study.probe.direction)
-
-
-def vectors(order: torch.Tensor) -> pd.DataFrame:
-    """Layer and neuron, cosine and nearest tokens of some value vectors, by flat position."""
-    rows = []
-    for position in order.tolist():
-        layer, neuron = divmod(position, values.shape[1])
-        near = models.nearest_tokens(
-            study.base, study.tokenizer, values[layer, neuron], 6
-        )
-        name = f"{layer}:{neuron}"
-        rows.append(
-            {
-                "neuron": name,
-                "cosine": float(cosine[layer, neuron]),
-                "nearest tokens": mask(", ".join(near)),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-report.shown(vectors(cosine.flatten().topk(8).indices))
+report.token_table(study, models.top_vectors(values, cosine, 8), mask)
 
 # %%
-report.shown(vectors((-cosine).flatten().topk(8).indices))
+report.token_table(study, models.top_vectors(values, -cosine, 8), mask)
 
 # %% [markdown]
 # In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron).

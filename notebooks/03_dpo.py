@@ -34,7 +34,7 @@ show_toxic = False
 import pandas as pd
 
 from dpotox import claims, figures, models, report
-from dpotox.evaluation import estimate, examine, mean
+from dpotox.evaluation import examine
 from dpotox.masking import masker
 from dpotox.study import open_study
 
@@ -96,33 +96,7 @@ report.continuations(study.readings.continuations, mask)
 
 # %%
 before, after = examine(study.base, study.exam), examine(study.dpo, study.exam)
-measures = {
-    "toxicity, greedy": "greedy",
-    "toxicity, sampled": "sampled",
-    "loss, nats per token": "nll",
-    "F1": "f1",
-}
-resamples = study.profile.compute.bootstrap
-rows = [
-    {
-        "measure": name,
-        "before DPO": str(
-            estimate(mean, getattr(before, field), resamples=resamples)
-        ),
-        "after DPO": str(
-            estimate(mean, getattr(after, field), resamples=resamples)
-        ),
-    }
-    for name, field in measures.items()
-]
-rows.append(
-    {
-        "measure": "perplexity",
-        "before DPO": f"{before.perplexity:.2f}",
-        "after DPO": f"{after.perplexity:.2f}",
-    }
-)
-report.shown(pd.DataFrame(rows))
+report.before_and_after(before, after, study.profile.compute.bootstrap)
 
 # %% [markdown]
 # The paper, for GPT-2 medium: toxicity from .453 to .208 (greedy, Perspective), perplexity from 21.70 to

@@ -81,25 +81,7 @@ print(
 
 # %%
 here, paper = groups.group_table(neurons), published_groups()
-
-
-def beside(mine: pd.DataFrame) -> pd.DataFrame:
-    """A group table next to the published one."""
-    return pd.DataFrame(
-        {
-            "group": mine.index,
-            "neurons": mine["count"].astype(int).tolist(),
-            "drop": mine["projection_drop"].tolist(),
-            "share of gross": mine["share_of_gross"].tolist(),
-            "share of net": mine["share_of_net"].tolist(),
-            "paper: neurons": paper["count"].astype(int).tolist(),
-            "paper: share of gross": paper["share_of_gross"].tolist(),
-            "paper: share of net": paper["share_of_net"].tolist(),
-        }
-    )
-
-
-report.shown(beside(here))
+report.groups_beside_published(here)
 
 # %% mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups, four up and four down, with the published values marked"}}
 quantities = study.resampled_neuron_quantities[

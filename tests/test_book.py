@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,23 @@ def test_a_mistake_on_the_command_line_is_one_line_and_a_status(arguments, messa
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(no_artifacts):
+    shutil.rmtree(no_artifacts, ignore_errors=True)
+    command = [sys.executable, "-m", "dpotox.book", "--profile", TINY]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    for line in process.stderr:
+        if line.startswith("making probe"):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir()]
+    assert folders
+    assert all((p / "settings.json").is_file() for p in folders)
 
 
 def test_chapters_are_in_the_table_of_contents():

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from IPython.display import Markdown
+from jaxtyping import Float
 from pandas.io.formats.style import Styler
+from torch import Tensor
 
 from dpotox.claims import CLAIMS
-from dpotox.published import published_table1
+from dpotox.evaluation import Result, estimate, mean
+from dpotox.models import cosines, nearest_tokens
+from dpotox.published import published_groups, published_table1
+
+if TYPE_CHECKING:
+    from dpotox.study import Study
 
 VERDICTS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
 TITLES = {
@@ -123,6 +132,59 @@ def table1_quality(summary: pd.DataFrame) -> Styler:
 def _paper(row: str, measure: str) -> str:
     published = published_table1()
     return number(published.loc[row, measure]) if row in published.index else "-"
+
+
+def token_table(
+    study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask: Callable[[str], str], k: int = 8
+) -> Styler:
+    """The nearest tokens of named directions, with their cosine with the probe."""
+    rows = [
+        {
+            "vector": name,
+            "cosine with probe": number(float(cosines(vector, study.probe.direction))),
+            "nearest tokens": mask(", ".join(nearest_tokens(study.base, study.tokenizer, vector, k))),
+        }
+        for name, vector in vectors.items()
+    ]
+    return texts_table(pd.DataFrame(rows))
+
+
+def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
+    """Every measure of two examinations with its interval."""
+    measures = {"toxicity, greedy": "greedy", "toxicity, sampled": "sampled", "F1": "f1"}
+    measures["loss, nats per token"] = "nll"
+    rows = [
+        {"measure": name}
+        | {
+            when: str(estimate(mean, getattr(result, field), resamples=resamples))
+            for when, result in (("before DPO", before), ("after DPO", after))
+        }
+        for name, field in measures.items()
+    ]
+    perplexity = {
+        "measure": "perplexity",
+        "before DPO": f"{before.perplexity:.2f}",
+        "after DPO": f"{after.perplexity:.2f}",
+    }
+    return shown(pd.DataFrame([*rows, perplexity]))
+
+
+def groups_beside_published(here: pd.DataFrame) -> Styler:
+    """A group table with the published counts and shares beside it."""
+    paper = published_groups()
+    table = pd.DataFrame(
+        {
+            "group": here.index,
+            "neurons": here["count"],
+            "paper": paper["count"],
+            "share of gross": here["share_of_gross"],
+            "paper ": paper["share_of_gross"],
+            "share of net": here["share_of_net"],
+            "paper  ": paper["share_of_net"],
+            "summed drop": here["projection_drop"],
+        }
+    )
+    return shown(table)
 
 
 def continuations(texts: pd.DataFrame, mask, rows: int = 8) -> Styler:
