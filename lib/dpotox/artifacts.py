@@ -44,8 +44,8 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
             if _made_with(folder, settings):
                 return folder
             print(f"making {folder.name}", file=sys.stderr, flush=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
+            try:  # around everything, so that an interruption at any point leaves nothing behind
+                temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
                 make(temporary)
                 (temporary / "settings.json").write_text(json.dumps(settings, indent=1))
                 if folder.exists():  # killed between the two renames, it is made again next time

@@ -116,7 +116,7 @@ def estimate(
     """
     with np.errstate(divide="ignore", invalid="ignore"):  # a ratio of nothing is NaN: inconclusive
         value = float(statistic(*samples))
-        if len(samples[0]) < 2:
+        if len(samples[0]) < 2 or not np.isfinite(value):
             return Estimate(value, float("nan"), float("nan"))  # nothing to resample: inconclusive
         if all(np.ptp(s) == 0 for s in samples):
             return Estimate(value, value, value)
