@@ -5,6 +5,7 @@ Every measure is kept per prompt, window or reference, so that two rows can be c
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ def estimate(
     Args:
         statistic: maps arrays `(..., prompt)` to values `(...)`, for example `lambda a: a.mean(-1)`.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio of nothing is NaN: inconclusive
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # a ratio of nothing: inconclusive
         value = float(statistic(*samples))
         if len(samples[0]) < 2 or not np.isfinite(value):
             return Estimate(value, float("nan"), float("nan"))  # nothing to resample: inconclusive
