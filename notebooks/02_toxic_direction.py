@@ -45,13 +45,13 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # The comments are split three ways: one part to fit, one to choose the regularisation, one to report on.
 # The rule: **the smallest C whose AUC is within a tolerance of the best**. What counts here is the
 # direction, not the last percent of AUC, and strong regularisation keeps it near the difference of the two
-# classes' means.
+# classes' means. Where the smallest C in the figure is the chosen one, smaller ones might do as well.
 
 # %%
 settings = study.profile.probe
 pd.Series(
     {
-        "comments": study.profile.sizes.comments,
+        "comments": f"{study.profile.sizes.comments:,}",
         "held out, half to choose and half to report": settings.held_out,
         "tolerance of AUC": settings.auc_tolerance,
         "chosen C": study.probe.selection.query("chosen")["C"].item(),

@@ -83,7 +83,7 @@ print(
 here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
 
-# %% mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups, four up and four down, with the published values marked"}}
+# %% mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
 quantities = study.resampled_neuron_quantities[
     [f"{g} share of gross" for g in groups.REDUCING]
 ]
@@ -114,6 +114,10 @@ report.shown(
 )
 
 # %% [markdown]
+# The last line is the price of the name: groups are named by what activations do, while DPO also turns value
+# vectors a little. Each turns hardly at all, but summed over all neurons it counts, and it is why a group that
+# is named as increasing toxicity can end slightly on the other side.
+#
 # The paper's 2025 version sorts by the sign of the *projection* change instead. The two differ where DPO
 # moved the value vector itself:
 

@@ -64,8 +64,10 @@ Code(
 #
 # *Ablate* and *scale keys* are the paper's rows. *Patch TP-* is the paper's too: it clamps what enters the
 # GELU to its mean after DPO, as the code of 2024 does; *after the GELU* is the code of 2025. Numbers of
-# ablated neurons are scaled to the size of the model, and a published value stands beside a row only where
-# the share of neurons is the same; the 7 neurons with scaled keys are the paper's number, not its share.
+# ablated neurons are scaled to the size of the model, and a published value stands beside an ablation only
+# where the share of neurons is the same; the 7 neurons with scaled keys are the paper's number, not its share.
+# All rows start from the model before DPO but the last: *scale keys* edits the model **after** DPO, to see
+# whether that undoes it.
 #
 # Beside every patch stand two rows of ours. *Hold* clamps the same neurons to their **own** means before
 # DPO: nothing changes on average, so what it does is the harm of clamping. *Shift* adds the mean change and
@@ -86,8 +88,9 @@ report.table1_quality(summary)
 
 # %% [markdown]
 # *Share of DPO's effect* is $(\text{before} - \text{row}) / (\text{before} - \text{after})$ on greedy
-# toxicity: 0 is no effect, 1 is DPO's, above 1 is more than DPO's. The interval resamples prompts, the same
-# ones for all three. Read a patch's share together with its *hold* row and its perplexity: a clamp can
+# toxicity: 0 is no effect, 1 is DPO's, above 1 is more than DPO's. For *scale keys*, which starts at 1, one
+# minus it is the share of DPO's effect that is undone. The interval resamples prompts, the same ones for all
+# three. Read a patch's share together with its *hold* row and its perplexity: a clamp can
 # remove toxicity by ruining the text.
 #
 # ## The answer

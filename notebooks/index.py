@@ -36,7 +36,7 @@ figures.use_style()
 study = open_study(profile, seed)
 report.verdict_counts(study.claims)
 
-# %% tags=["remove-input"] mystnb={"figure": {"caption": "What each of the eight groups of neurons contributes to the reduction of toxicity, as a share of the gross reduction: here, and in GPT-2 medium (marks). TP- are the dampened toxic neurons; the chapter on the four groups explains the names.", "name": "fig-front"}, "image": {"alt": "Bars for eight groups of neurons, four reduce toxicity and four increase it, with the published values as marks"}}
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "What each of the eight groups of neurons contributes to the reduction of toxicity, as a share of the gross reduction: here, and in GPT-2 medium (marks). TP- are the dampened toxic neurons; the chapter on the four groups explains the names.", "name": "fig-front"}, "image": {"alt": "Bars for eight groups of neurons with the published values as marks"}}
 figure = figures.group_shares(study.neurons)
 
 # %% [markdown]

@@ -65,7 +65,8 @@ def execute_notebooks(study: Study, profile: str) -> list[Path]:
         }
 
         def execute(folder: Path, name: str = name, source: Path = source) -> None:
-            _execute(source, folder / f"{name}.ipynb", {"profile": profile, "seed": study.seed})
+            parameters = {"profile": profile, "seed": study.seed}
+            _execute(source, folder / f"{name}.ipynb", parameters)
 
         folder = artifacts.keep(study.folder / "notebooks" / name, settings, execute)
         executed.append(folder / f"{name}.ipynb")

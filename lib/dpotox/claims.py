@@ -207,6 +207,7 @@ def judge(evidence: Evidence) -> pd.DataFrame:
                 "id": claim.id,
                 "source": claim.source,
                 "statement": claim.statement,
+                "quantity": claim.quantity,
                 "paper": paper.value if paper else None,
                 "here": found.value if found else None,
                 "low": found.low if found else None,

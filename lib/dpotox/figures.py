@@ -78,7 +78,7 @@ def probe_selection(selection: pd.DataFrame) -> Figure:
     axes.semilogx(selection["C"], selection["auc"], "o-", color=BASE)
     chosen = selection[selection["chosen"]].iloc[0]
     axes.plot(chosen["C"], chosen["auc"], "o", color=COLOURS["TP-"], markersize=10)
-    axes.annotate("chosen", (chosen["C"], chosen["auc"]), xytext=(8, -14), textcoords="offset points")
+    axes.annotate("chosen", (chosen["C"], chosen["auc"]), xytext=(8, 8), textcoords="offset points")
     axes.set(xlabel="C (small: strong regularisation)", ylabel="AUC, selection set")
     return figure
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 import torch
@@ -36,6 +36,10 @@ class Intervention:
     neurons: pd.DataFrame
     change: Change
     site: Site = "activation"
+
+    def __post_init__(self) -> None:
+        if self.site not in get_args(Site):
+            raise ValueError(f"site is {self.site!r}; it must be one of {', '.join(get_args(Site))}")
 
     def by_layer(self) -> Iterator[tuple[int, Int[Tensor, "neuron"], Float[Tensor, "neuron"]]]:
         """Each touched layer with its neurons and their values."""

@@ -144,7 +144,7 @@ class Interventions:
     scale_factors: Annotated[list[float], Field(min_length=1)] = field(
         default_factory=lambda: [2.0, 5.0, 10.0]
     )
-    figure_top: Count = 20  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
+    figure_top: Count = 21  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
 
 
 @_strict

@@ -30,9 +30,11 @@ TITLES = {
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, or a dash for what is not known."""
+    """Three significant digits, whole numbers in full, a dash for what is not known."""
     if value is None or not math.isfinite(value):
         return "-"
+    if abs(value) >= 1_000:
+        return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
 
 
@@ -56,14 +58,16 @@ def number_or_text(value) -> str:
 
 def claims_table(claims: pd.DataFrame) -> Markdown:
     """The claims as a table: statement, the paper's value, the value here, verdict, chapter."""
-    lines = ["| claim | paper | here, 95 % interval | verdict | chapter |", "|---|---|---|---|---|"]
+    lines = [
+        "| claim, *quantity* | paper | here, 95 % interval | verdict | chapter |",
+        "|---|---|---|---|---|",
+    ]
     for c in claims.itertuples():
         mark = "" if c.source == "paper" else " *(ours)*"
         chapter = f"[{TITLES[c.chapter]}]({c.chapter}.ipynb)"
         here = interval(c.here, c.low, c.high)
-        lines.append(
-            f"| {c.statement}{mark} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {chapter} |"
-        )
+        claim = f"{c.statement}{mark}: *{c.quantity}*"
+        lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {chapter} |")
     return Markdown("\n".join(lines))
 
 
@@ -120,9 +124,9 @@ def table1_quality(summary: pd.DataFrame) -> Styler:
         {
             "row": line.name,
             "perplexity": interval(line.perplexity, line.perplexity_low, line.perplexity_high),
-            "paper": _paper(line.published, "perplexity"),
+            "paper: perplexity": _paper(line.published, "perplexity"),
             "F1": interval(line.f1, line.f1_low, line.f1_high),
-            "paper ": _paper(line.published, "f1"),
+            "paper: F1": _paper(line.published, "f1"),
         }
         for line in summary.itertuples()
     ]
@@ -176,11 +180,11 @@ def groups_beside_published(here: pd.DataFrame) -> Styler:
         {
             "group": here.index,
             "neurons": here["count"],
-            "paper": paper["count"],
+            "paper: neurons": paper["count"],
             "share of gross": here["share_of_gross"],
-            "paper ": paper["share_of_gross"],
+            "paper: of gross": paper["share_of_gross"],
             "share of net": here["share_of_net"],
-            "paper  ": paper["share_of_net"],
+            "paper: of net": paper["share_of_net"],
             "summed drop": here["projection_drop"],
         }
     )

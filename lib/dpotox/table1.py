@@ -82,7 +82,8 @@ def _group_rows(neurons: pd.DataFrame, groups: list[str]) -> list[Row]:
     moved = shift(chosen, chosen["activation_change"], f"shift {label}")
     edits = [(patch, "patch", published), (hold, "control", ""), (moved, "shift", "")]
     if label in ("TP-", "all four groups"):
-        edits.insert(1, (after, "patch after the GELU", ""))
+        same = clamp(chosen, chosen["pre_activation"], f"control: hold {label} after the GELU")
+        edits += [(after, "patch after the GELU", ""), (same, "control", "")]
     return [Row(edit.name, "base", kind, (edit,), source) for edit, kind, source in edits]
 
 
