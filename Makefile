@@ -28,7 +28,7 @@ benchmark: .venv/ready  ## time and memory of `make book`, from nothing and when
 	@echo "creating the environment in .venv"
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not there; install Python 3.11 or give PYTHON=path"; exit 1; }
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 

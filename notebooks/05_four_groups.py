@@ -114,9 +114,8 @@ report.shown(
 )
 
 # %% [markdown]
-# The last line is the price of the name: groups are named by what activations do, while DPO also turns value
-# vectors a little. Each turns hardly at all, but summed over all neurons it counts, and it is why a group that
-# is named as increasing toxicity can end slightly on the other side.
+# The last line says what the names leave out: groups are named by what activations do, while DPO also turns
+# value vectors. Where that counts, a group that is named as increasing toxicity can end on the other side.
 #
 # The paper's 2025 version sorts by the sign of the *projection* change instead. The two differ where DPO
 # moved the value vector itself:

@@ -66,8 +66,8 @@ Code(
 # GELU to its mean after DPO, as the code of 2024 does; *after the GELU* is the code of 2025. Numbers of
 # ablated neurons are scaled to the size of the model, and a published value stands beside an ablation only
 # where the share of neurons is the same; the 7 neurons with scaled keys are the paper's number, not its share.
-# All rows start from the model before DPO but the last: *scale keys* edits the model **after** DPO, to see
-# whether that undoes it.
+# *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
+# model before DPO.
 #
 # Beside every patch stand two rows of ours. *Hold* clamps the same neurons to their **own** means before
 # DPO: nothing changes on average, so what it does is the harm of clamping. *Shift* adds the mean change and

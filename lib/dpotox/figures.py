@@ -225,11 +225,12 @@ def drops_by_layer(neurons: pd.DataFrame) -> Figure:
     """Summed projection drop per layer and group, with the net (figure 3)."""
     table = layer_drops(neurons)
     figure, axes = plt.subplots(figsize=(7, 3.4))
-    for groups in (REDUCING, INCREASING):
-        base = np.zeros(len(table))
-        for group in groups:
-            axes.bar(table.index, table[group], bottom=base, color=COLOURS[group], label=group)
-            base += table[group].to_numpy()
+    above, below = np.zeros(len(table)), np.zeros(len(table))
+    for group in REDUCING + INCREASING:  # by sign, not by name: moved value vectors can turn a sum
+        drop = table[group].to_numpy()
+        bottom = np.where(drop >= 0, above, below)
+        axes.bar(table.index, drop, bottom=bottom, color=COLOURS[group], label=group)
+        above, below = above + drop.clip(min=0), below + drop.clip(max=0)
     axes.plot(table.index, table.sum(axis=1), "D-", color="black", markersize=4, label="net")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlabel="layer", ylabel="projection drop", xticks=table.index)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dpotox import profile
 from dpotox.errors import UserError
+from dpotox.progress import bar
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def fit_probe(
     )
     candidates = [
         LogisticRegression(C=c, max_iter=2_000, class_weight="balanced").fit(x_fit, y_fit)
-        for c in sorted(settings.C)
+        for c in bar(sorted(settings.C), "fit probe", "C")
     ]
     auc = [roc_auc_score(y_select, m.decision_function(x_select)) for m in candidates]
     chosen = next(i for i, a in enumerate(auc) if a >= max(auc) - settings.auc_tolerance)
