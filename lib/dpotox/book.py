@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 
 import nbformat
 import papermill
@@ -37,11 +39,26 @@ NOTEBOOKS = [
 """In order of execution; the front page is last because it shows the claims."""
 
 
+_interrupted = Event()
+
+
+def _interrupt(*_) -> None:
+    """Ctrl-C. A callback of a library may swallow the exception; the flag stops the next step then."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _go_on() -> None:
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
 def make_steps(study: Study) -> None:
     """Make what is missing of every step, in this process, so that its progress is seen."""
     for step in STEPS:
         if step == "pairs" and study.profile.model.dpo_checkpoint:
             continue  # a finished model needs none
+        _go_on()
         began = time.monotonic()
         getattr(study, step)
         say(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")
@@ -57,6 +74,7 @@ def execute_notebooks(study: Study, profile: str) -> list[Path]:
     code = artifacts.code_identity(*modules)
     executed = []
     for name in bar(NOTEBOOKS, "notebooks", "notebook"):
+        _go_on()
         source = PROJECT / "notebooks" / f"{name}.ipynb"
         settings = {
             "text": sha256(source.read_bytes()).hexdigest(),
@@ -150,6 +168,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     arguments = parser.parse_args()
     began = time.monotonic()
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         check_pairs()
         study = open_study(arguments.profile, arguments.seed)
