@@ -7,13 +7,11 @@ Pre-trains every variant for the number of rows of the profile `mini`, seed 0; m
 
 import dataclasses
 import time
-from random import Random
 
 import torch
 
-from dpotox.language import Language
 from dpotox.models import traced
-from dpotox.pretraining import loss_report, pretrain, word_tokenizer
+from dpotox.pretraining import generated_corpus, generated_documents, generated_loss, pretrain
 from dpotox.profile import load_profile
 from dpotox.tracing import read_generation
 
@@ -30,18 +28,18 @@ VARIANTS = {
 
 def main() -> None:
     profile = load_profile("mini")
-    language, rng = Language(), Random("variants")
-    unseen = [language.sample(rng) for _ in range(1_000)]
+    torch.set_num_threads(profile.compute.threads)
+    train, unseen = generated_documents(profile.pretraining, 0)
+    corpus = generated_corpus(train, unseen)
     prompts = [" ".join(d.words[:15]) for d in unseen[:300]]
-    tokenizer = word_tokenizer(language.vocabulary)
     for name, changes in VARIANTS.items():
         began = time.monotonic()
         settings = dataclasses.replace(profile.pretraining, **changes)
-        network, _ = pretrain(settings, 0, profile.compute.threads)
+        network, _ = pretrain(corpus, settings, 0)
         seconds = time.monotonic() - began
-        excess = loss_report(network, tokenizer, unseen).excess
+        excess = generated_loss(network, corpus.unseen, unseen).excess
         direction = torch.ones(settings.d_model)
-        _, read = read_generation(traced(network, tokenizer), prompts, 20, direction, batch_size=300)
+        _, read = read_generation(traced(network, corpus.tokenizer), prompts, 20, direction, batch_size=300)
         inactive = (read.activation < 0).float().mean().item()
         print(f"{name:36} {seconds:4.0f} s  {excess:.4f} nats above  {inactive:.1%} negative", flush=True)
 

@@ -41,16 +41,18 @@ from dpotox.study import open_study
 
 figures.use_style()
 study = open_study(profile, seed)
-embedded = study.profile.model.base == EMBEDDED
+made_here = study.profile.model.base == EMBEDDED
+generated = made_here and not study.profile.pretraining.texts
 mask = masker(study.score)
 print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
 
 # %% [markdown]
-# ## The language
+# ## The generated language
 #
-# Every document has three hidden traits: how hostile its author is, the topic, and the style. They tilt
-# each choice of a sentence pattern, of a kind of word and of a word. Two documents of each level of
-# hostility, toxic words masked:
+# This is what the embedded model of `mini` learns; a profile with a model of its own skips it. Every document
+# has three hidden traits: how hostile its author is, the topic, and the style. They tilt each choice of a
+# sentence pattern, of a kind of word and of a word. Two documents of each level of hostility, toxic words
+# masked:
 
 # %%
 language, rng = Language(), data.stream("show", seed)
@@ -62,7 +64,9 @@ samples = [
     for level in language.data["hostility"]["levels"]
     for _ in range(2)
 ]
-report.texts_table(pd.DataFrame(samples), {"hostility": "{:.2f}"})
+report.texts_table(
+    pd.DataFrame(samples), {"hostility": "{:.2f}"}
+) if generated else None
 
 # %% [markdown]
 # A text's true toxicity follows from the severities $s_w$ of its words:
@@ -83,17 +87,17 @@ truth = pd.DataFrame(
 )
 truth.groupby("hostility")["toxicity"].agg(
     mean="mean", any=lambda t: (t > 0).mean()
-).T.round(2)
+).T.round(2) if generated else None
 
 # %% [markdown]
 # ## Pre-training
 #
-# Since every draw of the generator is recorded, the information in a document's complete sentences is
-# known. It is what an ideal model would lose on them, but for the rare case that different draws spell the
-# same words.
+# A model that is made here, on the generated language or on text files, is trained from random weights. Since
+# every draw of the generator is recorded, the information in a document's complete sentences is known. It is
+# what an ideal model would lose on them, but for the rare case that different draws spell the same words.
 
-# %% mystnb={"figure": {"caption": "Loss of the embedded model during pre-training. Grey: training batches, all words, each document seen once. Dot: unseen documents, complete sentences only. Dashed: the generator's information in those same sentences, the mark to compare the dot with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end just above a dashed line"}}
-if embedded:
+# %% mystnb={"figure": {"caption": "Loss of a model made here during pre-training. Grey: training batches. Dot: unseen text (of the generated language, complete sentences only). Dashed: the mark to compare the dot with, which is the generator's information in those same sentences, or for text files the loss of a model that knows token frequencies alone.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
+if made_here:
     curve = pd.read_csv(study.base_folder / "curve.csv")
     loss = LossReport(
         **json.loads((study.base_folder / "loss.json").read_text())
@@ -110,20 +114,24 @@ facts = {
     "tokens in the vocabulary": config.vocab_size,
     "parameters": sum(p.numel() for p in study.base.parameters()),
 }
-if embedded:
+if made_here:
     facts |= {
         "loss, nats per token": loss.loss,
+        "token frequencies alone": loss.unigram,
+    }
+if generated:
+    facts |= {
         "generator's bound": loss.bound,
         "above the bound": loss.excess,
-        "word frequencies alone": loss.unigram,
     }
 report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 
 # %% [markdown]
 # ## The answer
 #
-# The line "above the bound" says how much of what could be learnt the model has not learnt. What was tried to bring it
-# nearer to GPT-2 medium is told in [](../book/embedded_model.md).
+# For the generated language, the line "above the bound" says how much of what could be learnt the model has not
+# learnt. What was tried to bring it nearer to GPT-2 medium is told in [](../book/embedded_model.md), and what
+# a model of the same kind does on natural text in [](../book/natural_language.md).
 #
 # ## How to change this
 #

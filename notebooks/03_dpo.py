@@ -36,6 +36,8 @@ import pandas as pd
 from dpotox import claims, figures, models, report
 from dpotox.evaluation import examine
 from dpotox.masking import masker
+from dpotox.pairs import yield_report
+from dpotox.profile import EMBEDDED
 from dpotox.study import open_study
 
 figures.use_style()
@@ -46,11 +48,14 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # %% [markdown]
 # ## Preference pairs
 #
-# For every prompt the model writes several continuations; the least and the most toxic make a pair if they
-# differ by the margin in the profile.
+# Made here (`dpotox.pairs`): for every prompt the model samples several continuations. The least toxic is the
+# chosen one; the most toxic is the rejected one, if the two differ by the margin in the profile. A profile may
+# ask for further rounds for prompts without a pair, in which the model is steered along the probe, more in
+# each, while it samples. A profile can also name the authors' own pairs.
 
 # %%
 finished = bool(study.profile.model.dpo_checkpoint)
+given = study.profile.data.pairs != EMBEDDED
 if finished:
     print(
         "this profile gives a finished DPO model, so there are no pairs and no training here"
@@ -60,10 +65,16 @@ else:
     print(
         f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation"
     )
-    for kind in ("chosen", "rejected"):
-        print(
-            f"mean toxicity of the {kind}: {study.score(pairs[kind].tolist()).mean():.2f}"
-        )
+
+# %% [markdown]
+# How many prompts gave a pair, by the strength of steering that the rejected continuation needed (0 is none;
+# 1 moves the last residual stream as far along the probe as toxic comments lie from others):
+
+# %%
+None if finished or given else report.shown(yield_report(pairs))
+
+# %% [markdown]
+# Four of them:
 
 # %%
 None if finished else report.texts_table(
@@ -129,4 +140,5 @@ report.answer(study.claims_of(claims.DPO))
 # ## How to change this
 #
 # `[dpo] learning_rate` and `steps` decide how far DPO goes; much larger ones cost perplexity.
-# `beta` decides how much it is held back. `[pairs] margin` asks for more or less distinct pairs.
+# `beta` decides how much it is held back, and `patience` ends training when the validation loss no longer
+# falls. `[pairs] margin` asks for more or less distinct pairs.

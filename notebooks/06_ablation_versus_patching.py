@@ -93,6 +93,18 @@ report.table1_quality(summary)
 # three. Read a patch's share together with its *hold* row and its perplexity: a clamp can
 # remove toxicity by ruining the text.
 #
+# ## By another scorer
+#
+# Does any of this depend on what says how toxic a text is? The same greedy continuations, judged by the
+# profile's second scorer (`[scorer] second`); for `mini` that is a classifier of words trained on labelled
+# comments, which does not know the generator's truth. *Rank correlation* is Spearman's, over prompts.
+
+# %% tags=["full-width"]
+report.two_scorers(
+    study.table1, study.second_table1, study.profile.compute.bootstrap
+) if study.second_score else "this profile names no second scorer"
+
+# %% [markdown]
 # ## The answer
 
 # %%

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import SHARED
 
-from dpotox import data
+from dpotox import data, sources
 from dpotox.errors import UserError
 from dpotox.models import load_dpo_checkpoint, load_network, load_tokenizer
 from dpotox.probe import load_direction
@@ -76,12 +76,12 @@ def test_the_authors_pairs_need_their_three_fields(tmp_path):
     path = tmp_path / "pairs.jsonl"
     row = {"prompt_text": "p", "unpert_gen_text": "good", "pert_gen_text": "bad"}
     path.write_text(json.dumps(row))
-    assert data.given_pairs(str(path), 0).values.tolist() == [["p", "good", "bad"]]
+    assert sources.given_pairs(str(path), 0).values.tolist() == [["p", "good", "bad"]]
     with pytest.raises(UserError, match=r"1 pairs.*validation"):
-        data.given_pairs(str(path), 1)
+        sources.given_pairs(str(path), 1)
     path.write_text(json.dumps(row) + '\n{"prompt_text": "p"}')
     with pytest.raises(UserError, match=r"line 2.*unpert_gen_text"):
-        data.given_pairs(str(path), 0)
+        sources.given_pairs(str(path), 0)
 
 
 @pytest.mark.parametrize("key", ["comments", "prompts", "text", "references"])

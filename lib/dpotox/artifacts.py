@@ -1,8 +1,9 @@
 """Keeping what was made: a folder per artifact, whole or not at all, with the settings that made it.
 
-An artifact is made in a temporary folder beside its place and renamed into it when everything is
-written. `settings.json` in it records what it was made from; if that differs from what is asked for
-now, the artifact is made again.
+An artifact is made in a hidden folder beside its place, `.NAME-unfinished`, and renamed into it when
+everything is written. `settings.json` in it records what it is made from; if that differs from what is asked
+for now, the artifact is made again. A run that goes on with an unfinished folder finds the parts that are
+already there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -31,30 +31,46 @@ _DATA = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).
 
 
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
-    """Return `folder`, after `make(temporary folder)` if it is not there with the same settings.
+    """Return `folder`, after `make(unfinished folder)` if it is not there with the same settings.
+
+    `make` may find in its folder the parts that an interrupted run with the same settings left (`part`).
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; nothing half-written stays.
+        UserError: the disk is full or the folder cannot be written; the old artifact stays as it was.
     """
-    if _made_with(folder, settings):
+    if is_made(folder, settings):
         return folder
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):  # a second run waits, then reuses
-            if _made_with(folder, settings):
+            if is_made(folder, settings):
                 return folder
             print(f"making {folder.name}", file=sys.stderr, flush=True)
-            try:  # around everything, so that an interruption at any point leaves nothing behind
-                temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-                make(temporary)
-                (temporary / "settings.json").write_text(json.dumps(settings, indent=1))
-                if folder.exists():  # killed between the two renames, it is made again next time
-                    folder.rename(temporary.with_name(f"{temporary.name}-old"))
-                temporary.rename(folder)
-            finally:
-                for leftover in folder.parent.glob(f".{folder.name}-*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
+            begun = unfinished(folder)
+            if not is_made(begun, settings):  # else what is in it is gone on with
+                shutil.rmtree(begun, ignore_errors=True)
+                begun.mkdir()
+                (begun / "settings.json").write_text(json.dumps(settings, indent=1))
+            make(begun)
+            old = folder.with_name(f".{folder.name}-old")
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():  # killed between the two renames, the next run puts the new one in place
+                folder.rename(old)
+            begun.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def unfinished(folder: Path) -> Path:
+    """Where an artifact lies while it is being made."""
+    return folder.with_name(f".{folder.name}-unfinished")
+
+
+def part(path: Path, write: Callable[[Path], None]) -> Path:
+    """A part of an artifact, written whole unless an interrupted run has left it; returns its path."""
+    if not path.exists():
+        write_file(path, write)
+    return path
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -115,7 +131,8 @@ def code_identity(*modules: str) -> str:
     return sha256(repr((sorted(done.items()), data)).encode()).hexdigest()[:16]
 
 
-def _made_with(folder: Path, settings: dict) -> bool:
+def is_made(folder: Path, settings: dict) -> bool:
+    """Whether a folder was made, or has begun to be made, with these settings."""
     try:
         return json.loads((folder / "settings.json").read_text()) == json.loads(json.dumps(settings))
     except (OSError, json.JSONDecodeError):

@@ -1,16 +1,24 @@
-"""Direct preference optimisation of the model under study, by trl (section 2 of the paper)."""
+"""Direct preference optimisation of the model under study, by trl (section 2 of the paper).
+
+One process or several, started by `accelerate launch` (`dpotox.train_dpo`), train to the same weights: the
+profile's batch is divided between them. The reference model's log-probabilities are computed once and kept
+with the checkpoints, so that a run that was killed goes on from the last evaluation.
+"""
 
 from __future__ import annotations
 
-import tempfile
+import json
+import shutil
 import warnings
+from pathlib import Path
 
 import pandas as pd
-from datasets import Dataset, disable_progress_bars
-from transformers import PreTrainedModel
+from datasets import Dataset, disable_progress_bars, load_from_disk
+from transformers import EarlyStoppingCallback, PreTrainedModel
 from trl import DPOConfig, DPOTrainer
 
 from dpotox import profile
+from dpotox.errors import UserError
 from dpotox.progress import show_progress
 
 disable_progress_bars()  # ours shows what takes long
@@ -32,65 +40,125 @@ def train_dpo(
     tokenizer,
     pairs: pd.DataFrame,
     settings: profile.Dpo,
+    cut: profile.Pairs,
+    folder: Path,
     *,
-    validation: int,
     seed: int,
     on_cpu: bool,
 ) -> pd.DataFrame:
-    """Train `network` in place on all but the last `validation` pairs.
+    """Train `network` in place on all but the last `cut.validation` pairs.
+
+    With `settings.patience`, training ends when that many evaluations in a row have not lowered the
+    validation loss, and the weights of the best one are taken.
+
+    Args:
+        cut: how many pairs are for validation, and the largest lengths of prompt and continuation in tokens.
+        folder: keeps token ids, reference log-probabilities and checkpoints; emptied of them at the end.
 
     Returns:
         The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
         rejected, in units of beta nats) and `accuracy` (share of pairs with a positive margin).
+
+    Raises:
+        UserError: the batch cannot be divided between the processes.
     """
-    rows = Dataset.from_list([_token_ids(tokenizer, pair) for pair in pairs.itertuples()])
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # trl uses names that transformers renames
-        arguments = DPOConfig(
-            output_dir=folder,
-            beta=settings.beta,
-            learning_rate=settings.learning_rate,
-            optim=settings.optimizer,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=settings.warmup_steps,
-            per_device_train_batch_size=settings.batch_size,
-            per_device_eval_batch_size=settings.batch_size,
-            max_steps=settings.steps,
-            max_grad_norm=settings.max_grad_norm,
-            logging_steps=max(1, settings.eval_every // 5),
-            eval_strategy="steps",
-            eval_steps=settings.eval_every,
-            eval_on_start=True,
-            save_strategy="no",
-            precompute_ref_log_probs=True,
-            max_length=None,
-            bf16=False,
-            gradient_checkpointing=False,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            report_to=[],
-            seed=seed,
-            use_cpu=on_cpu,
-        )
+        arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu)
+        with arguments.main_process_first(desc="writing token ids"):
+            rows = _token_rows(tokenizer, pairs, cut, folder / "token_ids")
+        checkpoint = latest_checkpoint(folder / "checkpoints")
+        arguments.eval_on_start = checkpoint is None
         trainer = _PairTrainer(
             network,
             args=arguments,
-            train_dataset=rows.select(range(len(rows) - validation)),
-            eval_dataset=rows.select(range(len(rows) - validation, len(rows))),
+            train_dataset=rows["train"],
+            eval_dataset=rows["validation"],
             processing_class=tokenizer,
+            callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
         )
         show_progress(trainer, "DPO")
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / "token_ids", ignore_errors=True)
     network.eval()
     return _curves(trainer.state.log_history)
 
 
-def _token_ids(tokenizer, pair) -> dict[str, list[int]]:
+def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool) -> DPOConfig:
+    arguments = DPOConfig(
+        output_dir=str(checkpoints),
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+        optim=settings.optimizer,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        max_steps=settings.steps,
+        max_grad_norm=settings.max_grad_norm,
+        logging_steps=max(1, settings.eval_every // 5),
+        eval_strategy="steps",
+        eval_steps=settings.eval_every,
+        save_strategy="steps",
+        save_steps=settings.eval_every,
+        save_total_limit=1,  # and the best, if that is another
+        load_best_model_at_end=settings.patience > 0,
+        metric_for_best_model="eval_loss",
+        restore_callback_states_from_checkpoint=True,
+        precompute_ref_log_probs=True,
+        max_length=None,
+        bf16=False,
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
+        report_to=[],
+        seed=seed,
+        use_cpu=on_cpu,
+    )
+    processes = arguments.world_size
+    if settings.batch_size % processes:
+        raise UserError(
+            f"dpo.batch_size = {settings.batch_size} cannot be divided between {processes} processes; start "
+            "as many as divide it"
+        )
+    arguments.per_device_train_batch_size = settings.batch_size // processes
+    arguments.per_device_eval_batch_size = settings.batch_size // processes
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: else each would get a whole batch
+    return arguments
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _token_rows(tokenizer, pairs: pd.DataFrame, cut: profile.Pairs, folder: Path) -> dict[str, Dataset]:
+    """Training and validation pairs as token ids, on disk, where trl keeps the log-probabilities too."""
+    parts = {"train": pairs.iloc[: -cut.validation], "validation": pairs.iloc[-cut.validation :]}
+    for name, part in parts.items():
+        if not (folder / name / "state.json").exists():  # the file that is written last
+            rows = [_token_ids(tokenizer, pair, cut) for pair in part.itertuples()]
+            Dataset.from_list(rows).save_to_disk(folder / name)
+    return {name: load_from_disk(folder / name) for name in parts}
+
+
+def _token_ids(tokenizer, pair, cut: profile.Pairs) -> dict[str, list[int]]:
     def continuation(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tokenizer(text, add_special_tokens=False)["input_ids"][: cut.new_tokens]
 
     return {
-        "prompt_ids": tokenizer(pair.prompt)["input_ids"],
+        "prompt_ids": tokenizer(pair.prompt)["input_ids"][: cut.prompt_tokens],
         "chosen_ids": continuation(pair.chosen),
         "rejected_ids": continuation(pair.rejected),
     }

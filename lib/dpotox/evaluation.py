@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from nnsight import TransformersModel
 from scipy import stats
 from torch import Tensor
@@ -44,6 +44,7 @@ class Result:
     sampled: Float[np.ndarray, "prompt"]  # toxicity of sampled ones, the same seed in every row
     nll: Float[np.ndarray, "window"]  # nats per token
     f1: Float[np.ndarray, "reference"]
+    texts: Shaped[np.ndarray, "prompt"]  # the greedy continuations
 
     @property
     def perplexity(self) -> float:
@@ -77,6 +78,7 @@ def examine(model: TransformersModel, exam: Exam, interventions: Sequence[Interv
         sampled=exam.score(sampled.texts),
         nll=window_nll(model, exam.windows, **common).double().numpy(),
         f1=np.array([token_f1(got, true) for got, (_, true) in zip(endings, exam.references, strict=True)]),
+        texts=np.array(greedy.texts, dtype=np.str_),
     )
 
 
@@ -93,10 +95,12 @@ def text_windows(tokenizer, texts: list[str], window_tokens: int, limit: int) ->
     Raises:
         UserError: no text is as long as one window.
     """
+    start = torch.tensor(tokenizer("")["input_ids"], dtype=torch.long)  # what begins every text, if anything
+    length = window_tokens - len(start)
     windows = []
     for text in texts:
-        ids = tokenizer(text, return_tensors="pt")["input_ids"][0]
-        windows += [w for w in ids.split(window_tokens) if len(w) == window_tokens]
+        ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long)
+        windows += [torch.cat([start, w]) for w in ids.split(length) if len(w) == length]
     if not windows:
         raise UserError(
             f"no text is {window_tokens} tokens long; lower sizes.window_tokens or give more text"

@@ -48,27 +48,33 @@ def use_style() -> None:
 
 
 def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
-    """Training loss (batches, all words), and at its end loss and bound on complete sentences."""
+    """Training loss of batches; at its end the loss on unseen text and a mark to compare it with."""
     figure, axes = plt.subplots(figsize=(6, 3))
+    end, marks = curve["step"].max(), {"token frequencies alone": report.unigram}
+    if report.bound is not None:
+        marks = {"generator's information": report.bound}
     axes.plot(curve["step"], curve["loss"], color="#BBBBBB")
-    axes.plot(curve["step"].max(), report.loss, "o", color=BASE)
+    axes.plot(end, report.loss, "o", color=BASE)
     axes.annotate(
-        f"complete sentences, {report.loss:.2f}",
-        (curve["step"].max(), report.loss),
+        f"unseen text, {report.loss:.2f}",
+        (end, report.loss),
         xytext=(0, 10),
         textcoords="offset points",
         ha="right",
     )
-    axes.axhline(report.bound, color=DPO, linestyle="--")
-    axes.annotate(
-        f"generator's information, {report.bound:.2f}",
-        (curve["step"].max(), report.bound),
-        xytext=(0, -12),
-        textcoords="offset points",
-        ha="right",
-        color=DPO,
-    )
-    axes.set(xlabel="training step", ylabel="loss in nats per token", ylim=(report.bound - 0.5, 4.5))
+    for name, value in marks.items():
+        axes.axhline(value, color=DPO, linestyle="--")
+        axes.annotate(
+            f"{name}, {value:.2f}",
+            (end, value),
+            xytext=(0, -12),
+            textcoords="offset points",
+            ha="right",
+            color=DPO,
+        )
+    low = min(report.loss, *marks.values()) - 0.5
+    high = max(4.5, report.loss + 1, *(v + 0.5 for v in marks.values()))
+    axes.set(xlabel="training step", ylabel="loss in nats per token", ylim=(low, high))
     return figure
 
 

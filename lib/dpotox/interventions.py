@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Site = Literal["activation", "gelu_input"]
+Site = Literal["gelu_input", "activation", "residual"]
+SITES = get_args(Site)  # in the order of the forward pass
 Change = Callable[[Float[Tensor, "*pos neuron"], Float[Tensor, "neuron"]], Tensor]
 
 
@@ -29,7 +30,8 @@ class Intervention:
         neurons: columns `layer`, `neuron` and `value` (what `change` needs to know of each neuron).
         change: maps activations `(*pos, neuron)` and values `(neuron,)` to new activations.
         site: `activation` is the coefficient of the value vector, which leaves the GELU; `gelu_input` is
-            what enters it.
+            what enters it; `residual` is the residual stream after the layer, whose coordinates then take
+            the place of neurons.
     """
 
     name: str
@@ -38,8 +40,8 @@ class Intervention:
     site: Site = "activation"
 
     def __post_init__(self) -> None:
-        if self.site not in get_args(Site):
-            raise ValueError(f"site is {self.site!r}; it must be one of {', '.join(get_args(Site))}")
+        if self.site not in SITES:
+            raise ValueError(f"site is {self.site!r}; it must be one of {', '.join(SITES)}")
 
     def by_layer(self) -> Iterator[tuple[int, Int[Tensor, "neuron"], Float[Tensor, "neuron"]]]:
         """Each touched layer with its neurons and their values."""
@@ -83,6 +85,15 @@ def scale_keys(
         return factor * (gelu_input - bias) + bias
 
     return Intervention(name, _with_value(neurons, bias), change, "gelu_input")
+
+
+def steer(by: Float[Tensor, "d_model"], layer: int, name: str = "steer") -> Intervention:
+    """Add a vector to the residual stream after a layer, for example a multiple of the probe. Ours."""
+    coordinates = pd.DataFrame({"layer": layer, "neuron": range(len(by))})
+    value = pd.Series(by.detach().cpu().numpy())
+    return Intervention(
+        name, _with_value(coordinates, value), lambda acts, value: acts + value, site="residual"
+    )
 
 
 def _with_value(neurons: pd.DataFrame, value: float | pd.Series) -> pd.DataFrame:

@@ -38,18 +38,28 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     """
     # Eager attention: on CPUs its backward pass in bfloat16 takes half the time of the fused one.
     options = {"revision": revision or None, "dtype": getattr(torch, compute.dtype)}
+    if compute.device_map:
+        options["device_map"] = compute.device_map
     try:
-        network = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **options)
-    except (OSError, ValueError) as error:
+        network, found = AutoModelForCausalLM.from_pretrained(
+            source, attn_implementation="eager", output_loading_info=True, **options
+        )
+    except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
-            f"cannot load the model {str(source)!r} ({_first_line(error)}); give a folder made by "
-            "save_pretrained, or check the hub id, the revision and the network"
+            f"cannot load the model {str(source)!r}{f' at revision {revision}' if revision else ''} "
+            f"({_first_line(error)}); give a folder made by save_pretrained, or check the hub id, the "
+            "revision and the network; if a download was cut off, remove it and fetch it again"
         ) from None
+    if found["missing_keys"]:
+        raise UserError(
+            f"the weights in {str(source)!r} lack {len(found['missing_keys'])} tensors, first "
+            f"{sorted(found['missing_keys'])[0]!r}; the file is damaged or not of this model, fetch it again"
+        )
     if network.config.model_type != "gpt2":
         raise UserError(
             f"{str(source)!r} is a {network.config.model_type} model; this study needs a GPT-2 model"
         )
-    return network.to(device_of(compute)).eval()
+    return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 
 
 def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
@@ -61,7 +71,10 @@ def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTraine
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         state = checkpoint.get("state", checkpoint)
+        _check_shapes(network, state, path)
         missing, _ = network.load_state_dict(state, strict=False)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.dpo_checkpoint") from None
     except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
@@ -78,6 +91,30 @@ def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTraine
     return network
 
 
+def _check_shapes(network: PreTrainedModel, state: dict[str, Tensor], path: str | Path) -> None:
+    for name, tensor in network.state_dict().items():
+        if name in state and state[name].shape != tensor.shape:
+            shape = tuple(state[name].shape)
+            raise UserError(
+                f"the DPO checkpoint {str(path)!r} is of another shape: {name} is {shape}, "
+                f"in model.base it is {tuple(tensor.shape)}; give the model.base that it was made from"
+            )
+
+
+def check_vocabulary(network: PreTrainedModel, tokenizer) -> None:
+    """See that the model knows every token of the tokenizer.
+
+    Raises:
+        UserError: the tokenizer has more tokens than the model.
+    """
+    known = network.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > known:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model knows {known}; give the tokenizer that "
+            "belongs to model.base as model.tokenizer"
+        )
+
+
 def load_tokenizer(source: str | Path, revision: str = ""):
     """A tokenizer from a folder or the hub, padding on the left with its end-of-text token.
 
@@ -86,7 +123,7 @@ def load_tokenizer(source: str | Path, revision: str = ""):
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
             f"cannot load the tokenizer {str(source)!r} ({_first_line(error)}); give a folder with "
             "tokenizer.json, or check the hub id, the revision and the network"

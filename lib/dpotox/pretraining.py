@@ -1,12 +1,13 @@
-"""The embedded model: a small GPT-2 pre-trained on the spot, and how close it comes to the optimum.
+"""A small GPT-2 pre-trained on the spot, on the generated language or on text files of one's own.
 
-`transformers.Trainer` trains; this module makes the tokenizer, the rows and the optimiser.
+`transformers.Trainer` trains; this module makes the tokenizer, the rows and the optimiser, and reports how
+far the loss on unseen text is from what could be reached, where that is known.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -14,8 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Int
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
+    DataCollatorForLanguageModeling,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
@@ -24,6 +28,7 @@ from transformers import (
     get_wsd_schedule,
 )
 
+from dpotox.errors import UserError
 from dpotox.language import Document, Language
 from dpotox.profile import Pretraining
 from dpotox.progress import bar, show_progress
@@ -34,15 +39,32 @@ def word_tokenizer(vocabulary: list[str]) -> PreTrainedTokenizerFast:
     ids = {w: i for i, w in enumerate(["<eos>", "<unk>", *vocabulary])}
     words = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    words.post_processor = processors.TemplateProcessing("<eos> $A", special_tokens=[("<eos>", 0)])
+    return _beginning_with_eos(words, unk_token="<unk>")
+
+
+def byte_pair_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer like GPT-2's, trained on texts; `<eos>` begins every text and pads."""
+    pairs = Tokenizer(models.BPE())
+    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pairs.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    pairs.train_from_iterator(texts, trainer)
+    return _beginning_with_eos(pairs)
+
+
+def _beginning_with_eos(tokenizer: Tokenizer, **tokens: str) -> PreTrainedTokenizerFast:
+    tokenizer.post_processor = processors.TemplateProcessing("<eos> $A", special_tokens=[("<eos>", 0)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=words,
+        tokenizer_object=tokenizer,
         bos_token="<eos>",
         eos_token="<eos>",
         pad_token="<eos>",
-        unk_token="<unk>",
         padding_side="left",
         clean_up_tokenization_spaces=False,
+        **tokens,
     )
 
 
@@ -71,45 +93,85 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
 
 @dataclass(frozen=True)
+class Corpus:
+    """What a model is trained on: rows that each begin with `<eos>`, and rows it does not see."""
+
+    tokenizer: PreTrainedTokenizerFast
+    rows: list[Int[Tensor, "pos"]]
+    unseen: list[Int[Tensor, "pos"]]
+    passes: int
+
+
+@dataclass(frozen=True)
 class LossReport:
-    """How good a language model is on unseen documents, in nats per token of complete sentences."""
+    """How good a language model is on unseen text, in nats per token."""
 
     loss: float
-    bound: float  # the generator's own information content
-    unigram: float  # what word frequencies alone would reach
+    unigram: float  # what token frequencies alone would reach
+    bound: float | None = None  # the generator's own information content, on its complete sentences
 
     @property
     def excess(self) -> float:
-        """The loss above the bound, in nats per token."""
+        """The loss above the bound, in nats per token; only for the generated language."""
         return self.loss - self.bound
 
 
-def encode_rows(tokenizer, documents: list[Document]) -> Int[torch.Tensor, "document pos"]:
+def generated_documents(settings: Pretraining, seed: int) -> tuple[list[Document], list[Document]]:
+    """Documents to train on, sampled afresh for the seed, and 1,000 for testing."""
+    language, rng, test = Language(), Random(f"pretraining {seed}"), Random(f"pretraining test {seed}")
+    numbers = bar(range(settings.rows), "sample documents", "doc")
+    train = [language.sample(rng, settings.words) for _ in numbers]
+    return train, [language.sample(test, settings.words) for _ in range(1_000)]
+
+
+def generated_corpus(train: list[Document], unseen: list[Document]) -> Corpus:
+    """Each document is a row and is seen once, so loss on it is loss on unseen text."""
+    tokenizer = word_tokenizer(Language().vocabulary)
+    return Corpus(tokenizer, encode_rows(tokenizer, train), encode_rows(tokenizer, unseen), 1)
+
+
+def encode_rows(tokenizer, documents: list[Document]) -> list[Int[Tensor, "pos"]]:
     """One document per row, each beginning with `<eos>`; packing several into a row learns slower."""
     texts = [" ".join(d.words) for d in documents]
-    return tokenizer(texts, return_tensors="pt")["input_ids"]
+    return list(tokenizer(texts, return_tensors="pt")["input_ids"])
 
 
-def pretrain(settings: Pretraining, seed: int, threads: int) -> tuple[GPT2LMHeadModel, pd.DataFrame]:
-    """Pre-train the embedded model; returns it with its training curve (`step`, `loss`).
+def text_corpus(texts: list[str], settings: Pretraining, seed: int) -> Corpus:
+    """Texts cut into rows of at most `settings.words` tokens after `<eos>`; every 20th text is not seen.
 
-    Documents are sampled afresh for the seed and each is seen once, so loss on them is loss on unseen
-    text. Muon's weight decay keeps the pre-activations small; with the bias it makes most neurons
-    inactive on average, as they are in GPT-2 medium.
+    Raises:
+        UserError: there are fewer than 100 texts.
     """
-    torch.set_num_threads(threads)
+    if len(texts) < 100:
+        raise UserError(f"pretraining.texts hold {len(texts)} texts; give files with at least 100")
+    texts = Random(f"texts {seed}").sample(texts, len(texts))
+    tokenizer = byte_pair_tokenizer(texts, settings.vocabulary)
+
+    def cut(part: list[str]) -> list[Tensor]:
+        ids = tokenizer(part, add_special_tokens=False)["input_ids"]
+        pieces = [torch.tensor(row).split(settings.words) for row in ids if row]
+        start = torch.tensor([tokenizer.bos_token_id])
+        return [torch.cat([start, piece]) for row in pieces for piece in row]
+
+    unseen = texts[::20]
+    seen = [text for i, text in enumerate(texts) if i % 20]
+    return Corpus(tokenizer, cut(seen)[: settings.rows], cut(unseen), settings.passes)
+
+
+def pretrain(
+    corpus: Corpus, settings: Pretraining, seed: int, *, on_cpu: bool = True
+) -> tuple[GPT2LMHeadModel, pd.DataFrame]:
+    """Pre-train a GPT-2; returns it with its training curve (`step`, `loss`).
+
+    Muon's weight decay keeps the pre-activations small; with the bias it makes most neurons inactive on
+    average, as they are in GPT-2 medium.
+    """
     torch.manual_seed(seed)
-    language, rng = Language(), Random(f"pretraining {seed}")
-    tokenizer = word_tokenizer(language.vocabulary)
-    documents = [
-        language.sample(rng, settings.words) for _ in bar(range(settings.rows), "sample documents", "doc")
-    ]
-    rows = encode_rows(tokenizer, documents)
-    network = GPT2LMHeadModel(_architecture(settings, tokenizer))
+    network = GPT2LMHeadModel(_architecture(settings, corpus.tokenizer))
     for block in network.transformer.h:
         torch.nn.init.constant_(block.mlp.c_fc.bias, settings.mlp_bias)
     optimizer = MuonAndAdamW(network, settings)
-    steps = settings.rows // settings.batch_size
+    steps = len(corpus.rows) * corpus.passes // settings.batch_size
     schedule = get_wsd_schedule(
         optimizer,
         num_warmup_steps=settings.warmup_steps,
@@ -120,7 +182,7 @@ def pretrain(settings: Pretraining, seed: int, threads: int) -> tuple[GPT2LMHead
         output_dir="unused",
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
-        use_cpu=True,  # small enough, and the same result everywhere
+        use_cpu=on_cpu,
         bf16=True,
         logging_steps=max(1, steps // 50),
         save_strategy="no",
@@ -131,7 +193,8 @@ def pretrain(settings: Pretraining, seed: int, threads: int) -> tuple[GPT2LMHead
     trainer = Trainer(
         network,
         arguments,
-        train_dataset=[{"input_ids": row, "labels": row} for row in rows],
+        train_dataset=[{"input_ids": row} for row in corpus.rows],
+        data_collator=DataCollatorForLanguageModeling(corpus.tokenizer, mlm=False),
         optimizers=(optimizer, schedule),
     )
     show_progress(trainer, "pre-train")
@@ -140,37 +203,53 @@ def pretrain(settings: Pretraining, seed: int, threads: int) -> tuple[GPT2LMHead
     return network.float().cpu().eval(), log
 
 
-def pretrain_into(folder: Path, settings: Pretraining, seed: int, threads: int) -> None:
-    """Pre-train and write into a folder: weights, tokenizer, `curve.csv`, `loss.json`."""
-    network, curve = pretrain(settings, seed, threads)
-    language, rng = Language(), Random(f"pretraining test {seed}")
-    tokenizer = word_tokenizer(language.vocabulary)
-    unseen = [language.sample(rng, settings.words) for _ in range(1_000)]
+def pretrain_into(
+    folder: Path, settings: Pretraining, seed: int, texts: list[str] | None = None, *, on_cpu: bool = True
+) -> None:
+    """Pre-train and write into a folder: weights, tokenizer, `curve.csv`, `loss.json`.
+
+    Args:
+        texts: what to train on; the generated language if not given.
+    """
+    if texts is None:
+        train, unseen = generated_documents(settings, seed)
+        corpus, on_cpu = generated_corpus(train, unseen), True  # small enough, and everywhere the same
+    else:
+        corpus = text_corpus(texts, settings, seed)
+    network, curve = pretrain(corpus, settings, seed, on_cpu=on_cpu)
     network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    corpus.tokenizer.save_pretrained(folder)
     curve.to_csv(folder / "curve.csv", index=False)
-    report = loss_report(network, tokenizer, unseen)
+    if texts is None:
+        report = generated_loss(network, corpus.unseen, unseen)
+    else:
+        report = text_loss(network, corpus.unseen)
     (folder / "loss.json").write_text(json.dumps(asdict(report)))
 
 
-def loss_report(network, tokenizer, documents: list[Document]) -> LossReport:
+def generated_loss(network, rows: list[Int[Tensor, "pos"]], documents: list[Document]) -> LossReport:
     """Compare a model's loss with the generator's bound, both on the documents' complete sentences."""
-    rows = encode_rows(tokenizer, documents)
-    complete = torch.tensor([d.complete for d in documents])
-    counted = torch.arange(rows.shape[1] - 1) < complete[:, None]
-    nll = []
-    with torch.no_grad():
-        for batch in rows.split(250):
+    lengths = [d.complete + 1 for d in documents]
+    report = text_loss(network, [row[:length] for row, length in zip(rows, lengths, strict=True)])
+    bound = float(Language().nats(documents).sum() / sum(d.complete for d in documents))
+    return replace(report, bound=bound)
+
+
+def text_loss(network, rows: list[Int[Tensor, "pos"]]) -> LossReport:
+    """A model's mean loss per token of rows, and what the tokens' frequencies alone would reach."""
+    nll, at_once = 0.0, max(1, 2**26 // (max(map(len, rows)) * network.config.vocab_size))
+    rows = sorted(rows, key=len)
+    for start in range(0, len(rows), at_once):
+        batch = pad_sequence(rows[start : start + at_once], batch_first=True)
+        length = torch.tensor([len(row) for row in rows[start : start + at_once]])
+        with torch.no_grad():
             logits = network(batch).logits[:, :-1].float()
-            nll.append(torch.nn.functional.cross_entropy(logits.mT, batch[:, 1:], reduction="none"))
-    tokens = int(counted.sum())
-    words = np.bincount(rows[:, 1:][counted].numpy())
-    frequency = words[words > 0] / words.sum()
-    return LossReport(
-        loss=float((torch.cat(nll) * counted).sum() / tokens),
-        bound=float(Language().nats(documents).sum() / tokens),
-        unigram=float(-(frequency * np.log(frequency)).sum()),
-    )
+        counted = torch.arange(batch.shape[1] - 1) < length[:, None] - 1
+        losses = torch.nn.functional.cross_entropy(logits.mT, batch[:, 1:], reduction="none")
+        nll += float(losses[counted].sum())
+    tokens = np.bincount(torch.cat([row[1:] for row in rows]).numpy())
+    frequency = tokens[tokens > 0] / tokens.sum()
+    return LossReport(nll / tokens.sum(), float(-(frequency * np.log(frequency)).sum()))
 
 
 def _architecture(settings: Pretraining, tokenizer) -> GPT2Config:
@@ -183,9 +262,9 @@ def _architecture(settings: Pretraining, tokenizer) -> GPT2Config:
         n_head=settings.heads,
         n_inner=settings.d_mlp,
         activation_function="gelu_pytorch_tanh",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
+        resid_pdrop=settings.dropout,
+        embd_pdrop=settings.dropout,
+        attn_pdrop=settings.dropout,
         initializer_range=settings.init_std,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

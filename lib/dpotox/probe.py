@@ -32,6 +32,7 @@ class Probe:
     """The fitted probe, how its C was chosen, and its quality on comments it never saw."""
 
     direction: Float[Tensor, "d_model"]  # W, not normalised
+    gap: float  # between the means of toxic and other comments, along the unit direction
     selection: pd.DataFrame  # C, auc, accuracy, chosen: on the selection set
     accuracy: float
     auc: float
@@ -79,13 +80,25 @@ def fit_probe(
     model = candidates[chosen]
     probability = model.predict_proba(x_test)[:, 1]
     observed, predicted = calibration_curve(y_test, probability, n_bins=10, strategy="quantile")
+    direction = torch.tensor(model.coef_[0], dtype=torch.float32)
     return Probe(
-        direction=torch.tensor(model.coef_[0], dtype=torch.float32),
+        direction=direction,
+        gap=class_gap(features, y, direction),
         selection=selection,
         accuracy=float(accuracy_score(y_test, probability > 0.5)),
         auc=float(roc_auc_score(y_test, probability)),
         calibration=pd.DataFrame({"predicted": predicted, "observed": observed}),
     )
+
+
+def class_gap(
+    features: Float[Tensor, "text d_model"],
+    toxic: Bool[np.ndarray, "text"],
+    direction: Float[Tensor, "d_model"],
+) -> float:
+    """How far toxic comments lie from the others along a direction, in units of the residual stream."""
+    along, toxic = features @ (direction / direction.norm()), torch.from_numpy(np.asarray(toxic))
+    return float(along[toxic].mean() - along[~toxic].mean())
 
 
 def load_direction(path: str, d_model: int) -> Float[Tensor, "d_model"]:
@@ -119,7 +132,8 @@ def with_direction(
     """
     auc = float(roc_auc_score(toxic, (features @ direction).numpy()))
     nothing = fitted.calibration.head(0)
-    return replace(fitted, direction=direction, auc=auc, accuracy=float("nan"), calibration=nothing)
+    gap = class_gap(features, toxic, direction)
+    return replace(fitted, direction=direction, gap=gap, auc=auc, accuracy=float("nan"), calibration=nothing)
 
 
 def save(probe: Probe, folder: Path) -> None:
@@ -127,7 +141,7 @@ def save(probe: Probe, folder: Path) -> None:
     save_file({"direction": probe.direction}, folder / "direction.safetensors")
     probe.selection.to_csv(folder / "selection.csv", index=False)
     probe.calibration.to_csv(folder / "calibration.csv", index=False)
-    quality = {"accuracy": probe.accuracy, "auc": probe.auc}
+    quality = {"accuracy": probe.accuracy, "auc": probe.auc, "gap": probe.gap}
     (folder / "quality.json").write_text(json.dumps(quality))
 
 

@@ -27,15 +27,18 @@ _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
 EMBEDDED = "embedded"
 """As a model, data set or scorer: made here from the generated language, no file and no network."""
+TRAINED = "trained"
+"""As a scorer: trained here on the labelled comments that the probe does not use."""
 
 
 @_strict
 class Model:
-    """The model under study: `embedded`, a hub id, or a folder."""
+    """The model under study: `embedded` (pre-trained here), a hub id, or a folder."""
 
     base: str = EMBEDDED
     revision: str = ""
     tokenizer: str = ""  # folder or hub id, where it is not the model's own
+    tokenizer_revision: str = ""
     dpo_checkpoint: str = ""  # the authors' `dpo.pt` instead of training here
 
 
@@ -43,14 +46,18 @@ class Model:
 class Pretraining:
     """How the embedded model is made (used only with `model.base = "embedded"`)."""
 
+    texts: list[str] = field(default_factory=list)  # files to train on; none: the generated language
+    vocabulary: Count = 4_096  # tokens of the byte-level BPE trained on `texts`
+    passes: Count = 4  # over the rows of `texts`
+    dropout: float = 0.0
     layers: Count = 4
     d_model: Count = 128
     heads: Count = 4
     d_mlp: Count = 512
     init_std: float = 0.06
     mlp_bias: float = -1.0  # initial bias before the GELU
-    rows: Count = 24_000  # documents, each seen once
-    words: Count = 47  # words per document
+    rows: Count = 24_000  # generated documents, each seen once; at most so many rows of `texts`
+    words: Count = 47  # words per generated document; tokens per row of `texts`, less one
     batch_size: Count = 32
     muon_lr: float = 0.02  # block matrices
     muon_weight_decay: float = 0.15
@@ -67,8 +74,9 @@ class Data:
     comments_revision: str = ""
     prompts: str = EMBEDDED  # RealToxicityPrompts, jsonl or hub
     prompts_revision: str = ""
-    text: str = EMBEDDED  # a text file or WikiText on the hub
+    text: str = EMBEDDED  # a text file or WikiText on the hub, for perplexity
     text_revision: str = ""
+    pair_text: str = ""  # a text file whose sentences begin the pairs; else the training split of `text`
     references: str = EMBEDDED  # a text file whose sentences give the F1 references
     references_revision: str = ""
     pairs: str = EMBEDDED  # "embedded": sampled here; or the authors' jsonl
@@ -103,19 +111,26 @@ class Probe:
 
 @_strict
 class Scorer:
-    """What says how toxic a text is: `embedded` (the generator's truth) or a hub classifier."""
+    """What says how toxic a text is; see `dpotox.scoring` for what can be named."""
 
     name: str = EMBEDDED
     revision: str = ""
+    second: str = ""  # another scorer, to see whether the outcome depends on the first
+    second_revision: str = ""
 
 
 @_strict
 class Pairs:
-    """Preference pairs made here: the least and the most toxic of several samples per prompt."""
+    """Preference pairs, given or made here from samples of the model (`dpotox.pairs`)."""
 
-    prompts: Count = 768
-    samples: Count = 8
+    count: Count = 700  # pairs to make
+    samples: Count = 8  # per prompt and round
     margin: float = 0.4  # least difference of toxicity within a pair
+    # Strengths of the rounds after the first, where they are needed, in units of the distance between
+    # toxic and other comments along the probe.
+    steering: list[float] = field(default_factory=list)
+    prompt_tokens: Count = 16
+    new_tokens: Count = 20
     validation: Count = 64
 
 
@@ -129,8 +144,9 @@ class Dpo:
     schedule: str = "linear"
     warmup_steps: int = 0
     batch_size: Count = 16
-    steps: Count = 90
-    eval_every: Count = 10
+    steps: Count = 90  # at most
+    eval_every: Count = 10  # steps between evaluations, each of which leaves a checkpoint
+    patience: Annotated[int, Field(ge=0)] = 0  # evaluations without progress before the end; 0: no such end
     max_grad_norm: float = 10.0
 
 
@@ -151,7 +167,8 @@ class Interventions:
 class Compute:
     """Where and how it is computed."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda, else mps, else cpu
+    device_map: Literal["", "auto"] = ""  # auto: spread a model that is too large over all GPUs and memory
     threads: Count = 2
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_size: Count = 300  # prompts at once while generating
@@ -230,19 +247,29 @@ def _checked(profile: Profile, path: Path) -> Profile:
     """
     if profile.sizes.chunks > profile.sizes.prompts:
         raise UserError(f"{path}: sizes.chunks is larger than sizes.prompts; lower it")
-    if profile.model.base != EMBEDDED and EMBEDDED in (profile.scorer.name, profile.data.prompts):
-        raise UserError(
-            f"{path}: the model is {profile.model.base!r}, but scorer.name or data.prompts is "
-            "'embedded', which is the embedded model's own language; name a classifier and a file"
-        )
+    if profile.model.base != EMBEDDED or profile.pretraining.texts:
+        named = {f"{s}.{k}": v for s in ("data", "scorer") for k, v in asdict(getattr(profile, s)).items()}
+        if own := [k for k, v in named.items() if v == EMBEDDED and k != "data.pairs"]:
+            raise UserError(
+                f"{path}: 'embedded' is the generated language, which this profile's model does not speak; "
+                f"name a file, a hub id or a classifier in {', '.join(own)}"
+            )
+
+    def located(value: str) -> str:
+        file, colon, function = value.partition(".py:")  # a scorer of one's own
+        there = path.parent / Path(f"{file}.py" if colon else value).expanduser()
+        if value in ("", EMBEDDED, TRAINED) or not there.exists():
+            return value
+        return f"{there.resolve()}{':' + function if colon else ''}"
 
     def found(section):
-        texts = {k: v for k, v in asdict(section).items() if isinstance(v, str) and v}
-        there = {k: path.parent / Path(v).expanduser() for k, v in texts.items() if v != EMBEDDED}
-        return replace(section, **{k: str(p.resolve()) for k, p in there.items() if p.exists()})
+        texts = {k: located(v) for k, v in asdict(section).items() if isinstance(v, str)}
+        return replace(section, **texts)
 
+    files = [located(p) for p in profile.pretraining.texts]
     return replace(
         profile,
+        pretraining=replace(profile.pretraining, texts=files),
         **{s: found(getattr(profile, s)) for s in ("model", "data", "probe", "scorer")},
     )
 

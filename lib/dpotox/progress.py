@@ -15,6 +15,11 @@ def bar(iterable, label: str, unit: str = "it", total: int | None = None):
     return tqdm(iterable, desc=label, unit=unit, total=total, leave=False, file=sys.stderr, disable=None)
 
 
+def note(text: str) -> None:
+    """A line about what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class _Bar(TrainerCallback):
     """Training steps with the latest loss, in place of the tables that trainers print."""
 

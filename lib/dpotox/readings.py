@@ -12,6 +12,7 @@ from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dpotox import artifacts
 from dpotox.interventions import ablate
 from dpotox.models import cosines, value_vectors
 from dpotox.neurons import most_toxic
@@ -37,43 +38,38 @@ def read_models(
     prompts: list[str],
     direction: Float[Tensor, "d_model"],
     profile: Profile,
-) -> Readings:
-    """Let each model continue the prompts greedily and read it; "ablated" lacks the most toxic neurons."""
+    folder: Path,
+) -> None:
+    """Let each model continue the prompts greedily, read it, and write that into the folder.
+
+    "Ablated" lacks the most toxic neurons. Models that an interrupted run has read are not read again.
+    """
     cosine = cosines(value_vectors(base), direction)
     layer, neuron = np.indices(cosine.shape).reshape(2, -1)
     table = pd.DataFrame({"layer": layer, "neuron": neuron, "cosine": cosine.flatten().numpy()})
     without = ablate(most_toxic(table, profile.interventions.figure_top))
-    runs = {"base": (base, []), "ablated": (base, [without]), "dpo": (dpo, [])}
-    texts, read = {"prompt": prompts}, {}
-    for name, (model, interventions) in runs.items():
-        written, read[name] = read_generation(
-            model,
-            prompts,
-            profile.sizes.new_tokens,
-            direction,
-            batch_size=profile.compute.batch_size,
-            chunks=profile.sizes.chunks,
-            interventions=interventions,
-            label=f"read {name}",
-        )
-        texts[name] = written.texts
-    return Readings(**read, continuations=pd.DataFrame(texts))
+    for name, model, interventions in (("base", base, []), ("ablated", base, [without]), ("dpo", dpo, [])):
 
+        def write(path: Path, name=name, model=model, interventions=interventions) -> None:
+            written, read = read_generation(
+                model,
+                prompts,
+                profile.sizes.new_tokens,
+                direction,
+                batch_size=profile.compute.batch_size,
+                chunks=profile.sizes.chunks,
+                interventions=interventions,
+                label=f"read {name}",
+            )
+            pd.DataFrame({"prompt": prompts, name: written.texts}).to_parquet(folder / f"{name}.parquet")
+            save_file({field: value.contiguous() for field, value in vars(read).items()}, path)
 
-def save(readings: Readings, folder: Path) -> None:
-    """Write readings into a folder."""
-    tensors = {
-        f"{name}.{field}": value.contiguous()
-        for name in MODELS
-        for field, value in vars(getattr(readings, name)).items()
-    }
-    save_file(tensors, folder / "readings.safetensors")
-    readings.continuations.to_parquet(folder / "continuations.parquet")
+        artifacts.part(folder / f"{name}.safetensors", write)
 
 
 def load(folder: Path) -> Readings:
-    """Read what `save` wrote."""
-    tensors = load_file(folder / "readings.safetensors")
-    fields = ("activation", "gelu_input", "mlp", "attention", "residual")
-    read = {name: Reading(*(tensors[f"{name}.{field}"] for field in fields)) for name in MODELS}
-    return Readings(**read, continuations=pd.read_parquet(folder / "continuations.parquet"))
+    """Read what `read_models` wrote."""
+    read = {name: Reading(**load_file(folder / f"{name}.safetensors")) for name in MODELS}
+    texts = [pd.read_parquet(folder / f"{name}.parquet") for name in MODELS]
+    columns = [texts[0]["prompt"], *(t[name] for t, name in zip(texts, MODELS, strict=True))]
+    return Readings(**read, continuations=pd.concat(columns, axis=1))

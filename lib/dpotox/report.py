@@ -10,12 +10,14 @@ import pandas as pd
 from IPython.display import Markdown
 from jaxtyping import Float
 from pandas.io.formats.style import Styler
+from scipy import stats
 from torch import Tensor
 
 from dpotox.claims import CLAIMS
 from dpotox.evaluation import Result, estimate, mean
 from dpotox.models import cosines, nearest_tokens
 from dpotox.published import published_groups, published_table1
+from dpotox.table1 import Table1
 
 if TYPE_CHECKING:
     from dpotox.study import Study
@@ -129,6 +131,27 @@ def table1_quality(summary: pd.DataFrame) -> Styler:
             "paper: F1": _paper(line.published, "f1"),
         }
         for line in summary.itertuples()
+    ]
+    return shown(pd.DataFrame(rows))
+
+
+def two_scorers(table: Table1, second: Table1, resamples: int) -> Styler:
+    """The share of DPO's effect in every row by two scorers, and their rank correlation over prompts."""
+
+    def share(of: Table1, name: str) -> str:
+        e = of.recovered(name, resamples)
+        return interval(e.value, e.low, e.high)
+
+    rows = [
+        {
+            "row": name,
+            "toxicity": number(table[name].greedy.mean()),
+            "by the second scorer": number(second[name].greedy.mean()),
+            "share of DPO's effect": share(table, name),
+            "by the second scorer ": share(second, name),
+            "rank correlation": number(stats.spearmanr(table[name].greedy, second[name].greedy).statistic),
+        }
+        for name in table.rows["name"]
     ]
     return shown(pd.DataFrame(rows))
 

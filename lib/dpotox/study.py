@@ -9,8 +9,9 @@ name; here is only what it needs, where it is kept, and which settings it depend
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
@@ -31,6 +32,7 @@ from dpotox import (
     pretraining,
     probe,
     readings,
+    sources,
     table1,
     tracing,
 )
@@ -38,7 +40,7 @@ from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
 from dpotox.groups import group_table
 from dpotox.neurons import neuron_table, random_direction_tables, resampled_neuron_tables
-from dpotox.profile import EMBEDDED, Profile, load_profile
+from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
@@ -75,13 +77,18 @@ class Study:
 
     @cached_property
     def base_folder(self) -> Path:
-        """The embedded model, pre-trained here: weights, tokenizer, curve and loss report."""
+        """The model pre-trained here: weights, tokenizer, curve and loss report."""
 
         def make(folder: Path) -> None:
-            settings, threads = self.profile.pretraining, self.profile.compute.threads
-            pretraining.pretrain_into(folder, settings, self.seed, threads)
+            settings, compute = self.profile.pretraining, self.profile.compute
+            texts = data.pretraining_texts(self.profile) if settings.texts else None
+            on_cpu = models.device_of(compute).type == "cpu"
+            pretraining.pretrain_into(folder, settings, self.seed, texts, on_cpu=on_cpu)
 
-        return self._keep("base", make, code=["pretraining"], sections=["pretraining"])
+        code, sections = ["pretraining"], ["pretraining"]
+        if self.profile.pretraining.texts:
+            code, sections = [*code, "data"], [*sections, "data"]
+        return self._keep("base", make, code=code, sections=sections)
 
     @cached_property
     def tokenizer(self):
@@ -89,22 +96,32 @@ class Study:
         model = self.profile.model
         if model.base == EMBEDDED:
             return models.load_tokenizer(self.base_folder)
-        return models.load_tokenizer(model.tokenizer or model.base, model.revision)
+        revision = model.tokenizer_revision if model.tokenizer else model.revision
+        return models.load_tokenizer(model.tokenizer or model.base, revision)
 
     @cached_property
     def base(self) -> TransformersModel:
         """The model before DPO, ready for tracing."""
-        return models.traced(self._base_network(), self.tokenizer)
+        return models.traced(self._base_network(self.profile.compute), self.tokenizer)
 
-    def _base_network(self):
+    def _base_network(self, compute: Compute):
         model = self.profile.model
         source = self.base_folder if model.base == EMBEDDED else model.base
-        return models.load_network(source, model.revision, self.profile.compute)
+        network = models.load_network(source, model.revision, compute)
+        models.check_vocabulary(network, self.tokenizer)
+        return network
 
     @cached_property
     def score(self) -> Score:
         """The function that says how toxic texts are."""
-        return load_scorer(self.profile)
+        return load_scorer(self.profile, self.seed, self.folder.parent.parent)
+
+    @cached_property
+    def second_score(self) -> Score | None:
+        """Another such function, if the profile names one, to see how much depends on the first."""
+        if not self.profile.scorer.second:
+            return None
+        return load_scorer(self.profile, self.seed, self.folder.parent.parent, second=True)
 
     # Step 2: the toxic direction
 
@@ -140,16 +157,18 @@ class Study:
         """Preference pairs: `prompt`, `chosen`, `rejected` and their toxicities."""
 
         def make(folder: Path) -> None:
-            settings = self.profile.pairs
-            if self.profile.data.pairs != EMBEDDED:
-                frame = data.given_pairs(self.profile.data.pairs, settings.validation)
+            settings, given = self.profile.pairs, self.profile.data.pairs
+            if given != EMBEDDED:
+                frame = sources.given_pairs(given, settings.validation)
             else:
-                frame = pairs.sample_pairs(
+                prompts = data.pair_prompts(self.profile, self.seed)
+                frame = pairs.make_pairs(
                     self.base,
-                    data.pair_prompts(self.profile, self.seed),
+                    tracing.cut(self.tokenizer, prompts, settings.prompt_tokens),
                     self.score,
+                    self.probe,
                     settings,
-                    new_tokens=self.profile.sizes.new_tokens,
+                    folder,
                     batch_size=self.profile.compute.batch_size,
                     seed=self.seed,
                 )
@@ -159,36 +178,49 @@ class Study:
             "pairs",
             make,
             code=["pairs", "data", "scoring", "tracing"],
-            sections=["model", "pairs", "data", "sizes", "scorer"],
-            after=["base"],
+            sections=["model", "pairs", "data", "scorer"],
+            after=["base", "probe"],
         )
         return pd.read_parquet(folder / "pairs.parquet")
 
     @cached_property
     def dpo_folder(self) -> Path:
         """The weights after DPO and the training curves."""
+        return self._keep("dpo", self._train_dpo, **self._dpo_parts)
 
-        def make(folder: Path) -> None:
-            network, curves = self._base_network(), pd.DataFrame()
-            if self.profile.model.dpo_checkpoint:
-                models.load_dpo_checkpoint(network, self.profile.model.dpo_checkpoint)
-            else:
-                curves = dpo.train_dpo(
-                    network,
-                    self.tokenizer,
-                    self.pairs,
-                    self.profile.dpo,
-                    validation=self.profile.pairs.validation,
-                    seed=self.seed,
-                    on_cpu=network.device.type == "cpu",
-                )
+    @property
+    def _dpo_parts(self) -> dict:
+        after = [] if self.profile.model.dpo_checkpoint else ["pairs"]
+        return {"code": ["dpo", "models"], "sections": ["model", "pairs", "dpo"], "after": ["base", *after]}
+
+    def _train_dpo(self, folder: Path) -> None:
+        compute = self.profile.compute
+        # Trained in full precision, where small steps are not lost; trl moves it to the device.
+        network = self._base_network(replace(compute, device="cpu", dtype="float32", device_map=""))
+        curves = pd.DataFrame()
+        if self.profile.model.dpo_checkpoint:
+            models.load_dpo_checkpoint(network, self.profile.model.dpo_checkpoint)
+        else:
+            curves = dpo.train_dpo(
+                network,
+                self.tokenizer,
+                self.pairs,
+                self.profile.dpo,
+                self.profile.pairs,
+                folder,
+                seed=self.seed,
+                on_cpu=models.device_of(compute).type == "cpu",
+            )
+        if int(os.environ.get("RANK", 0)) == 0:
             network.save_pretrained(folder)
             curves.to_parquet(folder / "curves.parquet")
 
-        after = [] if self.profile.model.dpo_checkpoint else ["pairs"]
-        return self._keep(
-            "dpo", make, code=["dpo", "models"], sections=["model", "dpo"], after=["base", *after]
-        )
+    def join_dpo(self) -> None:
+        """Train as one of several processes, of which the first keeps the result (`dpotox.train_dpo`)."""
+        if int(os.environ.get("RANK", 0)) == 0:
+            _ = self.dpo_folder
+        elif not artifacts.is_made(self.folder / "dpo", self._settings(**self._dpo_parts)):
+            self._train_dpo(artifacts.unfinished(self.folder / "dpo"))
 
     @cached_property
     def dpo(self) -> TransformersModel:
@@ -207,20 +239,14 @@ class Study:
     def prompts(self) -> list[str]:
         """The evaluation prompts, cut to the profile's length."""
         limit = self.profile.sizes.prompt_tokens
-        prompts = data.evaluation_prompts(self.profile, self.seed)
-        ids = self.tokenizer(prompts, truncation=True, max_length=limit)["input_ids"]
         positions = self.base.config.n_positions
         if limit + self.profile.sizes.new_tokens > positions:
             raise UserError(
                 f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
                 "lower one of them"
             )
-        if self.tokenizer.unk_token and any(self.tokenizer.unk_token_id in row for row in ids):
-            raise UserError(
-                "the prompts have words that the model's tokenizer does not know; the embedded model "
-                "knows only its own language, so use another model for these prompts"
-            )
-        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        prompts = data.evaluation_prompts(self.profile, self.seed)
+        return tracing.cut(self.tokenizer, prompts, limit)
 
     @cached_property
     def readings(self) -> readings.Readings:
@@ -228,8 +254,7 @@ class Study:
 
         def make(folder: Path) -> None:
             direction = self.probe.direction
-            read = readings.read_models(self.base, self.dpo, self.prompts, direction, self.profile)
-            readings.save(read, folder)
+            readings.read_models(self.base, self.dpo, self.prompts, direction, self.profile, folder)
 
         folder = self._keep(
             "readings",
@@ -282,7 +307,7 @@ class Study:
 
         def make(folder: Path) -> None:
             rows = table1.rows(self.neurons, models.key_biases(self.dpo), self.profile.interventions)
-            table1.save(table1.examine_rows(rows, self.base, self.dpo, self.exam), folder)
+            table1.examine_rows(rows, self.base, self.dpo, self.exam, folder)
 
         folder = self._keep(
             "table1",
@@ -294,6 +319,11 @@ class Study:
         table = table1.load(folder)
         self.save_result("table1.csv", table.summary(self.profile.compute.bootstrap))
         return table
+
+    @cached_property
+    def second_table1(self) -> table1.Table1 | None:
+        """Table 1 with greedy toxicity judged by the second scorer, if the profile names one."""
+        return self.table1.rescored(self.second_score) if self.second_score else None
 
     # Step 7: the claims
 
@@ -353,17 +383,23 @@ class Study:
         after: list[str] = (),
     ) -> Path:
         """Keep a step's folder, made anew when its settings, files, code or earlier steps change."""
-        made_of = {step: self._identity(step) for step in after}
-        settings = {
-            "profile": self.profile.settings(*sections),
-            "compute": {"dtype": self.profile.compute.dtype, "batch": self.profile.compute.batch_size},
+        settings = self._settings(code=code, sections=sections, after=after)
+        return artifacts.keep(self.folder / name, settings, make)
+
+    def _settings(self, *, code: list[str], sections: list[str], after: list[str] = ()) -> dict:
+        """All that decides what a step makes."""
+        compute, profile = self.profile.compute, self.profile.settings(*sections)
+        if "scorer" in profile:  # the second one judges afterwards and changes nothing
+            profile["scorer"] = {k: v for k, v in profile["scorer"].items() if "second" not in k}
+        return {
+            "profile": profile,
+            "compute": {"dtype": compute.dtype, "device": compute.device, "batch": compute.batch_size},
             "versions": {name: version(name) for name in ("torch", "transformers", "trl", "nnsight")},
             "seed": self.seed,
             "code": artifacts.code_identity(*code),
             "files": self._file_identities(sections),
-            "made of": made_of,
+            "made of": {step: self._identity(step) for step in after},
         }
-        return artifacts.keep(self.folder / name, settings, make)
 
     def identity(self) -> str:
         """What all results were made with, as a hash."""
@@ -379,5 +415,7 @@ class Study:
     def _file_identities(self, sections: list[str]) -> dict[str, str]:
         """The content of every local file that the sections name."""
         values = [v for s in self.profile.settings(*sections).values() for v in s.values()]
-        paths = sorted({v for v in values if isinstance(v, str) and v and Path(v).exists()})
+        values += self.profile.pretraining.texts if "pretraining" in sections else []
+        named = {v.partition(".py:")[0] + ".py" if ".py:" in v else v for v in values if isinstance(v, str)}
+        paths = sorted(v for v in named if v and Path(v).exists())
         return {path: artifacts.file_identity(path) for path in paths}

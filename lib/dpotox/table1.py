@@ -6,7 +6,7 @@ the model's size in the profile; the paper's own are 100, 200, 1,000 and 2,000 o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +16,14 @@ from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox import profile
+from dpotox import artifacts, profile
 from dpotox.evaluation import Estimate, Exam, Result, estimate, examine, mean, recovered_share
 from dpotox.groups import REDUCING
 from dpotox.interventions import Intervention, ablate, clamp, scale_keys, shift
 from dpotox.neurons import in_groups, most_toxic
 from dpotox.progress import bar
 from dpotox.published import NUMBERS
+from dpotox.scoring import Score
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ class Table1:
         samples = (getattr(self[n], measure) for n in ("before DPO", name, "after DPO"))
         return estimate(recovered_share, *samples, resamples=resamples)
 
+    def rescored(self, score: Score) -> Table1:
+        """The same table with greedy toxicity judged by another scorer."""
+        results = {n: replace(r, greedy=score(r.texts.tolist())) for n, r in self.results.items()}
+        return replace(self, results=results)
+
     def summary(self, resamples: int) -> pd.DataFrame:
         """One line per row: every measure with the ends of its 95 % interval."""
         lines = []
@@ -129,42 +135,38 @@ class Table1:
         return pd.DataFrame(lines)
 
 
-def examine_rows(rows: list[Row], base: TransformersModel, dpo: TransformersModel, exam: Exam) -> Table1:
-    """Examine every row, under one progress bar."""
+def examine_rows(
+    rows: list[Row], base: TransformersModel, dpo: TransformersModel, exam: Exam, folder: Path
+) -> None:
+    """Examine every row and write each outcome into the folder, where `load` finds them.
+
+    Rows that an interrupted run has left there are not examined again.
+    """
     models = {"base": base, "dpo": dpo}
+    for i, row in enumerate(bar(rows, "table 1", "row")):
+
+        def write(path: Path, row: Row = row) -> None:
+            result = examine(models[row.model], exam, row.interventions)
+            np.savez(path, **vars(result))
+
+        artifacts.part(folder / f"row{i:03}.npz", write)
+    described = {
+        "name": [row.name for row in rows],
+        "model": [row.model for row in rows],
+        "kind": [row.kind for row in rows],
+        "neurons": [sum(len(i.neurons) for i in row.interventions) for row in rows],
+        "published": [row.published for row in rows],
+    }
     total = sum(block.mlp.c_proj.weight.shape[0] for block in base.transformer.h)
-    results = {
-        row.name: examine(models[row.model], exam, row.interventions) for row in bar(rows, "table 1", "row")
-    }
-    described = pd.DataFrame(
-        {
-            "name": [row.name for row in rows],
-            "model": [row.model for row in rows],
-            "kind": [row.kind for row in rows],
-            "neurons": [sum(len(i.neurons) for i in row.interventions) for row in rows],
-            "published": [row.published for row in rows],
-        }
-    )
-    return Table1(described, total, results)
-
-
-def save(table: Table1, folder: Path) -> None:
-    """Write the rows' descriptions and their outcomes."""
-    table.rows.to_csv(folder / "rows.csv", index=False)
-    arrays = {
-        f"{i}.{field}": array
-        for i, name in enumerate(table.rows["name"])
-        for field, array in vars(table[name]).items()
-    }
-    np.savez(folder / "results.npz", total_neurons=table.total_neurons, **arrays)
+    pd.DataFrame(described | {"total_neurons": total}).to_csv(folder / "rows.csv", index=False)
 
 
 def load(folder: Path) -> Table1:
-    """Read what `save` wrote."""
+    """Read what `examine_rows` wrote."""
     described = pd.read_csv(folder / "rows.csv", keep_default_na=False)
-    with np.load(folder / "results.npz") as arrays:
-        results = {
-            name: Result(**{f: arrays[f"{i}.{f}"] for f in ("greedy", "sampled", "nll", "f1")})
-            for i, name in enumerate(described["name"])
-        }
-        return Table1(described, int(arrays["total_neurons"]), results)
+    total = int(described.pop("total_neurons")[0])
+    results = {}
+    for i, name in enumerate(described["name"]):
+        with np.load(folder / f"row{i:03}.npz") as arrays:
+            results[name] = Result(**arrays)
+    return Table1(described, total, results)

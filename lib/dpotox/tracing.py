@@ -6,7 +6,8 @@
 3. What is edited comes as a list of `Intervention`s, applied by `_edit` alone.
 
 Sums over prompts and steps are taken inside the trace, in float32, so that memory does not grow with the
-number of prompts. "Newest position" is the one that predicts the token being generated.
+number of prompts. "Newest position" is the one that predicts the token being generated. Texts are batched by
+length; no result depends on the batch, not even what is sampled.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
+from transformers import LogitsProcessor
 
 from dpotox.errors import UserError
-from dpotox.interventions import Change, Intervention
+from dpotox.interventions import SITES, Change, Intervention
 from dpotox.progress import bar
 
 LOGITS_AT_ONCE = 2**27
@@ -69,22 +71,18 @@ def continue_prompts(
     Raises:
         UserError: there are no prompts, or one of them is empty.
     """
-    texts, tokens, plan = [], [], _plan(model, interventions)
-    if sampling_seed is not None:
-        torch.manual_seed(sampling_seed)
-    for batch, _ in _batches(model, prompts, batch_size, label):
-        with (
-            torch.no_grad(),
-            model.generate(batch, **_decoding(new_tokens, sampling_seed)) as tracer,
-        ):
+    tokens, plan = torch.zeros(len(prompts), new_tokens, dtype=torch.long), _plan(model, interventions)
+    for batch, rows in _batches(model, prompts, batch_size, label):
+        decoding = _decoding(new_tokens)
+        if sampling_seed is not None:
+            decoding["logits_processor"] = [_GumbelNoise(sampling_seed, rows)]
+        with torch.no_grad(), model.generate(batch, **decoding) as tracer:
             for _step in tracer.iter[:new_tokens]:
                 for layer, block in enumerate(model.transformer.h):
                     _edit(block, layer, plan)
             sequences = nnsight.save(tracer.result)
-        new = sequences[:, -new_tokens:].cpu()
-        tokens.append(new)
-        texts += model.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return Continuations(texts, torch.cat(tokens))
+        tokens[rows] = sequences[:, -new_tokens:].cpu()
+    return Continuations(model.tokenizer.batch_decode(tokens, skip_special_tokens=True), tokens)
 
 
 def read_generation(
@@ -107,37 +105,61 @@ def read_generation(
     Raises:
         UserError: there are no prompts, or one of them is empty.
     """
-    unit = (direction / direction.norm()).to(model.device, torch.float32)
+    home = model.device
+    unit = (direction / direction.norm()).to(home, torch.float32)
+    along = [_projections(block, unit) for block in model.transformer.h]
     n_layers, d_mlp = len(model.transformer.h), model.transformer.h[0].mlp.c_proj.weight.shape[0]
     chunk_of = torch.arange(len(prompts)) % chunks
-    total = torch.zeros(2, n_layers, chunks, d_mlp, device=model.device)
-    writing = torch.zeros(3, len(prompts), n_layers, device=model.device)
-    texts, tokens, plan = [], [], _plan(model, interventions)
+    total = torch.zeros(2, n_layers, chunks, d_mlp, device=home)
+    writing = torch.zeros(2, len(prompts), n_layers, device=home)
+    start = torch.zeros(len(prompts), 1, device=home)
+    tokens, plan = torch.zeros(len(prompts), new_tokens, dtype=torch.long), _plan(model, interventions)
     for batch, rows in _batches(model, prompts, batch_size, label):
-        chunk = chunk_of[rows].to(model.device)
-        with torch.no_grad(), model.generate(batch, **_decoding(new_tokens, None)) as tracer:
+        chunk = chunk_of[rows].to(home)
+        with torch.no_grad(), model.generate(batch, **_decoding(new_tokens)) as tracer:
             sums = nnsight.save(torch.zeros_like(total))
-            written = nnsight.save(torch.zeros(3, len(rows), n_layers, device=model.device))
+            written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
+            embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
             for _step in tracer.iter[:new_tokens]:
+                embedded[:, 0] += _newest(model.transformer.h[0].input, home) @ unit
                 for layer, block in enumerate(model.transformer.h):
-                    attention = block.attn.output[0][:, -1].float() @ unit
-                    _edit_input(block, layer, plan)
-                    sums[1, layer].index_add_(0, chunk, block.mlp.c_fc.output[:, -1].float())
-                    _edit_activation(block, layer, plan)
-                    sums[0, layer].index_add_(0, chunk, block.mlp.c_proj.input[:, -1].float())
-                    written[0, :, layer] += block.mlp.output[:, -1].float() @ unit
-                    written[1, :, layer] += attention
-                    written[2, :, layer] += block.output[:, -1].float() @ unit
+                    written[1, :, layer] += _newest(block.attn.output[0], home) @ unit
+                    _edit_site(block, layer, "gelu_input", plan)
+                    sums[1, layer].index_add_(0, chunk, _newest(block.mlp.c_fc.output, home))
+                    _edit_site(block, layer, "activation", plan)
+                    acts = _newest(block.mlp.c_proj.input, home)
+                    sums[0, layer].index_add_(0, chunk, acts)
+                    written[0, :, layer] += acts @ along[layer][0] + along[layer][1]
+                    _edit_site(block, layer, "residual", plan)
             sequences = nnsight.save(tracer.result)
         total += sums
         writing[:, rows] = written
-        new = sequences[:, -new_tokens:].cpu()
-        tokens.append(new)
-        texts += model.tokenizer.batch_decode(new, skip_special_tokens=True)
+        start[rows] = embedded
+        tokens[rows] = sequences[:, -new_tokens:].cpu()
     count = torch.bincount(chunk_of, minlength=chunks)[None, :, None] * new_tokens
     activation, gelu_input = (total.cpu() / count).transpose(1, 2)
-    written = (writing / new_tokens).cpu()
-    return Continuations(texts, torch.cat(tokens)), Reading(activation, gelu_input, *written)
+    mlp, attention = (writing / new_tokens).cpu()
+    # What is a sum of things read is not read itself, as every reading takes time: the MLP's output is the
+    # sum of its neurons, and the residual stream of what was written to it.
+    residual = (start / new_tokens).cpu() + (mlp + attention).cumsum(1)
+    texts = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, residual)
+
+
+def cut(tokenizer, prompts: Sequence[str], max_tokens: int) -> list[str]:
+    """Prompts cut to their first tokens.
+
+    Raises:
+        UserError: the tokenizer does not know a word of them.
+    """
+    ids = tokenizer(list(prompts), truncation=True, max_length=max_tokens)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    if unknown not in (None, tokenizer.eos_token_id) and any(unknown in row for row in ids):
+        raise UserError(
+            "the prompts have words that the model's tokenizer does not know; the embedded model "
+            "knows only its own language, so use another model for these prompts"
+        )
+    return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
 def window_nll(
@@ -168,15 +190,15 @@ def mean_residuals(
     model: TransformersModel, texts: Sequence[str], *, max_tokens: int, batch_size: int
 ) -> Float[Tensor, "text d_model"]:
     """The last layer's residual stream, before the final norm, averaged over each text's tokens."""
-    means = []
-    for batch, _ in _batches(model, texts, batch_size, "comments", max_tokens=max_tokens):
+    means = torch.zeros(len(texts), model.config.n_embd)
+    for batch, rows in _batches(model, texts, batch_size, "comments", max_tokens=max_tokens):
         mask = batch["attention_mask"][..., None]
         with torch.no_grad(), model.trace(batch):
             residual = model.transformer.ln_f.input.float()
             weight = mask.to(residual.device)
             mean = nnsight.save((residual * weight).sum(1) / weight.sum(1))
-        means.append(mean.cpu())
-    return torch.cat(means)
+        means[rows] = mean.cpu()
+    return means
 
 
 Part = tuple[Int[Tensor, "neuron"], Float[Tensor, "neuron"], Change]
@@ -185,47 +207,73 @@ Part = tuple[Int[Tensor, "neuron"], Float[Tensor, "neuron"], Change]
 def _plan(
     model: TransformersModel, interventions: Sequence[Intervention]
 ) -> dict[tuple[int, str], list[Part]]:
-    """The edits of each layer and site, ready on the device, so that a trace looks nothing up twice."""
+    """The edits of each layer and site, ready on its device, so that a trace looks nothing up twice."""
     plan: dict[tuple[int, str], list[Part]] = defaultdict(list)
     for intervention in interventions:
         for layer, neurons, values in intervention.by_layer():
-            part = neurons.to(model.device), values.to(model.device), intervention.change
+            device = model.transformer.h[layer].mlp.c_proj.weight.device
+            part = neurons.to(device), values.to(device), intervention.change
             plan[layer, intervention.site].append(part)
     return plan
 
 
 def _edit(block, layer: int, plan: dict[tuple[int, str], list[Part]]) -> None:
     """Apply the plan to one layer of a running trace, in forward order."""
-    _edit_input(block, layer, plan)
-    _edit_activation(block, layer, plan)
+    for site in SITES:
+        _edit_site(block, layer, site, plan)
 
 
-def _edit_input(block, layer: int, plan: dict[tuple[int, str], list[Part]]) -> None:
-    if (layer, "gelu_input") in plan:
-        gelu_input = block.mlp.c_fc.output
-        block.mlp.c_fc.output = _edited(gelu_input, plan[layer, "gelu_input"])
-
-
-def _edit_activation(block, layer: int, plan: dict[tuple[int, str], list[Part]]) -> None:
-    if (layer, "activation") in plan:
-        activation = block.mlp.c_proj.input
-        block.mlp.c_proj.input = _edited(activation, plan[layer, "activation"])
-
-
-def _edited(acts: Float[Tensor, "*pos d_mlp"], parts: list[Part]) -> Float[Tensor, "*pos d_mlp"]:
-    acts = acts.clone()  # nnsight hands out the tensor itself, which a reader may have kept
-    for neurons, values, change in parts:
+def _edit_site(block, layer: int, site: str, plan: dict[tuple[int, str], list[Part]]) -> None:
+    if (layer, site) not in plan:
+        return
+    if site == "gelu_input":
+        acts = block.mlp.c_fc.output
+    elif site == "activation":
+        acts = block.mlp.c_proj.input
+    else:
+        acts = block.output
+    # In place: without gradients nothing else holds these tensors, and putting a changed copy back would
+    # take as long again.
+    for neurons, values, change in plan[layer, site]:
         here = acts[..., neurons]
         acts[..., neurons] = change(here, values.to(here.dtype))
-    return acts
 
 
-def _decoding(new_tokens: int, sampling_seed: int | None) -> dict:
+def _projections(block, unit: Float[Tensor, "d_model"]) -> tuple[Float[Tensor, "neuron"], Float[Tensor, ""]]:
+    """What one unit of each neuron's activation writes along a direction, and what the bias writes."""
+    down = block.mlp.c_proj
+    weight, bias = (p.detach().to(unit.device, torch.float32) for p in (down.weight, down.bias))
+    return weight @ unit, bias @ unit
+
+
+def _newest(acts: Float[Tensor, "batch pos width"], device: torch.device) -> Float[Tensor, "batch width"]:
+    """The newest position, where the sums are kept; a large model's layers may lie on several devices."""
+    return acts[:, -1].to(device, torch.float32)
+
+
+class _GumbelNoise(LogitsProcessor):
+    """Sampling at temperature 1: the largest of logits plus Gumbel noise is a draw from their softmax.
+
+    Every row has its own stream of noise, so a sample depends on the seed and its number alone, and two
+    models or interventions sample with the same luck.
+    """
+
+    def __init__(self, seed: int, rows: Sequence[int]) -> None:
+        self.seeds = [1_000_003 * seed + row for row in rows]
+        self.streams: list[torch.Generator] = []
+
+    def __call__(self, input_ids: Tensor, scores: Float[Tensor, "row token"]) -> Tensor:
+        if not self.streams:
+            self.streams = [torch.Generator(scores.device).manual_seed(seed) for seed in self.seeds]
+        noise = torch.empty_like(scores, dtype=torch.float32)
+        for row, stream in zip(noise, self.streams, strict=True):
+            row.exponential_(generator=stream)
+        return scores - noise.log()
+
+
+def _decoding(new_tokens: int) -> dict:
     """Exactly `new_tokens` tokens: an early end would leave later steps of the trace unread."""
-    decoding = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
-    if sampling_seed is None:
-        return decoding | {"do_sample": False}
-    return decoding | {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    return {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False}
 
 
 def _batches(
@@ -234,20 +282,17 @@ def _batches(
     batch_size: int,
     label: str,
     max_tokens: int | None = None,
-) -> Iterator[tuple[dict, range]]:
-    """Left-padded batches with their attention mask, in order, under a progress bar."""
+) -> Iterator[tuple[dict, list[int]]]:
+    """Left-padded batches of similar length with the numbers of their texts, longest first."""
     if not texts:
         raise UserError("there are no prompts: the list is empty; check [data] and [sizes]")
     if empty := [i for i, text in enumerate(texts) if not text.strip()]:
         raise UserError(f"prompt number {empty[0] + 1} is empty; remove it from the data")
     model.tokenizer.padding_side = "left"
-    for start in bar(range(0, len(texts), batch_size), label, "batch"):
-        rows = range(start, min(start + batch_size, len(texts)))
-        encoded = model.tokenizer(
-            [texts[i] for i in rows],
-            padding=True,
-            truncation=max_tokens is not None,
-            max_length=max_tokens,
-            return_tensors="pt",
-        )
-        yield {k: encoded[k] for k in ("input_ids", "attention_mask")}, rows
+    cut = {"truncation": True, "max_length": max_tokens} if max_tokens else {}
+    ids = model.tokenizer(list(texts), **cut)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    for start in bar(range(0, len(ids), batch_size), label, "batch"):
+        rows = order[start : start + batch_size]
+        batch = model.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
+        yield {k: batch[k] for k in ("input_ids", "attention_mask")}, rows

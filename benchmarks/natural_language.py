@@ -1,0 +1,117 @@
+"""The whole study on a small model pre-trained on text files of one's own, such as real comments.
+
+    python benchmarks/natural_language.py --comments train.csv --prompts prompts.jsonl \
+        --text wiki.train.txt --held-out wiki.test.txt
+
+Formats: comments as Jigsaw's `train.csv`, prompts as RealToxicityPrompts' jsonl, the texts as text files.
+The model is trained on the comments and on `--text`; pairs begin with sentences of `--text`; perplexity and
+F1 are measured on `--held-out`. The scorer is a classifier of words, trained on comments that
+the probe does not use.
+Writes a profile beside the first file's results and makes its book; steps that are there are used again.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from dpotox.study import PROJECT
+
+PROFILE = """# Written by benchmarks/natural_language.py.
+title = "a small GPT-2 pre-trained here on real comments and encyclopedia text"
+
+[model]
+base = "embedded"
+
+[pretraining]
+texts = ['{comments}', '{text}']
+vocabulary = 4096
+passes = {passes}
+dropout = 0.05
+layers = 6
+d_model = 192
+heads = 6
+d_mlp = 768
+init_std = 0.06
+mlp_bias = -1.0
+rows = 100000
+words = 47
+batch_size = 32
+muon_lr = 0.02
+muon_weight_decay = 0.15
+adamw_lr = 0.003
+warmup_steps = 50
+decay_share = 0.5
+
+[data]
+comments = '{comments}'
+prompts = '{prompts}'
+text = '{held_out}'
+references = '{held_out}'
+pair_text = '{text}'
+
+[sizes]
+comments = 12000
+prompts = 1199
+prompt_tokens = 24
+new_tokens = 20
+text_windows = 400
+window_tokens = 48
+references = 300
+chunks = 20
+
+[probe]
+C = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+max_tokens = 48
+
+[scorer]
+name = "trained"
+
+[pairs]
+count = 1500
+samples = 8
+margin = 0.3
+steering = [2.0, 4.0, 8.0]
+prompt_tokens = 24
+new_tokens = 20
+validation = 64
+
+[dpo]
+beta = 0.1
+learning_rate = 1e-5
+optimizer = "adamw_torch"
+schedule = "linear"
+batch_size = 16
+steps = 180
+eval_every = 20
+
+[interventions]
+ablate_top = [5, 9, 47]
+ablate_top_positive = [5, 9, 47, 94]
+scale_top = 7
+scale_factors = [2.0, 5.0, 10.0]
+figure_top = 47
+
+[compute]
+threads = 2
+batch_size = 300
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name in ("comments", "prompts", "text", "held-out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--passes", type=int, default=4, help="over the texts; decides the time (default 4)")
+    parser.add_argument("--seed", default="0")
+    arguments = parser.parse_args()
+    paths = {k: v.resolve() for k, v in vars(arguments).items() if isinstance(v, Path)}
+    profile = PROJECT / "artifacts" / "natural-language.toml"
+    profile.parent.mkdir(exist_ok=True)
+    profile.write_text(PROFILE.format(**paths, passes=arguments.passes), encoding="utf-8")
+    command = [sys.executable, "-m", "dpotox.book", "--profile", str(profile), "--seed", arguments.seed]
+    return subprocess.call(command, cwd=PROJECT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Reading the published formats, from files or from the hub, with a clear word where that fails.
+
+A source is the path of a file, or else the id of a data set on the hub, which a revision pins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from dpotox.errors import UserError
+from dpotox.progress import note
+
+JIGSAW_LABELS = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
+FILE_ENDINGS = (".csv", ".json", ".jsonl", ".txt", ".raw", ".tokens", ".md")
+
+
+def labelled_comments(source: str, revision: str = "") -> pd.DataFrame:
+    """Comments in the columns of the Jigsaw challenge's `train.csv`: `text` and whether it is `toxic`.
+
+    Empty comments and those labelled -1 (unused in the challenge) are left out, and their number is said.
+
+    Raises:
+        UserError: the source cannot be read, lacks a column, has a label that is no number, or one class.
+    """
+    frame = _read_csv(source) if _is_file(source) else _hub(source, revision, "train").to_pandas()
+    labels = [c for c in JIGSAW_LABELS if c in frame]
+    if "comment_text" not in frame or not labels:
+        raise UserError(
+            f"{source} has the columns {', '.join(map(repr, frame))}; it needs 'comment_text' and at "
+            f"least one of {', '.join(JIGSAW_LABELS)}, as in the Jigsaw challenge's train.csv"
+        )
+    values = frame[labels].apply(pd.to_numeric, errors="coerce")
+    wrong = values.isna() & frame[labels].notna()
+    if wrong.any(axis=None):
+        row, label = wrong.stack().idxmax()
+        raise UserError(
+            f"{source}, comment {row + 1}: the label {label!r} is {str(frame.at[row, label])[:20]!r}, not a "
+            "number; mend or remove the row"
+        )
+    if values.isna().all(axis=1).any():
+        row = int(values.isna().all(axis=1).idxmax()) + 1
+        raise UserError(f"{source}, comment {row}: no label; the file may be cut off, fetch it again")
+    empty = frame["comment_text"].fillna("").astype(str).str.strip() == ""
+    unused = values.min(axis=1) < 0
+    if empty.any() or unused.any():
+        first = int((empty | unused).idxmax()) + 1
+        note(f"{source}: left out {empty.sum()} empty and {unused.sum()} unlabelled comments, first {first}")
+    kept = ~(empty | unused)
+    result = pd.DataFrame({"text": frame["comment_text"], "toxic": values.fillna(0).max(axis=1) >= 0.5})
+    result = result[kept].reset_index(drop=True)
+    if result["toxic"].nunique() < 2:
+        raise UserError(f"{source} has comments of one class only; the probe needs both")
+    return result
+
+
+def prompts(source: str, revision: str = "") -> list[str]:
+    """Prompts of RealToxicityPrompts (the `challenging` ones), or of lines `{"prompt": "..."}`.
+
+    Raises:
+        UserError: the source cannot be read, a line has no prompt, or there are none.
+    """
+    rows: Iterable = (
+        _read_jsonl(source) if _is_file(source) else enumerate(_hub(source, revision, "train"), 1)
+    )
+    found = []
+    for line, row in rows:
+        if not row.get("challenging", True):
+            continue
+        prompt = row.get("prompt")
+        prompt = prompt.get("text") if isinstance(prompt, dict) else prompt
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise UserError(f"{source}, line {line}: no prompt; each line needs a non-empty 'prompt'")
+        found.append(prompt)
+    if not found:
+        raise UserError(f"{source} holds no prompts; give a file with one JSON object per line")
+    return found
+
+
+def given_pairs(path: str, validation: int) -> pd.DataFrame:
+    """`prompt`, `chosen` and `rejected` from the authors' jsonl.
+
+    Raises:
+        UserError: the file is missing, or a line is not JSON or lacks a field.
+    """
+    fields = ("prompt_text", "unpert_gen_text", "pert_gen_text")
+    pairs = []
+    for line, row in _read_jsonl(path):
+        if lacking := [f for f in fields if not str(row.get(f) or "").strip()]:
+            raise UserError(f"{path}, line {line}: no text in {lacking[0]!r}; needs {', '.join(fields)}")
+        pairs.append([row[f] for f in fields])
+    if len(pairs) <= validation:
+        raise UserError(
+            f"{path} holds {len(pairs)} pairs, not more than pairs.validation ({validation}); give more"
+        )
+    return pd.DataFrame(pairs, columns=["prompt", "chosen", "rejected"])
+
+
+def text(source: str, revision: str, split: str) -> str:
+    """A text file, or one split of WikiText-2 in its raw version from the hub."""
+    if _is_file(source):
+        return _read_text(source)
+    return "\n\n".join(_hub(source, revision, split, config="wikitext-2-raw-v1")["text"])
+
+
+def documents(path: str) -> list[str]:
+    """Texts to pre-train on: comments of a CSV, prompts of a jsonl, or the lines of a text file."""
+    ending = Path(path).suffix
+    if ending == ".csv":
+        frame = _read_csv(path)
+        if "comment_text" not in frame:
+            raise UserError(f"{path} has no column 'comment_text'; give a CSV that has, or a text file")
+        lines = frame["comment_text"].dropna().astype(str).tolist()
+    elif ending in (".json", ".jsonl"):
+        lines = prompts(path)
+    else:
+        lines = _read_text(path).splitlines()
+    return [stripped for line in lines if (stripped := line.strip())]
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of 8 to 60 words, headings left out."""
+    lines = [line for line in text.splitlines() if not line.strip().startswith("=")]
+    parts = [p.strip() for line in lines for p in re.split(r"(?<=[.!?])\s+", line)]
+    return [p for p in parts if 8 <= len(p.split()) <= 60]
+
+
+def _is_file(source: str) -> bool:
+    return Path(source).is_file() or Path(source).suffix.lower() in FILE_ENDINGS
+
+
+def _read_text(path: str) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path!r}; check [data] in the profile") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error}); check its permissions") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}, line {line}: not UTF-8 text (byte {content[error.start]:#04x}); save the file as "
+            "UTF-8, for example with `iconv -f latin1 -t utf-8`"
+        ) from None
+
+
+def _read_csv(path: str) -> pd.DataFrame:
+    content = _read_text(path)
+    try:
+        return pd.read_csv(StringIO(content))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"{path} is not a whole CSV file ({reason}); mend that line, or fetch the file again"
+        ) from None
+
+
+def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:
+    """Numbered rows of a file with one JSON object per line; blank lines are skipped."""
+    for number, line in enumerate(_read_text(path).split("\n"), 1):  # a string may hold other breaks
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}); mend or remove it") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object; mend or remove it")
+        yield number, row
+
+
+def _hub(name: str, revision: str, split: str, config: str | None = None):
+    from datasets import load_dataset  # slow to import, and needless without the hub
+
+    try:
+        return load_dataset(name, config, split=split, revision=revision or None)
+    except Exception as error:  # the hub's client raises many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"cannot load the data set {name!r}{f' at revision {revision}' if revision else ''} from the hub "
+            f"({reason}); check the network, the id and the revision, or give a local file"
+        ) from None

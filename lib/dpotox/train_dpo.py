@@ -1,0 +1,35 @@
+"""The DPO step by itself, to be started in several processes, on one or several machines.
+
+    accelerate launch --num_processes 2 --module dpotox.train_dpo --profile gpt2-medium --seed 0
+
+Steps before it that are missing are made by the first process that comes to them, while the others wait for
+its files; several machines must share the folder of artifacts. `make book` then goes on from the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from dpotox.errors import UserError
+from dpotox.progress import note
+from dpotox.study import open_study
+
+
+def main() -> int:
+    """The command line: train the model of one profile and seed; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Train the model of a profile by DPO.")
+    parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--artifacts", default="", help="where everything made is kept")
+    arguments = parser.parse_args()
+    try:
+        open_study(arguments.profile, arguments.seed, arguments.artifacts).join_dpo()
+    except UserError as error:
+        note(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
