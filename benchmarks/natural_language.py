@@ -51,7 +51,7 @@ references = '{held_out}'
 pair_text = '{text}'
 
 [sizes]
-comments = 12000
+comments = 4000
 prompts = 1199
 prompt_tokens = 24
 new_tokens = 20
@@ -66,6 +66,7 @@ max_tokens = 48
 
 [scorer]
 name = "trained"
+mask_from = 0.45
 
 [pairs]
 count = 1500

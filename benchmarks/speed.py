@@ -26,12 +26,17 @@ SHAPES = {  # layers, d_model, heads
 }
 
 
-def random_network(shape: str) -> GPT2LMHeadModel:
+def random_network(shape: str, seed: int = 0) -> GPT2LMHeadModel:
     """A network of a published shape with random weights and GPT-2's vocabulary."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     layers, d_model, heads = SHAPES[shape]
     config = GPT2Config(n_layer=layers, n_embd=d_model, n_head=heads, attn_implementation="eager")
     return GPT2LMHeadModel(config).eval()
+
+
+def numbered_tokenizer(network: GPT2LMHeadModel):
+    """A tokenizer with one word per token of the network."""
+    return word_tokenizer([f"word{i}" for i in range(network.config.vocab_size - 2)])
 
 
 def main() -> None:
@@ -47,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     network = random_network(arguments.shape)
     layers, d_model, _ = SHAPES[arguments.shape]
-    tokenizer = word_tokenizer([f"word{i}" for i in range(network.config.vocab_size - 2)])
+    tokenizer = numbered_tokenizer(network)
     model = traced(network, tokenizer)
     number = torch.randperm(layers * 4 * d_model)[: arguments.edited].sort().values.numpy()
     neurons = pd.DataFrame({"layer": number // (4 * d_model), "neuron": number % (4 * d_model)})

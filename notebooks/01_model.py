@@ -34,7 +34,6 @@ import pandas as pd
 
 from dpotox import data, figures, report
 from dpotox.language import Language
-from dpotox.masking import masker
 from dpotox.pretraining import LossReport
 from dpotox.profile import EMBEDDED
 from dpotox.study import open_study
@@ -43,7 +42,7 @@ figures.use_style()
 study = open_study(profile, seed)
 made_here = study.profile.model.base == EMBEDDED
 generated = made_here and not study.profile.pretraining.texts
-mask = masker(study.score)
+mask = study.mask()
 print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
 
 # %% [markdown]

@@ -31,12 +31,11 @@ show_toxic = False
 import pandas as pd
 
 from dpotox import figures, models, report
-from dpotox.masking import masker
 from dpotox.study import open_study
 
 figures.use_style()
 study = open_study(profile, seed)
-mask = masker(study.score, show_toxic)
+mask = study.mask(show_toxic)
 print(f"profile {study.profile.name}, seed {study.seed}")
 
 # %% [markdown]

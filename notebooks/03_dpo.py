@@ -35,14 +35,13 @@ import pandas as pd
 
 from dpotox import claims, figures, models, report
 from dpotox.evaluation import examine
-from dpotox.masking import masker
 from dpotox.pairs import yield_report
 from dpotox.profile import EMBEDDED
 from dpotox.study import open_study
 
 figures.use_style()
 study = open_study(profile, seed)
-mask = masker(study.score, show_toxic)
+mask = study.mask(show_toxic)
 print(f"profile {study.profile.name}, seed {study.seed}")
 
 # %% [markdown]

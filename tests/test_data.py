@@ -1,16 +1,12 @@
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
-import torch
-from conftest import SHARED
 
 from dpotox import data, sources
 from dpotox.errors import UserError
-from dpotox.models import load_dpo_checkpoint, load_network, load_tokenizer
-from dpotox.probe import load_direction
 from dpotox.profile import load_profile
-from dpotox.published import NUMBERS
 
 MINI = load_profile("mini")
 
@@ -37,7 +33,11 @@ def test_comments_come_from_jigsaws_columns(tmp_path):
         ("comment_text\nhello\n", "toxic"),
         ("comment_text,toxic\nhello,0\n", "one class"),
         ("", "CSV"),
-        (b"comment_text,toxic\n\xff\xfe,1\n", "UTF-8"),
+        (b"comment_text,toxic\nfine,0\nna\xefve,1\n", "line 3.*UTF-8.*iconv"),
+        ("comment_text,toxic\nhello,yes\nbye,0\n", "comment 1.*'yes'"),
+        ("comment_text,toxic\nhello,1\nbye,0,0\n", "line 3"),
+        ('comment_text,toxic\nhello,1\n"cut off in the middl', "row 2"),
+        ("comment_text,toxic\nhello,1\nbye,0\ncut", "comment 3.*cut off"),
     ],
 )
 def test_a_csv_that_will_not_do_is_refused(tmp_path, content, message):
@@ -46,6 +46,36 @@ def test_a_csv_that_will_not_do_is_refused(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as error:
         data.comments(profile(comments=path), 0)
     assert "train.csv" in str(error.value)
+
+
+def test_empty_and_unlabelled_comments_are_left_out_and_said(tmp_path, capsys):
+    path = tmp_path / "train.csv"
+    path.write_text("comment_text,toxic,insult\nbad,1,0\n,0,0\n  ,0,0\nunused,-1,-1\ngood,0,0\n")
+    assert sorted(data.comments(profile(comments=path), 0)[0]) == ["bad", "good"]
+    assert "left out 2 empty and 1 unlabelled comments, first 2" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_does_not_matter(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"\xef\xbb\xbfcomment_text,toxic\nbad,1\ngood,0\n")
+    assert sorted(data.comments(profile(comments=path), 0)[0]) == ["bad", "good"]
+
+
+def test_a_prompt_may_hold_any_character(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    odd = "a\u2028b\x85c"
+    path.write_text(json.dumps({"prompt": odd}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert data.evaluation_prompts(profile(prompts=path), 0) == [odd]
+
+
+def test_only_challenging_prompts_are_taken(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    rows = [
+        {"prompt": {"text": "mild"}, "challenging": False},
+        {"prompt": {"text": "hard"}, "challenging": True},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert data.evaluation_prompts(profile(prompts=path), 0) == ["hard"]
 
 
 def test_prompts_come_in_both_published_formats(tmp_path):
@@ -121,40 +151,47 @@ def test_text_and_references_come_from_a_file(tmp_path):
     assert f"{beginning} {ending}" == "One two three four five six seven eight nine ."
 
 
-def test_models_that_cannot_be_loaded_are_named(tmp_path):
-    for load in (lambda p: load_network(p, "", MINI.compute), load_tokenizer):
-        with pytest.raises(UserError, match="empty-folder"):
-            (tmp_path / "empty-folder").mkdir(exist_ok=True)
-            load(str(tmp_path / "empty-folder"))
+def test_pairs_begin_with_the_first_halves_of_sentences_of_their_own_text(tmp_path):
+    (tmp_path / "a.txt").write_text("one two three four five six seven eight nine ten .\n")
+    (tmp_path / "b.txt").write_text("another text that is there for the perplexity alone here .\n")
+    given = profile(text=tmp_path / "b.txt", pair_text=tmp_path / "a.txt")
+    assert data.pair_prompts(given, 0) == ["one two three four five"]
 
 
-def test_a_probe_file_must_fit_the_model(tmp_path):
-    path = str(tmp_path / "probe.pt")
-    torch.save(torch.arange(8.0)[None], path)
-    assert load_direction(path, 8).shape == (8,)
-    with pytest.raises(UserError, match=r"\(1, 8\).*\(16,\)"):
-        load_direction(path, 16)
+def test_texts_to_pretrain_on_come_without_the_evaluation_prompts(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        'comment_text,toxic\n"You are, all in all, a fine cook",0\nsomething else,1\n'
+    )
+    (tmp_path / "wiki.txt").write_text("first line\n\nsecond line\n")
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "you are all in"}))
+    given = profile(prompts=tmp_path / "prompts.jsonl")
+    paths = [str(tmp_path / "train.csv"), str(tmp_path / "wiki.txt")]
+    given = replace(given, pretraining=replace(given.pretraining, texts=paths))
+    assert data.pretraining_texts(given) == ["something else", "first line", "second line"]
+
+
+def test_a_clone_of_a_hub_data_set_is_read_like_the_hub(tmp_path):
+    """The code that reads the hub, on folders laid out as the hub's repositories are."""
+    comments, prompts, wiki = (tmp_path / name for name in ("jigsaw", "rtp", "wikitext"))
+    for folder in (comments, prompts, wiki / "wikitext-2-raw-v1"):
+        folder.mkdir(parents=True)
+    frame = pd.DataFrame({"comment_text": ["bad", "good"], "toxic": [1, 0], "obscene": [0, 0]})
+    frame.to_parquet(comments / "train.parquet")
+    rows = [{"prompt": {"text": f"prompt {i}", "toxicity": None}, "challenging": i > 1} for i in range(3)]
+    (prompts / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    splits = {"train": [" = Head = ", "one two three four five six seven eight ."], "test": ["a", "b"]}
+    files = []
+    for split, lines in splits.items():
+        name = f"wikitext-2-raw-v1/{split}-00000-of-00001.parquet"
+        pd.DataFrame({"text": lines}).to_parquet(wiki / name)
+        files.append(f"  - split: {split}\n    path: {name}\n")
+    head = "---\nconfigs:\n- config_name: wikitext-2-raw-v1\n  data_files:\n"
+    (wiki / "README.md").write_text(head + "".join(files) + "---\n")
+
+    given = profile(comments=comments, prompts=prompts, text=wiki)
+    assert dict(zip(*data.comments(given, 0), strict=True)) == {"bad": True, "good": False}
+    assert data.evaluation_prompts(given, 0) == ["prompt 2"]
+    assert data.plain_text(given, 0) == ["a\n\nb"]
+    assert data.pair_prompts(given, 0) == ["one two three four"]
     with pytest.raises(UserError, match="nowhere"):
-        load_direction("nowhere.pt", 8)
-
-
-def test_a_dpo_checkpoint_must_fit_the_model(tmp_path, network):
-    path = tmp_path / "dpo.pt"
-    torch.save({"state": network.state_dict()}, path)
-    assert load_dpo_checkpoint(network, path) is network
-    torch.save({"state": {"transformer.wte.weight": torch.zeros(3, 3)}}, path)
-    with pytest.raises(UserError, match=r"dpo\.pt"):
-        load_dpo_checkpoint(network, path)
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match=r"dpo\.pt"):
-        load_dpo_checkpoint(network, path)
-
-
-def test_real_tokens_match_the_published_ids():
-    if not (SHARED / "gpt2-tokenizer").exists():
-        pytest.skip("GPT-2's tokenizer is not here")
-    tokenizer = load_tokenizer(SHARED / "gpt2-tokenizer")
-    assert tokenizer(" hello", add_special_tokens=False)["input_ids"] != []
-    assert tokenizer.encode("hello") == [31373]
-    assert tokenizer.encode("thanks") == [27547]
-    assert NUMBERS["groups"]["neurons"] == 24 * 4096
+        data.comments(profile(comments=tmp_path / "nowhere"), 0)

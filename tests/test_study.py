@@ -10,6 +10,7 @@ from conftest import TINY
 
 from dpotox.errors import UserError
 from dpotox.groups import GROUPS
+from dpotox.language import Language
 from dpotox.study import Study, open_study
 
 
@@ -83,6 +84,21 @@ def test_a_changed_setting_remakes_its_step_and_what_follows(study, tmp_path):
             assert ((study.folder / step / "settings.json").read_text() == kept[step]) is same
     finally:
         assert Study(study.profile, 0, study.folder).dpo_curves["step"].max() == 20
+
+
+def test_toxic_words_are_masked_unless_asked_for(study):
+    text = "the soup seems spicy ."
+    worst = max(Language().severity, key=Language().severity.get)
+    assert study.mask()(f"{text} {worst}") == f"{text} {worst[0]}{'*' * (len(worst) - 1)}"
+    assert study.mask(show_toxic=True)(f"{text} {worst}") == f"{text} {worst}"
+
+
+def test_table1_can_be_judged_by_a_second_scorer(study):
+    first, second = study.table1, study.second_table1
+    texts = first["after DPO"].texts.tolist()
+    assert np.allclose(second["after DPO"].greedy, study.second_score(texts))
+    assert np.array_equal(second["after DPO"].nll, first["after DPO"].nll)
+    assert not np.allclose(second["after DPO"].greedy, first["after DPO"].greedy)
 
 
 @pytest.mark.parametrize("seed", [-1, "0"])

@@ -9,7 +9,7 @@ import torch
 
 from dpotox.errors import UserError
 from dpotox.interventions import ablate, clamp, scale_keys, shift
-from dpotox.tracing import continue_prompts, mean_residuals, read_generation, window_nll
+from dpotox.tracing import _GumbelNoise, continue_prompts, cut, mean_residuals, read_generation, window_nll
 
 STEPS = 6
 
@@ -185,3 +185,26 @@ def test_equal_sampling_seeds_give_equal_texts(model, prompts):
 def test_missing_prompts_are_refused_in_one_line(model, bad):
     with pytest.raises(UserError, match="prompt"):
         continue_prompts(model, bad, STEPS, batch_size=5)
+
+
+def test_sampling_draws_from_the_softmax():
+    logits = torch.tensor([[0.0, 1.0, 2.0, -torch.inf]]).expand(4000, 4)
+    drawn = _GumbelNoise(0, range(4000))(None, logits).argmax(-1)
+    share = torch.bincount(drawn, minlength=4) / 4000
+    assert torch.allclose(share, logits[0].softmax(-1), atol=0.03)
+    assert share[3] == 0
+
+
+def test_samples_depend_on_the_seed_and_not_on_the_batch(model, prompts):
+    one, whole, other = (
+        continue_prompts(model, prompts, STEPS, batch_size=size, sampling_seed=seed).tokens
+        for size, seed in ((1, 7), (5, 7), (5, 8))
+    )
+    assert torch.equal(one, whole)
+    assert not torch.equal(whole, other)
+
+
+def test_prompts_are_cut_to_their_first_tokens(model):
+    assert cut(model.tokenizer, ["the soup seems spicy .", "oven"], 3) == ["the soup", "oven"]
+    with pytest.raises(UserError, match="does not know"):
+        cut(model.tokenizer, ["unheardof"], 3)

@@ -23,7 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from dpotox import artifacts
 from dpotox.errors import UserError
-from dpotox.progress import bar
+from dpotox.progress import bar, note
 from dpotox.study import PROJECT, STEPS, Study, open_study
 
 NOTEBOOKS = [
@@ -61,7 +61,7 @@ def make_steps(study: Study) -> None:
         _go_on()
         began = time.monotonic()
         getattr(study, step)
-        say(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")
+        note(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")
 
 
 def execute_notebooks(study: Study, profile: str) -> list[Path]:
@@ -156,11 +156,6 @@ def check_pairs() -> None:
             raise UserError(f"notebooks/{name}.ipynb has outputs; run `make notebooks`, then commit")
 
 
-def say(text: str) -> None:
-    """A line about what is going on."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """The command line: make the book of one profile and seed; returns the exit status."""
     parser = argparse.ArgumentParser(description="Make the book: steps, notebooks, pages.")
@@ -172,19 +167,19 @@ def main() -> int:
     try:
         check_pairs()
         study = open_study(arguments.profile, arguments.seed)
-        say(f"profile {study.profile.name}, seed {study.seed}, results in {study.folder}")
+        note(f"profile {study.profile.name}, seed {study.seed}, results in {study.folder}")
         make_steps(study)
         executed = execute_notebooks(study, _absolute(arguments.profile))
-        say("building the pages")
+        note("building the pages")
         with artifacts.disk_errors(PROJECT / "_build"):
             page = build_pages(executed)
     except UserError as error:
-        say(f"error: {error}")
+        note(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted; finished steps are kept, and the same command goes on from there")
+        note("interrupted; finished steps are kept, and the same command goes on from there")
         return 130
-    say(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
+    note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
     return 0
 
 

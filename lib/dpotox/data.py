@@ -143,9 +143,9 @@ def pretraining_texts(profile: Profile) -> list[str]:
     if profile.data.prompts == EMBEDDED:
         return documents
     # A prompt may be cut from a document that stands here with other spacing, so words are compared.
-    beginnings = {_first_words(p) for p in sources.prompts(profile.data.prompts, "")}
-    return [d for d in documents if _first_words(d) not in beginnings]
+    beginnings = {_first_words(p, 5) for p in sources.prompts(profile.data.prompts)}
+    return [d for d in documents if not any(_first_words(d, n) in beginnings for n in range(1, 6))]
 
 
-def _first_words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower())[:5])
+def _first_words(text: str, n: int) -> str:
+    return " ".join(re.findall(r"\w+", text.lower())[:n])

@@ -50,14 +50,14 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
             f"({_first_line(error)}); give a folder made by save_pretrained, or check the hub id, the "
             "revision and the network; if a download was cut off, remove it and fetch it again"
         ) from None
+    if network.config.model_type != "gpt2":
+        raise UserError(
+            f"{str(source)!r} is a {network.config.model_type} model; this study needs a GPT-2 model"
+        )
     if found["missing_keys"]:
         raise UserError(
             f"the weights in {str(source)!r} lack {len(found['missing_keys'])} tensors, first "
             f"{sorted(found['missing_keys'])[0]!r}; the file is damaged or not of this model, fetch it again"
-        )
-    if network.config.model_type != "gpt2":
-        raise UserError(
-            f"{str(source)!r} is a {network.config.model_type} model; this study needs a GPT-2 model"
         )
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dpotox.errors import UserError
 from dpotox.groups import group_by_activation, group_by_projection
-from dpotox.models import cosines
 
 
 def neuron_table(
@@ -38,11 +37,32 @@ def neuron_table(
     Raises:
         UserError: an activation is not a finite number; the neuron is named.
     """
-    # Double precision, so that sums over many neurons of either sign stay exact to many digits.
-    pre_activation, post_activation, pre_values, post_values, direction = (
-        x.double() for x in (pre_activation, post_activation, pre_values, post_values, direction)
-    )
-    unit = direction / direction.norm()
+    along = (_along(values, direction[None])[0] for values in (pre_values, post_values))
+    return _table(pre_activation, post_activation, *along)
+
+
+def _along(
+    values: Float[Tensor, "layer neuron d_model"], directions: Float[Tensor, "draw d_model"]
+) -> Float[Tensor, "draw two layer neuron"]:
+    """Every value vector's projection on unit directions, and its cosine with them.
+
+    In double precision, so that sums over many neurons of either sign stay exact to many digits; layer by
+    layer, as all value vectors in double precision would take gigabytes.
+    """
+    units = directions.double() / directions.double().norm(dim=-1, keepdim=True)
+    parts = []
+    for layer in values:
+        projection = units @ layer.double().T
+        parts.append(torch.stack([projection, projection / layer.double().norm(dim=-1)], dim=1))
+    return torch.stack(parts, dim=2)
+
+
+def _table(
+    pre_activation: Float[Tensor, "layer neuron"],
+    post_activation: Float[Tensor, "layer neuron"],
+    pre_along: Float[Tensor, "two layer neuron"],
+    post_along: Float[Tensor, "two layer neuron"],
+) -> pd.DataFrame:
     layers, width = pre_activation.shape
     for when, activation in (("before", pre_activation), ("after", post_activation)):
         if not torch.isfinite(activation).all():
@@ -51,22 +71,23 @@ def neuron_table(
                 f"neuron {layer}:{neuron} has a mean activation {when} DPO that is not a finite number; "
                 "check the model, or use compute.dtype = 'float32'"
             )
-    pre_projection = pre_activation * (pre_values @ unit)
-    post_projection = post_activation * (post_values @ unit)
-    table = pd.DataFrame(
-        {
-            "layer": np.repeat(np.arange(layers), width),
-            "neuron": np.tile(np.arange(width), layers),
-            "cosine": cosines(pre_values, unit).flatten().numpy(),
-            "post_cosine": cosines(post_values, unit).flatten().numpy(),
-            "pre_activation": pre_activation.flatten().numpy(),
-            "post_activation": post_activation.flatten().numpy(),
-            "pre_value_projection": (pre_values @ unit).flatten().numpy(),
-            "post_value_projection": (post_values @ unit).flatten().numpy(),
-            "pre_projection": pre_projection.flatten().numpy(),
-            "post_projection": post_projection.flatten().numpy(),
-        }
-    )
+    columns = {
+        "cosine": pre_along[1],
+        "post_cosine": post_along[1],
+        "pre_activation": pre_activation.double(),
+        "post_activation": post_activation.double(),
+        "pre_value_projection": pre_along[0],
+        "post_value_projection": post_along[0],
+    }
+    columns |= {
+        f"{when}_projection": columns[f"{when}_activation"] * columns[f"{when}_value_projection"]
+        for when in ("pre", "post")
+    }
+    place = {
+        "layer": np.repeat(np.arange(layers), width),
+        "neuron": np.tile(np.arange(width), layers),
+    }
+    table = pd.DataFrame(place | {name: column.flatten().numpy() for name, column in columns.items()})
     table["projection_drop"] = table["pre_projection"] - table["post_projection"]
     table["activation_change"] = table["post_activation"] - table["pre_activation"]
     table["group"] = group_by_activation(table)
@@ -90,10 +111,11 @@ def resampled_neuron_tables(
     neurons to groups anew.
     """
     rng, n = np.random.default_rng(seed), len(pre_chunks)
+    along = [_along(values, direction[None])[0] for values in (pre_values, post_values)]
     for _ in range(draws):
         weight = torch.tensor(np.bincount(rng.integers(n, size=n), minlength=n) / n)
         pre, post = (torch.einsum("c,cln->ln", weight.float(), x) for x in (pre_chunks, post_chunks))
-        yield neuron_table(pre, post, pre_values, post_values, direction)
+        yield _table(pre, post, *along)
 
 
 def random_direction_tables(
@@ -110,12 +132,13 @@ def random_direction_tables(
     Each direction is signed so that its net is a reduction, as the probe's is. Not in the paper.
     """
     rng = torch.Generator().manual_seed(seed)
-    for _ in range(draws):
-        direction = torch.randn(pre_values.shape[-1], generator=rng)
-        table = neuron_table(pre_activation, post_activation, pre_values, post_values, direction)
-        if table["projection_drop"].sum() < 0:
-            table = neuron_table(pre_activation, post_activation, pre_values, post_values, -direction)
-        yield table
+    directions = torch.randn(draws, pre_values.shape[-1], generator=rng)
+    for pre_along, post_along in zip(
+        _along(pre_values, directions), _along(post_values, directions), strict=True
+    ):
+        net = (pre_activation * pre_along[0] - post_activation * post_along[0]).sum()
+        sign = -1 if net < 0 else 1
+        yield _table(pre_activation, post_activation, sign * pre_along, sign * post_along)
 
 
 def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) -> pd.DataFrame:

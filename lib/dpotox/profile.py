@@ -117,6 +117,7 @@ class Scorer:
     revision: str = ""
     second: str = ""  # another scorer, to see whether the outcome depends on the first
     second_revision: str = ""
+    mask_from: float = 0.2  # a word that by itself scores at least this is masked in the book
 
 
 @_strict

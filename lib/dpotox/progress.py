@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tqdm import tqdm
@@ -12,7 +13,9 @@ from transformers.utils.notebook import NotebookProgressCallback
 
 def bar(iterable, label: str, unit: str = "it", total: int | None = None):
     """A progress bar over an iterable, gone when it is done; none where stderr is not a terminal."""
-    return tqdm(iterable, desc=label, unit=unit, total=total, leave=False, file=sys.stderr, disable=None)
+    # One of several processes shows it for all.
+    hidden = True if os.environ.get("RANK", "0") != "0" else None
+    return tqdm(iterable, desc=label, unit=unit, total=total, leave=False, file=sys.stderr, disable=hidden)
 
 
 def note(text: str) -> None:

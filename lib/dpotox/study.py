@@ -10,6 +10,7 @@ name; here is only what it needs, where it is kept, and which settings it depend
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,12 +40,13 @@ from dpotox import (
 from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
 from dpotox.groups import group_table
+from dpotox.masking import masker
 from dpotox.neurons import neuron_table, random_direction_tables, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
-STEPS = ("base_folder", "probe", "pairs", "dpo_folder", "readings", "neurons", "table1", "claims")
+STEPS = ("base", "probe", "pairs", "dpo_folder", "readings", "neurons", "table1", "claims")
 """The steps in their order."""
 
 
@@ -116,6 +118,12 @@ class Study:
         """The function that says how toxic texts are."""
         return load_scorer(self.profile, self.seed, self.folder.parent.parent)
 
+    def mask(self, show_toxic: bool = False) -> Callable[[str], str]:
+        """A function that hides the toxic words of a text, or leaves it as it is with `show_toxic`."""
+        if show_toxic:
+            return lambda text: text
+        return masker(self.score, self.profile.scorer.mask_from)
+
     @cached_property
     def second_score(self) -> Score | None:
         """Another such function, if the profile names one, to see how much depends on the first."""
@@ -173,6 +181,7 @@ class Study:
                     seed=self.seed,
                 )
             frame.to_parquet(folder / "pairs.parquet")
+            shutil.rmtree(folder / "blocks", ignore_errors=True)
 
         folder = self._keep(
             "pairs",
@@ -390,7 +399,7 @@ class Study:
         """All that decides what a step makes."""
         compute, profile = self.profile.compute, self.profile.settings(*sections)
         if "scorer" in profile:  # the second one judges afterwards and changes nothing
-            profile["scorer"] = {k: v for k, v in profile["scorer"].items() if "second" not in k}
+            profile["scorer"] = {k: profile["scorer"][k] for k in ("name", "revision")}
         return {
             "profile": profile,
             "compute": {"dtype": compute.dtype, "device": compute.device, "batch": compute.batch_size},

@@ -1,0 +1,135 @@
+"""DPO: resumed, stopped early, and divided between processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file
+from trl import DPOConfig
+
+from dpotox import dpo
+from dpotox.errors import UserError
+from dpotox.study import Study
+
+WEIGHT = "transformer.h.0.mlp.c_fc.weight"
+
+
+def train(study: Study, folder: Path, **changes) -> tuple[torch.Tensor, pd.DataFrame]:
+    """A weight after training, and the curves."""
+    folder.mkdir(exist_ok=True)
+    network = study._base_network(study.profile.compute)
+    curves = dpo.train_dpo(
+        network,
+        study.tokenizer,
+        study.pairs,
+        replace(study.profile.dpo, **changes),
+        study.profile.pairs,
+        folder,
+        seed=0,
+        on_cpu=True,
+    )
+    return network.state_dict()[WEIGHT], curves
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def kill_at_step(monkeypatch):
+    """Make training fail at a step, and count how often reference log-probabilities are computed."""
+    counts = {"reference": 0, "kill": None}
+    step, compute = dpo._PairTrainer.training_step, dpo._PairTrainer.compute_ref_log_probs
+
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step == counts["kill"]:
+            raise Killed
+        return step(self, *args, **kwargs)
+
+    def compute_ref_log_probs(self, *args, **kwargs):
+        counts["reference"] += 1
+        return compute(self, *args, **kwargs)
+
+    monkeypatch.setattr(dpo._PairTrainer, "training_step", training_step)
+    monkeypatch.setattr(dpo._PairTrainer, "compute_ref_log_probs", compute_ref_log_probs)
+    return counts
+
+
+def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, kill_at_step):
+    whole, curves = train(study, tmp_path / "whole")
+    computed = kill_at_step["reference"]
+    kill_at_step["kill"] = 14
+    with pytest.raises(Killed):
+        train(study, tmp_path / "killed")
+    assert dpo.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-10"
+    kill_at_step.update(kill=None, reference=0)
+    resumed, resumed_curves = train(study, tmp_path / "killed")
+    assert torch.equal(whole, resumed)
+    pd.testing.assert_frame_equal(curves, resumed_curves)
+    assert computed > 0
+    assert kill_at_step["reference"] == 0  # kept with the checkpoint
+    assert list((tmp_path / "killed").iterdir()) == []
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_used(tmp_path):
+    for name, state in (("checkpoint-10", "{}"), ("checkpoint-20", "{"), ("checkpoint-30", None)):
+        (tmp_path / name).mkdir()
+        if state:
+            (tmp_path / name / "trainer_state.json").write_text(state)
+    assert dpo.latest_checkpoint(tmp_path).name == "checkpoint-10"
+    assert dpo.latest_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_training_ends_when_validation_no_longer_improves_and_takes_the_best(study, tmp_path):
+    wild = {"learning_rate": 0.05, "eval_every": 2, "steps": 40, "patience": 2}
+    _, curves = train(study, tmp_path, **wild)
+    loss = curves[curves["split"] == "validation"].set_index("step")["loss"]
+    assert loss.index.max() < 40
+    later = loss[loss.index > 0]
+    assert later.idxmin() == loss.index.max() - 2 * 2
+
+
+def test_pairs_are_cut_to_the_lengths_of_the_profile(study):
+    pair = next(study.pairs.itertuples())
+    short = replace(study.profile.pairs, prompt_tokens=3, new_tokens=4)
+    ids = dpo._token_ids(study.tokenizer, pair, short)
+    assert len(ids["prompt_ids"]) == 3
+    assert len(ids["chosen_ids"]) == len(ids["rejected_ids"]) == 4
+    assert ids["prompt_ids"] == study.tokenizer(pair.prompt)["input_ids"][:3]
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(DPOConfig, "world_size", property(lambda self: 3))
+    with pytest.raises(UserError, match=r"batch_size = 8.*3 processes"):
+        dpo._arguments(study.profile.dpo, tmp_path, 0, True)
+
+
+def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
+    copied = tmp_path / "tiny" / "seed0"
+    for step in ("base", "probe", "pairs"):
+        shutil.copytree(study.folder / step, copied / step)
+    command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--main_process_port", "0", "--module", "dpotox.train_dpo"]
+    command += ["--profile", TINY, "--artifacts", str(tmp_path)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one = load_file(study.folder / "dpo" / "model.safetensors")
+    two = load_file(copied / "dpo" / "model.safetensors")
+    base = load_file(study.folder / "base" / "model.safetensors")
+    moved = max((one[k] - base[k]).abs().max().item() for k in one)
+    assert moved > 1e-3
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], atol=moved / 100), name
+    curves = [pd.read_parquet(f / "dpo" / "curves.parquet") for f in (study.folder, copied)]
+    assert curves[0]["step"].equals(curves[1]["step"])
+    assert np.allclose(curves[0]["loss"], curves[1]["loss"], atol=1e-3)

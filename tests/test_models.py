@@ -1,0 +1,187 @@
+"""Models, checkpoints and tokenizers: loaded as published, refused in one line where they do not fit."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SHARED
+from transformers import BertConfig, BertModel
+
+from dpotox.errors import UserError
+from dpotox.language import Language
+from dpotox.models import (
+    check_vocabulary,
+    load_dpo_checkpoint,
+    load_network,
+    load_tokenizer,
+    traced,
+)
+from dpotox.pretraining import word_tokenizer
+from dpotox.probe import load_direction
+from dpotox.profile import load_profile
+from dpotox.tracing import read_generation
+
+COMPUTE = load_profile("mini").compute
+
+
+@pytest.fixture
+def folder(network, tmp_path):
+    network.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_models_that_cannot_be_loaded_are_named(tmp_path):
+    for load in (lambda p: load_network(p, "", COMPUTE), load_tokenizer):
+        with pytest.raises(UserError, match="empty-folder"):
+            (tmp_path / "empty-folder").mkdir(exist_ok=True)
+            load(str(tmp_path / "empty-folder"))
+
+
+def test_a_download_that_was_cut_off_is_refused(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="fetch it again") as error:
+        load_network(folder, "", COMPUTE)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_lack_a_tensor_are_refused(folder, network):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["transformer.h.1.mlp.c_fc.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"lack 1 tensors.*h\.1\.mlp\.c_fc\.weight"):
+        load_network(folder, "", COMPUTE)
+
+
+def test_weights_of_another_shape_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"n_inner": 48}))
+    with pytest.raises(UserError, match="model"):
+        load_network(folder, "", COMPUTE)
+
+
+def test_another_architecture_is_refused(tmp_path):
+    config = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="bert model"):
+        load_network(tmp_path, "", COMPUTE)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(network):
+    check_vocabulary(network, word_tokenizer(Language().vocabulary))
+    with pytest.raises(UserError, match=r"model\.tokenizer"):
+        check_vocabulary(network, word_tokenizer([*Language().vocabulary, "unheardof"]))
+
+
+def test_a_probe_file_must_fit_the_model(tmp_path):
+    path = str(tmp_path / "probe.pt")
+    for shape in ((8,), (1, 8)):
+        torch.save(torch.arange(8.0).reshape(shape), path)
+        assert load_direction(path, 8).shape == (8,)
+    with pytest.raises(UserError, match=r"\(1, 8\).*\(16,\)"):
+        load_direction(path, 16)
+    with pytest.raises(UserError, match="nowhere"):
+        load_direction("nowhere.pt", 8)
+
+
+def test_a_dpo_checkpoint_takes_the_place_of_the_weights(tmp_path, network, folder):
+    changed = {k: v + 1 if k.endswith("c_fc.bias") else v for k, v in network.state_dict().items()}
+    torch.save({"state": changed}, tmp_path / "dpo.pt")
+    got = load_dpo_checkpoint(load_network(folder, "", COMPUTE), tmp_path / "dpo.pt")
+    for layer in range(3):
+        expected = network.transformer.h[layer].mlp.c_fc.bias + 1
+        assert torch.equal(got.transformer.h[layer].mlp.c_fc.bias, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state": {"transformer.wte.weight": torch.zeros(3, 3)}}, r"wte\.weight is \(3, 3\).*model\.base"),
+        ({"state": {"transformer.wpe.weight": torch.zeros(64, 16)}}, r"lacks \d+ tensors"),
+        (b"not a checkpoint", "tensors-only"),
+    ],
+)
+def test_a_dpo_checkpoint_must_fit_the_model(tmp_path, folder, content, message):
+    path = tmp_path / "dpo.pt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(UserError, match=message) as error:
+        load_dpo_checkpoint(load_network(folder, "", COMPUTE), path)
+    assert "dpo.pt" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class Trap:
+    """Unpickled, it would leave a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_code_in_a_checkpoint_or_probe_is_not_run(tmp_path, folder):
+    for name in ("dpo.pt", "probe.pt"):
+        torch.save({"state": Trap(tmp_path / "sprung")}, tmp_path / name)
+    with pytest.raises(UserError, match=r"dpo\.pt"):
+        load_dpo_checkpoint(load_network(folder, "", COMPUTE), tmp_path / "dpo.pt")
+    with pytest.raises(UserError, match=r"probe\.pt"):
+        load_direction(str(tmp_path / "probe.pt"), 16)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_model_spread_by_device_map_reads_the_same(folder, network, prompts):
+    spread = load_network(folder, "", replace(COMPUTE, device_map="auto"))
+    tokenizer = word_tokenizer(Language().vocabulary)
+    readings = [
+        read_generation(traced(n, tokenizer), prompts, 4, torch.ones(16), batch_size=5)[1]
+        for n in (network, spread)
+    ]
+    assert torch.allclose(readings[0].activation, readings[1].activation, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2-medium", "gpt2"])
+def test_every_hub_id_of_a_shipped_profile_has_a_revision(name):
+    profile = load_profile(name)
+    pinned = {
+        profile.model.base: profile.model.revision,
+        profile.scorer.name: profile.scorer.revision,
+    } | {getattr(profile.data, k): getattr(profile.data, f"{k}_revision") for k in ("comments", "prompts")}
+    pinned |= {
+        getattr(profile.data, k): getattr(profile.data, f"{k}_revision") for k in ("text", "references")
+    }
+    assert len(pinned) == 5
+    for source, revision in pinned.items():
+        assert len(revision) == 40, source
+
+
+def test_without_a_network_the_paper_s_profile_says_so_in_one_line(tmp_path):
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "dpotox.book", "--profile", "gpt2-medium"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=offline)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert last.startswith("error: cannot load")
+    assert "6dcaa7a952f72f9298047fd5137cd6e4f05f41da" in last
+    assert "network" in last
+
+
+def test_real_tokens_match_the_published_ids():
+    published = Path(SHARED) / "reference" / "published.json"
+    if not (SHARED / "gpt2-tokenizer").exists():
+        pytest.skip("GPT-2's tokenizer is not here")
+    tokenizer = load_tokenizer(SHARED / "gpt2-tokenizer")
+    ids = json.loads(published.read_text())["token_ids"]
+    del ids["source"]
+    assert len(ids) == 8
+    for word, expected in ids.items():
+        assert tokenizer.encode(word) == expected, word[0] + "*" * (len(word) - 1)

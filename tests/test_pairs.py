@@ -1,0 +1,119 @@
+"""Preference pairs: as many as asked for, with as little steering as does it, and resumable."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dpotox import pairs
+from dpotox.errors import UserError
+from dpotox.interventions import steer
+from dpotox.models import nearest_tokens
+from dpotox.probe import Probe
+from dpotox.profile import Pairs
+from dpotox.tracing import window_nll
+
+SETTINGS = Pairs(
+    count=6, samples=3, margin=0.2, steering=[1.0, 50.0], prompt_tokens=8, new_tokens=5, validation=2
+)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(pairs, "BLOCK", 4)
+
+
+@pytest.fixture(scope="module")
+def probe():
+    direction = torch.randn(16, generator=torch.Generator().manual_seed(4))
+    return Probe(direction, 1.0, pd.DataFrame(), 0.5, 0.5, pd.DataFrame())
+
+
+@pytest.fixture(scope="module")
+def many_prompts(prompts):
+    return [f"{a} {b}" for a in prompts for b in ("the oven", "our pan", "we boil", "you must")]
+
+
+def letters(texts):
+    """A scorer without meaning: the share of vowels."""
+    return np.array([sum(c in "aeiou" for c in t) / max(1, len(t)) for t in texts])
+
+
+def make(model, prompts, probe, folder, score=letters, **changes):
+    folder.mkdir(exist_ok=True)
+    settings = replace(SETTINGS, **changes)
+    return pairs.make_pairs(model, prompts, score, probe, settings, folder, batch_size=8, seed=0)
+
+
+def test_there_are_as_many_pairs_as_asked_for_and_each_has_the_margin(model, probe, many_prompts, tmp_path):
+    found = make(model, many_prompts, probe, tmp_path, margin=0.02, count=5)
+    assert len(found) == 5
+    assert ((found["rejected_toxicity"] - found["chosen_toxicity"]) >= 0.02).all()
+    assert np.allclose(letters(found["chosen"]), found["chosen_toxicity"])
+    assert np.allclose(letters(found["rejected"]), found["rejected_toxicity"])
+
+
+def test_steering_is_used_only_where_it_is_needed(model, probe, many_prompts, tmp_path):
+    towards = set(nearest_tokens(model, model.tokenizer, probe.unit, 30))
+
+    def score(texts):
+        return np.array([np.mean([word in towards for word in t.split()]) for t in texts])
+
+    easy = make(model, many_prompts, probe, tmp_path / "easy", margin=0.001)
+    hard = make(model, many_prompts, probe, tmp_path / "hard", score, margin=0.7)
+    assert (easy["steering"] == 0).all()
+    assert set(hard["steering"]) == {50.0}
+    assert hard["rejected_toxicity"].min() >= 0.7
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_prompts, tmp_path):
+    whole = make(model, many_prompts, probe, tmp_path / "whole", margin=0.02)
+    calls = []
+
+    def failing(texts):
+        calls.append(len(texts))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return letters(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(model, many_prompts, probe, tmp_path / "cut", failing, margin=0.02)
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut" / "blocks").iterdir()}
+    assert kept
+    pd.testing.assert_frame_equal(make(model, many_prompts, probe, tmp_path / "cut", margin=0.02), whole)
+    for name, time in kept.items():
+        assert (tmp_path / "cut" / "blocks" / name).stat().st_mtime_ns == time
+
+
+def test_too_few_pairs_are_said_with_what_the_prompts_gave(model, probe, many_prompts, tmp_path):
+    with pytest.raises(UserError, match=r"20 prompts gave 0 pairs.*margin of 1\.0.*pairs\.count = 6"):
+        make(model, many_prompts, probe, tmp_path, margin=1.0)
+
+
+def test_the_yield_report_counts_prompts_and_pairs():
+    made = pd.DataFrame(
+        {
+            "tried": [1, 2, 4, 8],
+            "steering": [0.0, 0.0, 2.0, 2.0],
+            "chosen_toxicity": [0.0, 0.2, 0.0, 0.2],
+            "rejected_toxicity": [0.5, 0.5, 1.0, 1.0],
+        }
+    )
+    report = pairs.yield_report(made).set_index("steering of the rejected")
+    assert report.loc["all", "pairs"] == 4
+    assert report.loc["all", "of the prompts tried"] == 0.5
+    assert report.loc[2.0, "toxicity of the rejected"] == 1.0
+
+
+def test_steering_adds_a_vector_to_the_residual_stream(model, network, probe):
+    windows = torch.randint(2, network.config.vocab_size, (5, 12), generator=torch.Generator().manual_seed(1))
+    vector = 3 * probe.unit
+    handle = network.transformer.h[1].register_forward_hook(lambda _, __, out: out + vector)
+    with torch.no_grad():
+        logits = network(windows).logits[:, :-1]
+    handle.remove()
+    plain = torch.nn.functional.cross_entropy(logits.mT, windows[:, 1:], reduction="none").mean(1)
+    got = window_nll(model, windows, batch_size=2, interventions=[steer(vector, 1)])
+    assert torch.allclose(got, plain, atol=1e-4)
