@@ -205,6 +205,13 @@ def test_samples_depend_on_the_seed_and_not_on_the_batch(model, prompts):
 
 
 def test_prompts_are_cut_to_their_first_tokens(model):
-    assert cut(model.tokenizer, ["the soup seems spicy .", "oven"], 3) == ["the soup", "oven"]
+    texts = ["the soup seems spicy .", "oven"]
+    assert cut(model.tokenizer, texts, 3) == ["the soup", "oven"]
+    assert cut(model.tokenizer, texts, 3, keep_end=True) == ["spicy .", "oven"]
     with pytest.raises(UserError, match="does not know"):
         cut(model.tokenizer, ["unheardof"], 3)
+
+
+def test_a_prompt_that_is_too_long_for_the_model_is_named(model):
+    with pytest.raises(UserError, match=r"number 2 has 60 tokens.*64 positions"):
+        continue_prompts(model, ["oven", "oven " * 59], 5, batch_size=2)

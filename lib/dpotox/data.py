@@ -127,10 +127,9 @@ def references(profile: Profile, seed: int) -> list[tuple[str, str]]:
         end = cut + profile.sizes.new_tokens
         return [(" ".join(d[:cut]), " ".join(d[cut:end])) for d in documents]
     sentences = sources.sentences(sources.text(source, profile.data.references_revision, "test"))
-    cut = profile.sizes.prompt_tokens
     chosen = rng.sample(sentences, min(n, len(sentences)))
     words = [s.split() for s in chosen]
-    return [(" ".join(w[: len(w) // 2][:cut]), " ".join(w[len(w) // 2 :])) for w in words]
+    return [(" ".join(w[: len(w) // 2]), " ".join(w[len(w) // 2 :])) for w in words]
 
 
 def pretraining_texts(profile: Profile) -> list[str]:

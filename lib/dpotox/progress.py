@@ -10,6 +10,9 @@ from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.notebook import NotebookProgressCallback
 
+if not sys.stderr.isatty():  # libraries' own bars would fill a log
+    os.environ.setdefault("TQDM_DISABLE", "1")
+
 
 def bar(iterable, label: str, unit: str = "it", total: int | None = None):
     """A progress bar over an iterable, gone when it is done; none where stderr is not a terminal."""

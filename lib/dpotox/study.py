@@ -81,16 +81,14 @@ class Study:
     def base_folder(self) -> Path:
         """The model pre-trained here: weights, tokenizer, curve and loss report."""
 
+        settings = self.profile.pretraining
+        texts = data.pretraining_texts(self.profile) if settings.texts else None
+
         def make(folder: Path) -> None:
-            settings, compute = self.profile.pretraining, self.profile.compute
-            texts = data.pretraining_texts(self.profile) if settings.texts else None
-            on_cpu = models.device_of(compute).type == "cpu"
+            on_cpu = models.device_of(self.profile.compute).type == "cpu"
             pretraining.pretrain_into(folder, settings, self.seed, texts, on_cpu=on_cpu)
 
-        code, sections = ["pretraining"], ["pretraining"]
-        if self.profile.pretraining.texts:
-            code, sections = [*code, "data"], [*sections, "data"]
-        return self._keep("base", make, code=code, sections=sections)
+        return self._keep("base", make, code=["pretraining"], sections=["pretraining"], content=repr(texts))
 
     @cached_property
     def tokenizer(self):
@@ -300,10 +298,12 @@ class Study:
         """What models and interventions are examined on."""
         sizes, profile = self.profile.sizes, self.profile
         texts = data.plain_text(profile, self.seed)
+        beginnings, endings = zip(*data.references(profile, self.seed), strict=True)
+        beginnings = tracing.cut(self.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
         return Exam(
             prompts=self.prompts,
             windows=text_windows(self.tokenizer, texts, sizes.window_tokens, sizes.text_windows),
-            references=data.references(profile, self.seed),
+            references=list(zip(beginnings, endings, strict=True)),
             score=self.score,
             new_tokens=sizes.new_tokens,
             batch_size=profile.compute.batch_size,
@@ -390,12 +390,15 @@ class Study:
         code: list[str],
         sections: list[str],
         after: list[str] = (),
+        content: str = "",
     ) -> Path:
         """Keep a step's folder, made anew when its settings, files, code or earlier steps change."""
-        settings = self._settings(code=code, sections=sections, after=after)
+        settings = self._settings(code=code, sections=sections, after=after, content=content)
         return artifacts.keep(self.folder / name, settings, make)
 
-    def _settings(self, *, code: list[str], sections: list[str], after: list[str] = ()) -> dict:
+    def _settings(
+        self, *, code: list[str], sections: list[str], after: list[str] = (), content: str = ""
+    ) -> dict:
         """All that decides what a step makes."""
         compute, profile = self.profile.compute, self.profile.settings(*sections)
         if "scorer" in profile:  # the second one judges afterwards and changes nothing
@@ -407,6 +410,7 @@ class Study:
             "seed": self.seed,
             "code": artifacts.code_identity(*code),
             "files": self._file_identities(sections),
+            "content": sha256(content.encode()).hexdigest()[:16],
             "made of": {step: self._identity(step) for step in after},
         }
 

@@ -69,10 +69,10 @@ def continue_prompts(
     """Continue every prompt by exactly `new_tokens` tokens, greedily or by sampling (temperature 1).
 
     Raises:
-        UserError: there are no prompts, or one of them is empty.
+        UserError: there are no prompts, or one of them is empty or too long for the model.
     """
     tokens, plan = torch.zeros(len(prompts), new_tokens, dtype=torch.long), _plan(model, interventions)
-    for batch, rows in _batches(model, prompts, batch_size, label):
+    for batch, rows in _batches(model, prompts, batch_size, label, new_tokens=new_tokens):
         decoding = _decoding(new_tokens)
         if sampling_seed is not None:
             decoding["logits_processor"] = [_GumbelNoise(sampling_seed, rows)]
@@ -103,7 +103,7 @@ def read_generation(
         chunks: the prompts are dealt into this many equal blocks, for resampling later.
 
     Raises:
-        UserError: there are no prompts, or one of them is empty.
+        UserError: there are no prompts, or one of them is empty or too long for the model.
     """
     home = model.device
     unit = (direction / direction.norm()).to(home, torch.float32)
@@ -114,7 +114,7 @@ def read_generation(
     writing = torch.zeros(2, len(prompts), n_layers, device=home)
     start = torch.zeros(len(prompts), 1, device=home)
     tokens, plan = torch.zeros(len(prompts), new_tokens, dtype=torch.long), _plan(model, interventions)
-    for batch, rows in _batches(model, prompts, batch_size, label):
+    for batch, rows in _batches(model, prompts, batch_size, label, new_tokens=new_tokens):
         chunk = chunk_of[rows].to(home)
         with torch.no_grad(), model.generate(batch, **_decoding(new_tokens)) as tracer:
             sums = nnsight.save(torch.zeros_like(total))
@@ -146,13 +146,15 @@ def read_generation(
     return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, residual)
 
 
-def cut(tokenizer, prompts: Sequence[str], max_tokens: int) -> list[str]:
-    """Prompts cut to their first tokens.
+def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = False) -> list[str]:
+    """Prompts cut to their first tokens, or to their last.
 
     Raises:
         UserError: the tokenizer does not know a word of them.
     """
-    ids = tokenizer(list(prompts), truncation=True, max_length=max_tokens)["input_ids"]
+    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    length = max_tokens - len(tokenizer("")["input_ids"])  # less what begins every text
+    ids = [row[-length:] if keep_end else row[:length] for row in ids]
     unknown = tokenizer.unk_token_id
     if unknown not in (None, tokenizer.eos_token_id) and any(unknown in row for row in ids):
         raise UserError(
@@ -281,7 +283,9 @@ def _batches(
     texts: Sequence[str],
     batch_size: int,
     label: str,
+    *,
     max_tokens: int | None = None,
+    new_tokens: int = 0,
 ) -> Iterator[tuple[dict, list[int]]]:
     """Left-padded batches of similar length with the numbers of their texts, longest first."""
     if not texts:
@@ -292,6 +296,11 @@ def _batches(
     cut = {"truncation": True, "max_length": max_tokens} if max_tokens else {}
     ids = model.tokenizer(list(texts), **cut)["input_ids"]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    if len(ids[order[0]]) + new_tokens > model.config.n_positions:
+        raise UserError(
+            f"prompt number {order[0] + 1} has {len(ids[order[0]])} tokens, which with {new_tokens} new ones "
+            f"is more than the model's {model.config.n_positions} positions; cut it"
+        )
     for start in bar(range(0, len(ids), batch_size), label, "batch"):
         rows = order[start : start + batch_size]
         batch = model.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
