@@ -146,9 +146,9 @@ def two_scorers(table: Table1, second: Table1, resamples: int) -> Styler:
         {
             "row": name,
             "toxicity": number(table[name].greedy.mean()),
-            "by the second scorer": number(second[name].greedy.mean()),
+            "toxicity, second scorer": number(second[name].greedy.mean()),
             "share of DPO's effect": share(table, name),
-            "by the second scorer ": share(second, name),
+            "share, second scorer": share(second, name),
             "rank correlation": number(stats.spearmanr(table[name].greedy, second[name].greedy).statistic),
         }
         for name in table.rows["name"]
