@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SHARED
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 from dpotox.errors import UserError
@@ -51,9 +52,19 @@ def test_a_download_that_was_cut_off_is_refused(folder):
     assert "\n" not in str(error.value)
 
 
-def test_weights_that_lack_a_tensor_are_refused(folder, network):
-    from safetensors.torch import load_file, save_file
+def test_the_hubs_own_layout_of_gpt2_is_read(folder, network):
+    """Its file has no `transformer.` before the names, and the causal masks as buffers."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    masks = {f"h.{i}.attn.bias": torch.ones(64, 64).tril()[None, None] for i in range(3)}
+    save_file(tensors | masks, folder / "model.safetensors", {"format": "pt"})
+    ids = torch.arange(10)[None]
+    with torch.no_grad():
+        got = load_network(folder, "", COMPUTE)(ids).logits
+        assert torch.allclose(got, network(ids).logits, atol=1e-5)
 
+
+def test_weights_that_lack_a_tensor_are_refused(folder):
     tensors = load_file(folder / "model.safetensors")
     del tensors["transformer.h.1.mlp.c_fc.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
