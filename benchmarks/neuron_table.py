@@ -7,6 +7,7 @@ Random weights and prompts of as many tokens as the paper cuts them to, so real 
 
 import argparse
 import resource
+import sys
 import time
 
 import torch
@@ -45,6 +46,8 @@ def main() -> None:
         f"{arguments.shape}: {len(table):,} neurons over {len(prompts):,} prompts x "
         f"{arguments.new_tokens} tokens, two models: {seconds / 60:.1f} min, peak {peak:.1f} GB"
     )
+    if seconds > 600 or peak > 5:
+        sys.exit("above the limit of 10 minutes and 5 GB")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ same prompts, and the ratios are taken within a repeat, so that a slow moment of
 """
 
 import argparse
+import sys
 import time
 from statistics import median
 
@@ -19,6 +20,7 @@ from dpotox.models import traced
 from dpotox.pretraining import word_tokenizer
 from dpotox.tracing import continue_prompts, read_generation
 
+LIMITS = {"read": 1.05, "edit": 1.10}  # of bare generation
 SHAPES = {  # layers, d_model, heads
     "gpt2-medium": (24, 1024, 16),
     "gpt2": (12, 768, 12),
@@ -59,6 +61,7 @@ def main() -> None:
     edit = shift(neurons, pd.Series(1e-3, index=neurons.index))
     direction, new = torch.ones(d_model), arguments.new_tokens
 
+    missed = []
     for batch in arguments.batches:
         words = [f"word{i}" for i in range(arguments.prompt_tokens - 1)]  # and one <eos> in front
         prompts = [" ".join([f"word{row}", *words[1:]]) for row in range(batch)]
@@ -90,6 +93,10 @@ def main() -> None:
                 f"ratio {median(ratio):.3f} [{min(ratio):.3f}, {max(ratio):.3f}]",
                 flush=True,
             )
+            if median(ratio) > LIMITS.get(name.split()[0], 1.0):
+                missed.append(f"{name} at batch {batch}")
+    if missed:
+        sys.exit(f"above the limit: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

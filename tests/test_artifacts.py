@@ -2,8 +2,9 @@ import errno
 import json
 
 import pytest
+import torch
 
-from dpotox.artifacts import code_identity, file_identity, keep, write_file
+from dpotox.artifacts import code_identity, file_identity, keep, part, write_file
 from dpotox.errors import UserError
 
 
@@ -40,6 +41,47 @@ def test_a_failure_halfway_leaves_no_artifact_and_keeps_the_old_one(tmp_path, fa
     assert (tmp_path / "step" / "result.txt").read_text() == "whole"
 
 
+def test_what_an_interrupted_run_finished_is_gone_on_with(tmp_path):
+    done = []
+
+    def make(folder, fail):
+        for name in ("one", "two"):
+            part(folder / name, lambda path, name=name: (done.append(name), path.write_text(name)))
+            if fail:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        keep(tmp_path / "step", {"a": 1}, lambda folder: make(folder, True))
+    folder = keep(tmp_path / "step", {"a": 1}, lambda folder: make(folder, False))
+    assert done == ["one", "two"]
+    assert {p.name for p in folder.iterdir()} == {"one", "two", "settings.json"}
+
+
+def test_what_was_begun_with_other_settings_is_thrown_away(tmp_path):
+    def fail(folder):
+        (folder / "old").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        keep(tmp_path / "step", {"a": 1}, fail)
+    folder = keep(tmp_path / "step", {"a": 2}, writer("new"))
+    assert not (folder / "old").exists()
+
+
+def test_what_was_whole_but_not_yet_in_its_place_is_not_made_again(tmp_path, monkeypatch):
+    keep(tmp_path / "step", {"a": 1}, writer("old"))
+
+    def killed(self, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(tmp_path), "rename", killed)
+        keep(tmp_path / "step", {"a": 2}, writer("new"))
+    folder = keep(tmp_path / "step", {"a": 2}, writer("newer"))
+    assert (folder / "result.txt").read_text() == "new"
+    assert {p.name for p in folder.iterdir()} == {"result.txt", "settings.json"}
+
+
 def test_an_artifact_with_damaged_settings_is_made_anew(tmp_path):
     folder = keep(tmp_path / "step", {"a": 1}, writer("first"))
     (folder / "settings.json").write_text("{")
@@ -52,6 +94,7 @@ def test_an_artifact_with_damaged_settings_is_made_anew(tmp_path):
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk is full"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "compute.batch_size"),
         (PermissionError(errno.EACCES, "Permission denied"), "permissions"),
     ],
 )

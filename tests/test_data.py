@@ -34,10 +34,12 @@ def test_comments_come_from_jigsaws_columns(tmp_path):
         ("comment_text,toxic\nhello,0\n", "one class"),
         ("", "CSV"),
         (b"comment_text,toxic\nfine,0\nna\xefve,1\n", "line 3.*UTF-8.*iconv"),
-        ("comment_text,toxic\nhello,yes\nbye,0\n", "comment 1.*'yes'"),
+        ("comment_text,toxic\nhello,yes\nbye,0\n", "line 2.*'yes'"),
         ("comment_text,toxic\nhello,1\nbye,0,0\n", "line 3"),
+        ("comment_text,toxic\nhello,1,0\nbye,0,0\n", "not a whole CSV"),
+        ('comment_text,toxic\n"two\nlines",1\nbye,no\n', "line 4.*'no'"),
         ('comment_text,toxic\nhello,1\n"cut off in the middl', "row 2"),
-        ("comment_text,toxic\nhello,1\nbye,0\ncut", "comment 3.*cut off"),
+        ("comment_text,toxic\nhello,1\nbye,0\ncut", "line 4.*cut off"),
     ],
 )
 def test_a_csv_that_will_not_do_is_refused(tmp_path, content, message):
@@ -52,7 +54,47 @@ def test_empty_and_unlabelled_comments_are_left_out_and_said(tmp_path, capsys):
     path = tmp_path / "train.csv"
     path.write_text("comment_text,toxic,insult\nbad,1,0\n,0,0\n  ,0,0\nunused,-1,-1\ngood,0,0\n")
     assert sorted(data.comments(profile(comments=path), 0)[0]) == ["bad", "good"]
-    assert "left out 2 empty and 1 unlabelled comments, first 2" in capsys.readouterr().err
+    assert "left out 2 empty and 1 unlabelled comments, from line 3 on" in capsys.readouterr().err
+
+
+def test_words_that_look_like_nothing_are_comments(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("comment_text,toxic\nnull,1\nNA,0\n")
+    assert sorted(data.comments(profile(comments=path), 0)[0]) == ["NA", "null"]
+
+
+def test_comments_that_begin_like_an_evaluation_prompt_are_not_trained_on(tmp_path):
+    (tmp_path / "train.csv").write_text("comment_text,toxic\nYou are here,1\nthat is bad,1\ngood,0\n")
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "you are"}))
+    given = profile(comments=tmp_path / "train.csv", prompts=tmp_path / "prompts.jsonl")
+    assert sorted(data.comments(given, 0)[0]) == ["good", "that is bad"]
+
+
+def test_a_text_without_a_whole_sentence_is_named(tmp_path):
+    (tmp_path / "short.txt").write_text("too short .\n")
+    given = profile(text=tmp_path / "short.txt", references=tmp_path / "short.txt")
+    for read in (data.pair_prompts, data.references):
+        with pytest.raises(UserError, match=r"short\.txt has no sentence"):
+            read(given, 0)
+
+
+def test_a_file_may_lie_in_a_repository_of_the_hub(tmp_path, monkeypatch):
+    asked = []
+
+    def download(repository, name, *, repo_type, revision):
+        asked.append((repository, name, repo_type, revision))
+        return "there"
+
+    monkeypatch.setattr(sources, "hf_hub_download", download)
+    assert sources.fetch("org/name/folder/dpo.pt", "abc") == "there"
+    assert sources.fetch("datasets/org/name/pairs.jsonl") == "there"
+    assert asked == [
+        ("org/name", "folder/dpo.pt", "model", "abc"),
+        ("org/name", "pairs.jsonl", "dataset", None),
+    ]
+    (tmp_path / "dpo.pt").touch()
+    assert sources.fetch(str(tmp_path / "dpo.pt")) == str(tmp_path / "dpo.pt")
+    assert sources.fetch("nowhere.pt") == "nowhere.pt"
 
 
 def test_a_byte_order_mark_does_not_matter(tmp_path):
@@ -109,6 +151,9 @@ def test_the_authors_pairs_need_their_three_fields(tmp_path):
     assert sources.given_pairs(str(path), 0).values.tolist() == [["p", "good", "bad"]]
     with pytest.raises(UserError, match=r"1 pairs.*validation"):
         sources.given_pairs(str(path), 1)
+    path.write_text(json.dumps(row | {"pert_gen_text": ["bad"]}))
+    with pytest.raises(UserError, match=r"line 1.*pert_gen_text"):
+        sources.given_pairs(str(path), 0)
     path.write_text(json.dumps(row) + '\n{"prompt_text": "p"}')
     with pytest.raises(UserError, match=r"line 2.*unpert_gen_text"):
         sources.given_pairs(str(path), 0)

@@ -63,19 +63,21 @@ def kill_at_step(monkeypatch):
     return counts
 
 
-def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, kill_at_step):
-    whole, curves = train(study, tmp_path / "whole")
+@pytest.mark.parametrize("patience", [0, 2])
+def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, kill_at_step, patience):
+    whole, curves = train(study, tmp_path / "whole", patience=patience)
     computed = kill_at_step["reference"]
     kill_at_step["kill"] = 14
     with pytest.raises(Killed):
-        train(study, tmp_path / "killed")
+        train(study, tmp_path / "killed", patience=patience)
     assert dpo.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-10"
     kill_at_step.update(kill=None, reference=0)
-    resumed, resumed_curves = train(study, tmp_path / "killed")
+    resumed, resumed_curves = train(study, tmp_path / "killed", patience=patience)
     assert torch.equal(whole, resumed)
     pd.testing.assert_frame_equal(curves, resumed_curves)
     assert computed > 0
     assert kill_at_step["reference"] == 0  # kept with the checkpoint
+    dpo.remove_checkpoints(tmp_path / "killed")
     assert list((tmp_path / "killed").iterdir()) == []
 
 
@@ -110,6 +112,11 @@ def test_a_batch_that_processes_cannot_share_is_refused(study, tmp_path, monkeyp
     monkeypatch.setattr(DPOConfig, "world_size", property(lambda self: 3))
     with pytest.raises(UserError, match=r"batch_size = 8.*3 processes"):
         dpo._arguments(study.profile.dpo, tmp_path, 0, True)
+
+
+def test_several_processes_need_the_pairs_made_before(study, tmp_path):
+    with pytest.raises(UserError, match="--prepare"):
+        Study(study.profile, 0, tmp_path).join_dpo()
 
 
 def test_two_processes_train_to_the_weights_of_one(study, tmp_path):

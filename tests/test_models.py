@@ -160,7 +160,7 @@ def test_a_model_spread_by_device_map_reads_the_same(folder, network, prompts):
 
 
 @pytest.mark.parametrize("name", ["gpt2-medium", "gpt2"])
-def test_every_hub_id_of_a_shipped_profile_has_a_revision(name):
+def test_every_source_on_the_hub_has_a_commit_but_the_second_scorer(name):
     profile = load_profile(name)
     pinned = {
         profile.model.base: profile.model.revision,
@@ -170,6 +170,7 @@ def test_every_hub_id_of_a_shipped_profile_has_a_revision(name):
         getattr(profile.data, k): getattr(profile.data, f"{k}_revision") for k in ("text", "references")
     }
     assert len(pinned) == 5
+    assert profile.scorer.second_revision == "main"  # no commit of it is known here, as the profile says
     for source, revision in pinned.items():
         assert len(revision) == 40, source
 

@@ -13,6 +13,7 @@ from dpotox.interventions import steer
 from dpotox.models import nearest_tokens
 from dpotox.probe import Probe
 from dpotox.profile import Pairs
+from dpotox.study import Study
 from dpotox.tracing import window_nll
 
 SETTINGS = Pairs(
@@ -80,11 +81,19 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_
 
     with pytest.raises(KeyboardInterrupt):
         make(model, many_prompts, probe, tmp_path / "cut", failing, margin=0.02)
-    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut" / "blocks").iterdir()}
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut").iterdir()}
     assert kept
     pd.testing.assert_frame_equal(make(model, many_prompts, probe, tmp_path / "cut", margin=0.02), whole)
     for name, time in kept.items():
-        assert (tmp_path / "cut" / "blocks" / name).stat().st_mtime_ns == time
+        assert (tmp_path / "cut" / name).stat().st_mtime_ns == time
+
+
+def test_asking_for_another_number_of_pairs_samples_no_block_again(study):
+    profile = study.profile
+    fewer = replace(profile, pairs=replace(profile.pairs, count=60, validation=20))
+    other = replace(profile, pairs=replace(profile.pairs, margin=0.3))
+    folders = [Study(p, 0, study.folder)._pair_blocks() for p in (other, fewer, profile)]
+    assert folders[1] == folders[2] != folders[0]
 
 
 def test_too_few_pairs_are_said_with_what_the_prompts_gave(model, probe, many_prompts, tmp_path):

@@ -20,7 +20,7 @@ MINI = load_profile("mini")
 TEXTS = ["the soup seems spicy .", "we bake our fresh bread", "another oven"]
 
 
-def save_classifier(folder, labels: list[str]) -> str:
+def save_classifier(folder, labels: list[str], kind: str | None = None) -> str:
     tokenizer = word_tokenizer(Language().vocabulary)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -30,6 +30,7 @@ def save_classifier(folder, labels: list[str]) -> str:
         intermediate_size=16,
         id2label=dict(enumerate(labels)),
         initializer_range=1.0,
+        problem_type=kind,
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.padding_side = "right"  # as BERT's, whose positions count from the left
@@ -48,6 +49,13 @@ def test_a_classifier_of_many_labels_gives_the_largest_toxic_one(tmp_path):
     folder = save_classifier(tmp_path, ["polite", "toxic", "insult"])
     expected = 1 / (1 + np.exp(-logits_plainly(folder)[:, 1:]))
     assert np.allclose(classifier(folder, device="cpu")(TEXTS), expected.max(1), atol=1e-5)
+
+
+def test_a_classifier_that_chooses_gives_the_summed_probability_of_its_toxic_labels(tmp_path):
+    folder = save_classifier(tmp_path, ["neutral", "toxic", "insult"], "single_label_classification")
+    exp = np.exp(logits_plainly(folder))
+    expected = exp[:, 1:].sum(1) / exp.sum(1)
+    assert np.allclose(classifier(folder, device="cpu")(TEXTS), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("labels", [["LABEL_0", "LABEL_1"], ["neutral", "toxic"]])
@@ -105,8 +113,11 @@ def test_a_function_of_ones_own_is_a_scorer(tmp_path):
     ("content", "function", "message"),
     [
         (None, "f", "no file"),
-        ("x = 1\n", "f", "defines no 'f'"),
+        ("x = 1\n", "f", "defines no function 'f'"),
+        ("f = 1\n", "f", "defines no function 'f'"),
         ("1 / 0\n", "f", "ZeroDivisionError"),
+        ("open('missing.txt')\n", "f", "failed with FileNotFoundError"),
+        ("{}['KEY']\n", "f", "failed with KeyError"),
     ],
 )
 def test_a_function_that_cannot_be_had_is_named(tmp_path, content, function, message):
@@ -116,6 +127,17 @@ def test_a_function_that_cannot_be_had_is_named(tmp_path, content, function, mes
     with pytest.raises(UserError, match=message) as error:
         own_function(str(path), function)
     assert "mine.py" in str(error.value)
+
+
+def test_a_scorer_that_fails_is_one_line_and_keeps_its_scores(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "done = []\ndef f(texts):\n    done.append(1)\n    assert len(done) < 2, 'quota'\n"
+        "    return [0.5] * len(texts)\n"
+    )
+    profile = replace(MINI, scorer=replace(MINI.scorer, name=f"{tmp_path}/mine.py:f"))
+    with pytest.raises(UserError, match=r"failed with AssertionError: quota.*kept"):
+        load_scorer(profile, 0, tmp_path)([f"text {i}" for i in range(100)])
+    assert load_scorer(profile, 0, tmp_path)(["text 0", "text 9"]).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("body", ["[0.5]", "[2.0 for t in texts]", "[float('nan') for t in texts]"])

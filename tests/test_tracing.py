@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dpotox.errors import UserError
-from dpotox.interventions import ablate, clamp, scale_keys, shift
+from dpotox.interventions import ablate, clamp, scale_keys, shift, steer
 from dpotox.tracing import _GumbelNoise, continue_prompts, cut, mean_residuals, read_generation, window_nll
 
 STEPS = 6
@@ -185,6 +185,13 @@ def test_equal_sampling_seeds_give_equal_texts(model, prompts):
 def test_missing_prompts_are_refused_in_one_line(model, bad):
     with pytest.raises(UserError, match="prompt"):
         continue_prompts(model, bad, STEPS, batch_size=5)
+
+
+def test_a_reading_refuses_edits_that_it_would_leave_out(model, prompts):
+    with pytest.raises(ValueError, match="residual"):
+        read_generation(
+            model, prompts, STEPS, torch.ones(16), batch_size=5, interventions=[steer(torch.ones(16), 1)]
+        )
 
 
 def test_sampling_draws_from_the_softmax():

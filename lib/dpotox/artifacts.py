@@ -51,12 +51,15 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
                 shutil.rmtree(begun, ignore_errors=True)
                 begun.mkdir()
                 (begun / "settings.json").write_text(json.dumps(settings, indent=1))
-            make(begun)
+            if not (begun / "done").exists():  # else it was killed between the two renames below
+                make(begun)
+                (begun / "done").touch()
             old = folder.with_name(f".{folder.name}-old")
             shutil.rmtree(old, ignore_errors=True)
-            if folder.exists():  # killed between the two renames, the next run puts the new one in place
+            if folder.exists():
                 folder.rename(old)
             begun.rename(folder)
+            (folder / "done").unlink()
             shutil.rmtree(old, ignore_errors=True)
     return folder
 
@@ -145,6 +148,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the disk's errors
+        if type(error).__name__ == "OutOfMemoryError":  # torch's
+            raise UserError(
+                f"the device has not enough memory to make {path.name}; lower compute.batch_size and rerun, "
+                "what is finished is kept"
+            ) from None
         number = getattr(error, "errno", None)
         if number == errno.ENOSPC or "No space left" in str(error):
             raise UserError(f"the disk is full while writing {path}; free some space and rerun") from None

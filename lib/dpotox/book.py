@@ -169,6 +169,7 @@ def main() -> int:
         study = open_study(arguments.profile, arguments.seed)
         note(f"profile {study.profile.name}, seed {study.seed}, results in {study.folder}")
         make_steps(study)
+        study = open_study(arguments.profile, arguments.seed)  # lets go of the models
         executed = execute_notebooks(study, _absolute(arguments.profile))
         note("building the pages")
         with artifacts.disk_errors(PROJECT / "_build"):

@@ -8,6 +8,7 @@ text as a text file, pairs as the jsonl of Lee et al. 2024. How they are read is
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from random import Random
 
 import pandas as pd
@@ -37,8 +38,7 @@ def comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
     rng, n = stream("comments", seed), profile.sizes.comments
     if profile.data.comments == EMBEDDED:
         return _embedded_comments(rng, n)
-    frame = sources.labelled_comments(profile.data.comments, profile.data.comments_revision)
-    chosen = _balanced(frame, n, rng)
+    chosen = _balanced(_comments(profile), n, rng)
     return chosen["text"].tolist(), chosen["toxic"].tolist()
 
 
@@ -50,7 +50,7 @@ def other_comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
     """
     if profile.data.comments == EMBEDDED:
         return _embedded_comments(stream("other comments", seed), profile.sizes.comments)
-    frame = sources.labelled_comments(profile.data.comments, profile.data.comments_revision)
+    frame = _comments(profile)
     chosen = _balanced(frame, profile.sizes.comments, stream("comments", seed))
     rest = frame.drop(chosen.index)
     if rest["toxic"].sum() < 100 or (~rest["toxic"]).sum() < 100:
@@ -59,6 +59,12 @@ def other_comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
             "leaves fewer than 100 of a class to train a scorer on; lower sizes.comments"
         )
     return rest["text"].tolist(), rest["toxic"].tolist()
+
+
+def _comments(profile: Profile) -> pd.DataFrame:
+    """All labelled comments but those that begin like an evaluation prompt."""
+    frame = sources.labelled_comments(profile.data.comments, profile.data.comments_revision)
+    return frame[_unlike_prompts(profile, frame["text"])].reset_index(drop=True)
 
 
 def _embedded_comments(rng: Random, n: int) -> tuple[list[str], list[bool]]:
@@ -106,6 +112,8 @@ def pair_prompts(profile: Profile, seed: int) -> list[str]:
     revision = "" if profile.data.pair_text else profile.data.text_revision
     words = [s.split() for s in sources.sentences(sources.text(source, revision, "train"))]
     beginnings = sorted({" ".join(w[: len(w) // 2]) for w in words})
+    if not beginnings:
+        raise UserError(f"{source} has no sentence of 8 to 60 words to begin pairs with; give another text")
     rng.shuffle(beginnings)
     return beginnings
 
@@ -127,6 +135,8 @@ def references(profile: Profile, seed: int) -> list[tuple[str, str]]:
         end = cut + profile.sizes.new_tokens
         return [(" ".join(d[:cut]), " ".join(d[cut:end])) for d in documents]
     sentences = sources.sentences(sources.text(source, profile.data.references_revision, "test"))
+    if not sentences:
+        raise UserError(f"{source} has no sentence of 8 to 60 words for F1; give another data.references")
     chosen = rng.sample(sentences, min(n, len(sentences)))
     words = [s.split() for s in chosen]
     return [(" ".join(w[: len(w) // 2]), " ".join(w[len(w) // 2 :])) for w in words]
@@ -139,11 +149,18 @@ def pretraining_texts(profile: Profile) -> list[str]:
         UserError: a file is missing or damaged.
     """
     documents = [d for path in profile.pretraining.texts for d in sources.documents(path)]
+    unlike = _unlike_prompts(profile, documents)
+    return [d for d, kept in zip(documents, unlike, strict=True) if kept]
+
+
+def _unlike_prompts(profile: Profile, texts: Iterable[str]) -> list[bool]:
+    """Whether each text does not begin like an evaluation prompt, so that none of those is trained on."""
     if profile.data.prompts == EMBEDDED:
-        return documents
-    # A prompt may be cut from a document that stands here with other spacing, so words are compared.
-    beginnings = {_first_words(p, 5) for p in sources.prompts(profile.data.prompts)}
-    return [d for d in documents if not any(_first_words(d, n) in beginnings for n in range(1, 6))]
+        return [True for _ in texts]
+    # A prompt may be cut from a text that stands here with other spacing, so words are compared.
+    prompts = sources.prompts(profile.data.prompts, profile.data.prompts_revision)
+    beginnings = {_first_words(p, 5) for p in prompts}
+    return [not any(_first_words(t, n) in beginnings for n in range(1, 6)) for t in texts]
 
 
 def _first_words(text: str, n: int) -> str:

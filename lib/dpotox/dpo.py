@@ -53,7 +53,7 @@ def train_dpo(
 
     Args:
         cut: how many pairs are for validation, and the largest lengths of prompt and continuation in tokens.
-        folder: keeps token ids, reference log-probabilities and checkpoints; emptied of them at the end.
+        folder: keeps token ids, reference log-probabilities and checkpoints, until `remove_checkpoints`.
 
     Returns:
         The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
@@ -65,7 +65,7 @@ def train_dpo(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # trl uses names that transformers renames
         arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu)
-        with arguments.main_process_first(desc="writing token ids"):
+        with arguments.main_process_first(local=False, desc="writing token ids"):  # one folder for all
             rows = _token_rows(tokenizer, pairs, cut, folder / "token_ids")
         checkpoint = latest_checkpoint(folder / "checkpoints")
         arguments.eval_on_start = checkpoint is None
@@ -80,9 +80,6 @@ def train_dpo(
         show_progress(trainer, "DPO")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        shutil.rmtree(folder / "token_ids", ignore_errors=True)
     network.eval()
     return _curves(trainer.state.log_history)
 
@@ -112,6 +109,7 @@ def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool
         gradient_checkpointing=False,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        dataloader_drop_last=True,  # several processes would fill the last batch up with other pairs
         ddp_find_unused_parameters=False,
         report_to=[],
         seed=seed,
@@ -127,6 +125,12 @@ def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool
     arguments.per_device_eval_batch_size = settings.batch_size // processes
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: else each would get a whole batch
     return arguments
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what `train_dpo` kept, once the trained weights are written."""
+    for name in ("checkpoints", "token_ids"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -147,7 +151,7 @@ def _token_rows(tokenizer, pairs: pd.DataFrame, cut: profile.Pairs, folder: Path
     """Training and validation pairs as token ids, on disk, where trl keeps the log-probabilities too."""
     parts = {"train": pairs.iloc[: -cut.validation], "validation": pairs.iloc[-cut.validation :]}
     for name, part in parts.items():
-        if not (folder / name / "state.json").exists():  # the file that is written last
+        if not all((folder / name / f).exists() for f in ("state.json", "dataset_info.json")):
             rows = [_token_ids(tokenizer, pair, cut) for pair in part.itertuples()]
             Dataset.from_list(rows).save_to_disk(folder / name)
     return {name: load_from_disk(folder / name) for name in parts}

@@ -42,7 +42,11 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
         options["device_map"] = compute.device_map
     try:
         network, found = AutoModelForCausalLM.from_pretrained(
-            source, attn_implementation="eager", output_loading_info=True, **options
+            source,
+            attn_implementation="eager",
+            output_loading_info=True,
+            trust_remote_code=False,
+            **options,
         )
     except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
@@ -58,6 +62,13 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
         raise UserError(
             f"the weights in {str(source)!r} lack {len(found['missing_keys'])} tensors, first "
             f"{sorted(found['missing_keys'])[0]!r}; the file is damaged or not of this model, fetch it again"
+        )
+    left_out = set(getattr(network, "hf_device_map", {}).values()) & {"cpu", "disk"}
+    if left_out and torch.cuda.is_available():
+        raise UserError(
+            f"the GPUs together are too small for {str(source)!r}: parts would lie on "
+            f"{', '.join(left_out)}, where "
+            "they cannot be read; use more GPUs, compute.dtype = 'bfloat16', or compute.device = 'cpu'"
         )
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 
@@ -122,7 +133,7 @@ def load_tokenizer(source: str | Path, revision: str = ""):
         UserError: it cannot be loaded, or it is empty.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None, trust_remote_code=False)
     except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
             f"cannot load the tokenizer {str(source)!r} ({_first_line(error)}); give a folder with "

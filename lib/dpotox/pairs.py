@@ -39,7 +39,7 @@ def make_pairs(
     """Go through the prompts in order until `settings.count` pairs are found.
 
     Args:
-        folder: takes `blocks/`, so that a run that was interrupted goes on where it stopped.
+        folder: takes the blocks, so that a run that was interrupted goes on where it stopped.
 
     Returns:
         Columns `prompt`, `chosen`, `rejected`, `chosen_toxicity`, `rejected_toxicity`, `steering` (of the
@@ -57,13 +57,13 @@ def make_pairs(
             frame = _block(model, block, score, probe, settings, batch_size, seed + start)
             frame.assign(tried=start + frame.pop("tried")).to_parquet(path)
 
-        made.append(pd.read_parquet(artifacts.part(folder / "blocks" / f"{start:07}.parquet", write)))
+        made.append(pd.read_parquet(artifacts.part(folder / f"{start:07}.parquet", write)))
         if sum(map(len, made)) >= settings.count:
             return pd.concat(made, ignore_index=True).head(settings.count)
     raise UserError(
         f"{len(prompts)} prompts gave {sum(map(len, made))} pairs with a margin of {settings.margin}, of "
-        f"pairs.count = {settings.count}; lower pairs.margin or pairs.count, raise pairs.samples, add a "
-        "stronger pairs.steering, or give more prompts"
+        f"pairs.count = {settings.count}; lower pairs.count to take what there is, or sample "
+        "anew with a lower pairs.margin, more pairs.samples, a stronger pairs.steering or more text"
     )
 
 

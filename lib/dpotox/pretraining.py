@@ -190,6 +190,7 @@ def pretrain(
         seed=seed,
         max_grad_norm=1.0,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # else each GPU would get a whole batch
     trainer = Trainer(
         network,
         arguments,

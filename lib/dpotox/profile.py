@@ -40,6 +40,7 @@ class Model:
     tokenizer: str = ""  # folder or hub id, where it is not the model's own
     tokenizer_revision: str = ""
     dpo_checkpoint: str = ""  # the authors' `dpo.pt` instead of training here
+    dpo_checkpoint_revision: str = ""
 
 
 @_strict
@@ -80,6 +81,7 @@ class Data:
     references: str = EMBEDDED  # a text file whose sentences give the F1 references
     references_revision: str = ""
     pairs: str = EMBEDDED  # "embedded": sampled here; or the authors' jsonl
+    pairs_revision: str = ""
 
 
 @_strict
@@ -101,6 +103,7 @@ class Probe:
     """The linear toxicity probe."""
 
     path: str = ""  # the authors' `probe.pt` instead of fitting here
+    path_revision: str = ""
     held_out: Share = 0.25  # share of comments, half to choose C and half to report
     C: Annotated[list[Positive], Field(min_length=1)] = field(
         default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -169,7 +172,9 @@ class Compute:
     """Where and how it is computed."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda, else mps, else cpu
-    device_map: Literal["", "auto"] = ""  # auto: spread a model that is too large over all GPUs and memory
+    device_map: Literal["", "auto"] = (
+        ""  # auto: spread a model that is too large for one GPU over all of them
+    )
     threads: Count = 2
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_size: Count = 300  # prompts at once while generating
@@ -195,9 +200,15 @@ class Profile:
     interventions: Interventions = Interventions()
     compute: Compute = Compute()
 
-    def settings(self, *sections: str) -> dict:
-        """The named sections as plain data, to be stored beside what they made."""
-        return {section: asdict(getattr(self, section)) for section in sections}
+    def settings(self, *names: str) -> dict:
+        """The named sections, or `section.key`s with their revisions, as plain data."""
+        result: dict[str, dict] = {}
+        for name in names:
+            section, _, key = name.partition(".")
+            values = asdict(getattr(self, section))
+            wanted = {key, f"{key}_revision"} & set(values) if key else set(values)
+            result.setdefault(section, {}).update({k: values[k] for k in sorted(wanted)})
+        return result
 
 
 def load_profile(name_or_path: str) -> Profile:
@@ -248,6 +259,8 @@ def _checked(profile: Profile, path: Path) -> Profile:
     """
     if profile.sizes.chunks > profile.sizes.prompts:
         raise UserError(f"{path}: sizes.chunks is larger than sizes.prompts; lower it")
+    if profile.pairs.validation < profile.dpo.batch_size:
+        raise UserError(f"{path}: pairs.validation is smaller than dpo.batch_size; raise it")
     if profile.model.base != EMBEDDED or profile.pretraining.texts:
         named = {f"{s}.{k}": v for s in ("data", "scorer") for k, v in asdict(getattr(profile, s)).items()}
         if own := [k for k, v in named.items() if v == EMBEDDED and k != "data.pairs"]:

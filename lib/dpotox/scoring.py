@@ -18,6 +18,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,17 @@ def load_scorer(profile: Profile, seed: int, folder: Path, *, second: bool = Fal
         score, made_of = own_function(path, function), artifacts.file_identity(path)
     else:
         score, made_of = classifier(name, revision, profile.compute.device), artifacts.file_identity(name)
+    if not path.endswith(".py"):
+        versions = [version(library) for library in ("scikit-learn", "transformers")]
+        made_of += f" {artifacts.code_identity('scoring')} {versions}"
     return remembered(_checked(score, name), f"{name} {revision} {made_of}", folder / "scores.sqlite")
 
 
 def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
     """A text classifier from a folder or the hub, through transformers.
 
-    With two labels it is taken to choose between them, otherwise to judge each label by itself.
+    One that judges each label by itself gives the largest score of its toxic labels; one that chooses between
+    labels, as the classifier's configuration says or where there are two, their summed probability.
 
     Raises:
         UserError: it cannot be loaded, or none of its labels stands for toxicity.
@@ -86,9 +91,9 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
             trust_remote_code=False,
         )
     except Exception as error:  # the hub's client and damaged files raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"cannot load the scorer {name!r}{f' at revision {revision}' if revision else ''} ({reason}); "
+            f"cannot load the scorer {name!r}{f' at revision {revision}' if revision else ''} "
+            f"({_first_line(error)}); "
             "give a folder, or check the hub id, the revision and the network"
         ) from None
     labels = [str(label) for _, label in sorted(classify.model.config.id2label.items())]
@@ -100,11 +105,14 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
             f"the scorer {name!r} has the labels {', '.join(labels)}; it needs at least one of "
             f"{', '.join(sorted(TOXIC_LABELS))}"
         )
-    apply = "softmax" if len(labels) == 2 else "sigmoid"
+    kind = classify.model.config.problem_type
+    chooses = kind == "single_label_classification" or (kind is None and len(labels) == 2)
+    apply, together = ("softmax", sum) if chooses else ("sigmoid", max)
 
     def score(texts: list[str]) -> np.ndarray:
         results = classify(texts, batch_size=AT_ONCE, truncation=True, function_to_apply=apply)
-        return np.array([max(r["score"] for r in row if r["label"] in toxic) for row in results])
+        scores = [together(r["score"] for r in row if r["label"] in toxic) for row in results]
+        return np.clip(scores, 0, 1)  # a sum may round to just above 1
 
     return score
 
@@ -130,19 +138,30 @@ def own_function(path: str, function: str) -> Score:
     Raises:
         UserError: the file or the function is not there, or the file fails.
     """
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path!r}; scorer.name takes `file.py:function`")
     try:
-        return runpy.run_path(path)[function]
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path!r}; scorer.name takes `file.py:function`") from None
-    except KeyError:
-        raise UserError(f"{path} defines no {function!r}; scorer.name takes `file.py:function`") from None
+        defined = runpy.run_path(path)
     except Exception as error:  # anything may go wrong in it
         raise UserError(f"{path} failed with {type(error).__name__}: {error}; mend it") from None
+    if not callable(defined.get(function)):
+        raise UserError(f"{path} defines no function {function!r}; scorer.name takes `file.py:function`")
+    return defined[function]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _checked(score: Score, name: str) -> Score:
     def checked(texts: list[str]) -> np.ndarray:
-        scores = np.asarray(score(texts), dtype=float)
+        try:
+            scores = np.asarray(score(texts), dtype=float)
+        except Exception as error:  # a service may be down, a function of one's own may have any fault
+            raise UserError(
+                f"the scorer {name!r} failed with {type(error).__name__}: {_first_line(error)}; mend it and "
+                "rerun, the scores it gave so far are kept"
+            ) from None
         if scores.shape != (len(texts),) or not ((scores >= 0) & (scores <= 1)).all():
             raise UserError(
                 f"the scorer {name!r} gave {scores.shape} scores for {len(texts)} texts, or some outside "
@@ -169,6 +188,11 @@ def remembered(score: Score, identity: str, path: Path) -> Score:
             try:
                 with closing(sqlite3.connect(path, timeout=60)) as store:
                     return _from_store(store, texts)
+            except sqlite3.OperationalError as error:  # another run holds it for long, or the disk is full
+                raise UserError(
+                    f"cannot write scores to {path} ({error}); see that no other run hangs and that there is "
+                    "space, then rerun"
+                ) from None
             except sqlite3.DatabaseError as error:
                 raise UserError(
                     f"cannot use the kept scores in {path} ({error}); remove the file and rerun"

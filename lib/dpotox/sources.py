@@ -5,13 +5,16 @@ A source is the path of a file, or else the id of a data set on the hub, which a
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+from huggingface_hub import hf_hub_download
 
 from dpotox.errors import UserError
 from dpotox.progress import note
@@ -35,22 +38,25 @@ def labelled_comments(source: str, revision: str = "") -> pd.DataFrame:
             f"{source} has the columns {', '.join(map(repr, frame))}; it needs 'comment_text' and at "
             f"least one of {', '.join(JIGSAW_LABELS)}, as in the Jigsaw challenge's train.csv"
         )
-    values = frame[labels].apply(pd.to_numeric, errors="coerce")
-    wrong = values.isna() & frame[labels].notna()
+    given = frame[labels].replace("", float("nan"))
+    values = given.apply(pd.to_numeric, errors="coerce")
+    wrong = values.isna() & given.notna()
     if wrong.any(axis=None):
         row, label = wrong.stack().idxmax()
         raise UserError(
-            f"{source}, comment {row + 1}: the label {label!r} is {str(frame.at[row, label])[:20]!r}, not a "
-            "number; mend or remove the row"
+            f"{source}, {_place(source, row)}: the label {label!r} is {str(frame.at[row, label])[:20]!r}, "
+            "not a number; mend or remove the row"
         )
     if values.isna().all(axis=1).any():
-        row = int(values.isna().all(axis=1).idxmax()) + 1
-        raise UserError(f"{source}, comment {row}: no label; the file may be cut off, fetch it again")
+        place = _place(source, int(values.isna().all(axis=1).idxmax()))
+        raise UserError(f"{source}, {place}: no label; the file may be cut off, fetch it again")
     empty = frame["comment_text"].fillna("").astype(str).str.strip() == ""
     unused = values.min(axis=1) < 0
     if empty.any() or unused.any():
-        first = int((empty | unused).idxmax()) + 1
-        note(f"{source}: left out {empty.sum()} empty and {unused.sum()} unlabelled comments, first {first}")
+        first = _place(source, int((empty | unused).idxmax()))
+        note(
+            f"{source}: left out {empty.sum()} empty and {unused.sum()} unlabelled comments, from {first} on"
+        )
     kept = ~(empty | unused)
     result = pd.DataFrame({"text": frame["comment_text"], "toxic": values.fillna(0).max(axis=1) >= 0.5})
     result = result[kept].reset_index(drop=True)
@@ -91,9 +97,10 @@ def given_pairs(path: str, validation: int) -> pd.DataFrame:
     fields = ("prompt_text", "unpert_gen_text", "pert_gen_text")
     pairs = []
     for line, row in _read_jsonl(path):
-        if lacking := [f for f in fields if not str(row.get(f) or "").strip()]:
+        texts = {f: row[f] for f in fields if isinstance(row.get(f), str) and row[f].strip()}
+        if lacking := [f for f in fields if f not in texts]:
             raise UserError(f"{path}, line {line}: no text in {lacking[0]!r}; needs {', '.join(fields)}")
-        pairs.append([row[f] for f in fields])
+        pairs.append([texts[f] for f in fields])
     if len(pairs) <= validation:
         raise UserError(
             f"{path} holds {len(pairs)} pairs, not more than pairs.validation ({validation}); give more"
@@ -130,6 +137,26 @@ def sentences(text: str) -> list[str]:
     return [p for p in parts if 8 <= len(p.split()) <= 60]
 
 
+def fetch(source: str, revision: str = "") -> str:
+    """The path of a file: itself, or `org/name/path` on the hub (`datasets/org/name/path` of a data set).
+
+    Raises:
+        UserError: it is neither a file here nor on the hub.
+    """
+    kind = "dataset" if source.startswith("datasets/") else "model"
+    parts = source.removeprefix("datasets/").split("/", 2)
+    if Path(source).is_file() or len(parts) < 3 or source.startswith(("/", ".", "~")):
+        return source  # whoever reads it says if it is not there
+    try:
+        return hf_hub_download("/".join(parts[:2]), parts[2], repo_type=kind, revision=revision or None)
+    except Exception as error:  # the hub's client raises many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"there is no file {source!r} here, nor on the hub ({reason}); check the path, the network "
+            "and the revision"
+        ) from None
+
+
 def _is_file(source: str) -> bool:
     return Path(source).is_file() or Path(source).suffix.lower() in FILE_ENDINGS
 
@@ -154,12 +181,25 @@ def _read_text(path: str) -> str:
 def _read_csv(path: str) -> pd.DataFrame:
     content = _read_text(path)
     try:
-        return pd.read_csv(StringIO(content))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more fields than columns
+            return pd.read_csv(StringIO(content), index_col=False, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
             f"{path} is not a whole CSV file ({reason}); mend that line, or fetch the file again"
         ) from None
+
+
+def _place(source: str, row: int) -> str:
+    """Where a row of a table, counted from 0, begins in its file."""
+    if not _is_file(source):
+        return f"comment {row + 1}"
+    reader = csv.reader(StringIO(_read_text(source)))
+    for number, _ in enumerate(reader):  # the first is the header
+        if number == row:
+            return f"line {reader.line_num + 1}"
+    return f"comment {row + 1}"
 
 
 def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:

@@ -9,6 +9,7 @@ name; here is only what it needs, where it is kept, and which settings it depend
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -143,7 +144,8 @@ class Study:
             )
             fitted = probe.fit_probe(features, np.array(toxic), settings, self.seed)
             if settings.path:
-                given = probe.load_direction(settings.path, features.shape[1])
+                path = sources.fetch(settings.path, settings.path_revision)
+                given = probe.load_direction(path, features.shape[1])
                 fitted = probe.with_direction(fitted, given, features, np.array(toxic))
             probe.save(fitted, folder)
 
@@ -151,7 +153,7 @@ class Study:
             "probe",
             make,
             code=["probe", "data", "tracing"],
-            sections=["model", "probe", "data", "sizes"],
+            sections=["model", "probe", "data.comments", "data.prompts", "sizes.comments"],
             after=["base"],
         )
         return probe.load(folder)
@@ -165,6 +167,7 @@ class Study:
         def make(folder: Path) -> None:
             settings, given = self.profile.pairs, self.profile.data.pairs
             if given != EMBEDDED:
+                given = sources.fetch(given, self.profile.data.pairs_revision)
                 frame = sources.given_pairs(given, settings.validation)
             else:
                 prompts = data.pair_prompts(self.profile, self.seed)
@@ -174,21 +177,34 @@ class Study:
                     self.score,
                     self.probe,
                     settings,
-                    folder,
+                    self._pair_blocks(),
                     batch_size=self.profile.compute.batch_size,
                     seed=self.seed,
                 )
             frame.to_parquet(folder / "pairs.parquet")
-            shutil.rmtree(folder / "blocks", ignore_errors=True)
 
-        folder = self._keep(
-            "pairs",
-            make,
-            code=["pairs", "data", "scoring", "tracing"],
-            sections=["model", "pairs", "data", "scorer"],
-            after=["base", "probe"],
-        )
+        folder = self._keep("pairs", make, **self._pair_parts)
         return pd.read_parquet(folder / "pairs.parquet")
+
+    @property
+    def _pair_parts(self) -> dict:
+        texts = ["data.text", "data.pair_text", "data.pairs"]
+        return {
+            "code": ["pairs", "data", "scoring", "tracing"],
+            "sections": ["model", "pairs", *texts, "scorer.name", "scorer.revision"],
+            "after": ["base", "probe"],
+        }
+
+    def _pair_blocks(self) -> Path:
+        """Where sampled blocks are kept: the same for any number of pairs, so none is sampled again."""
+        settings = self._settings(**self._pair_parts)
+        for key in ("count", "validation"):
+            del settings["profile"]["pairs"][key]
+        name = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        for other in self.folder.glob(".pair-blocks-*"):
+            if not other.name.endswith(name):
+                shutil.rmtree(other, ignore_errors=True)
+        return self.folder / f".pair-blocks-{name}"
 
     @cached_property
     def dpo_folder(self) -> Path:
@@ -206,7 +222,9 @@ class Study:
         network = self._base_network(replace(compute, device="cpu", dtype="float32", device_map=""))
         curves = pd.DataFrame()
         if self.profile.model.dpo_checkpoint:
-            models.load_dpo_checkpoint(network, self.profile.model.dpo_checkpoint)
+            model = self.profile.model
+            path = sources.fetch(model.dpo_checkpoint, model.dpo_checkpoint_revision)
+            models.load_dpo_checkpoint(network, path)
         else:
             curves = dpo.train_dpo(
                 network,
@@ -221,9 +239,18 @@ class Study:
         if int(os.environ.get("RANK", 0)) == 0:
             network.save_pretrained(folder)
             curves.to_parquet(folder / "curves.parquet")
+            dpo.remove_checkpoints(folder)
 
     def join_dpo(self) -> None:
-        """Train as one of several processes, of which the first keeps the result (`dpotox.train_dpo`)."""
+        """Train as one of several processes, of which the first keeps the result (`dpotox.train_dpo`).
+
+        Raises:
+            UserError: the pairs are not made yet; they are not for several processes at once.
+        """
+        if not (self.folder / "pairs" / "settings.json").exists():
+            raise UserError(
+                "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
+            )
         if int(os.environ.get("RANK", 0)) == 0:
             _ = self.dpo_folder
         elif not artifacts.is_made(self.folder / "dpo", self._settings(**self._dpo_parts)):
@@ -267,7 +294,7 @@ class Study:
             "readings",
             make,
             code=["readings", "data"],
-            sections=["model", "data", "sizes", "interventions"],
+            sections=["model", "data.prompts", "sizes", "interventions.figure_top"],
             after=["probe", "dpo"],
         )
         return readings.load(folder)
@@ -322,7 +349,7 @@ class Study:
             "table1",
             make,
             code=["table1", "data", "scoring"],
-            sections=["model", "data", "sizes", "scorer", "interventions"],
+            sections=["model", "data", "sizes", "scorer.name", "scorer.revision", "interventions"],
             after=["readings", "dpo"],
         )
         table = table1.load(folder)
@@ -400,12 +427,9 @@ class Study:
         self, *, code: list[str], sections: list[str], after: list[str] = (), content: str = ""
     ) -> dict:
         """All that decides what a step makes."""
-        compute, profile = self.profile.compute, self.profile.settings(*sections)
-        if "scorer" in profile:  # the second one judges afterwards and changes nothing
-            profile["scorer"] = {k: profile["scorer"][k] for k in ("name", "revision")}
         return {
-            "profile": profile,
-            "compute": {"dtype": compute.dtype, "device": compute.device, "batch": compute.batch_size},
+            "profile": self.profile.settings(*sections),
+            "dtype": self.profile.compute.dtype,
             "versions": {name: version(name) for name in ("torch", "transformers", "trl", "nnsight")},
             "seed": self.seed,
             "code": artifacts.code_identity(*code),
@@ -428,7 +452,6 @@ class Study:
     def _file_identities(self, sections: list[str]) -> dict[str, str]:
         """The content of every local file that the sections name."""
         values = [v for s in self.profile.settings(*sections).values() for v in s.values()]
-        values += self.profile.pretraining.texts if "pretraining" in sections else []
         named = {v.partition(".py:")[0] + ".py" if ".py:" in v else v for v in values if isinstance(v, str)}
         paths = sorted(v for v in named if v and Path(v).exists())
         return {path: artifacts.file_identity(path) for path in paths}

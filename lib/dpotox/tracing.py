@@ -105,6 +105,8 @@ def read_generation(
     Raises:
         UserError: there are no prompts, or one of them is empty or too long for the model.
     """
+    if any(intervention.site == "residual" for intervention in interventions):
+        raise ValueError("what is added to the residual stream itself would be missing from the reading")
     home = model.device
     unit = (direction / direction.norm()).to(home, torch.float32)
     along = [_projections(block, unit) for block in model.transformer.h]

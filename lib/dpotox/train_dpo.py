@@ -1,9 +1,10 @@
 """The DPO step by itself, to be started in several processes, on one or several machines.
 
-    accelerate launch --num_processes 2 --module dpotox.train_dpo --profile gpt2-medium --seed 0
+    python -m dpotox.train_dpo --profile gpt2-medium --prepare
+    accelerate launch --num_processes 2 --module dpotox.train_dpo --profile gpt2-medium
 
-Steps before it that are missing are made by the first process that comes to them, while the others wait for
-its files; several machines must share the folder of artifacts. `make book` then goes on from the result.
+The first makes everything up to the pairs, the second trains. Several machines must share the folder of
+artifacts. `make book` then goes on from the result.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Train the model of a profile by DPO.")
     parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--prepare", action="store_true", help="only make what comes before the training")
     parser.add_argument("--artifacts", default="", help="where everything made is kept")
     arguments = parser.parse_args()
     try:
-        open_study(arguments.profile, arguments.seed, arguments.artifacts).join_dpo()
+        study = open_study(arguments.profile, arguments.seed, arguments.artifacts)
+        _ = study.pairs if arguments.prepare else study.join_dpo()
     except UserError as error:
         note(f"error: {error}")
         return 1
