@@ -69,7 +69,7 @@ else:
 # How many prompts gave a pair, by the strength of steering that the rejected continuation needed (0 is none;
 # 1 moves the last residual stream as far along the probe as toxic comments lie from others):
 
-# %%
+# %% tags=["full-width"]
 None if finished or given else report.shown(yield_report(pairs))
 
 # %% [markdown]

@@ -207,7 +207,7 @@ class Profile:
             section, _, key = name.partition(".")
             values = asdict(getattr(self, section))
             wanted = {key, f"{key}_revision"} & set(values) if key else set(values)
-            result.setdefault(section, {}).update({k: values[k] for k in sorted(wanted)})
+            result.setdefault(section, {}).update({k: v for k, v in values.items() if k in wanted})
         return result
 
 
