@@ -114,7 +114,8 @@ def test_a_batch_that_processes_cannot_share_is_refused(study, tmp_path, monkeyp
         dpo._arguments(study.profile.dpo, tmp_path, 0, True)
 
 
-def test_several_processes_need_the_pairs_made_before(study, tmp_path):
+def test_several_processes_need_the_pairs_made_before(study, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--prepare"):
         Study(study.profile, 0, tmp_path).join_dpo()
 

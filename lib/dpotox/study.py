@@ -245,9 +245,10 @@ class Study:
         """Train as one of several processes, of which the first keeps the result (`dpotox.train_dpo`).
 
         Raises:
-            UserError: the pairs are not made yet; they are not for several processes at once.
+            UserError: the pairs are not made yet, and that is not for several processes at once.
         """
-        if not (self.folder / "pairs" / "settings.json").exists():
+        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        if several and not (self.folder / "pairs" / "settings.json").exists():
             raise UserError(
                 "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
             )
