@@ -47,23 +47,30 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # classes' means. Where the smallest C in the figure is the chosen one, smaller ones might do as well.
 
 # %%
-settings = study.profile.probe
-pd.Series(
-    {
-        "comments": f"{study.profile.sizes.comments:,}",
+settings, given = study.profile.probe, bool(study.profile.probe.path)
+facts = {"comments": f"{study.profile.sizes.comments:,}"}
+if given:
+    facts |= {
+        "probe": "given by the profile, not fitted here",
+        "AUC on all comments": round(study.probe.auc, 3),
+    }
+else:
+    facts |= {
         "held out, half to choose and half to report": settings.held_out,
         "tolerance of AUC": settings.auc_tolerance,
         "chosen C": study.probe.selection.query("chosen")["C"].item(),
         "accuracy on the report part": round(study.probe.accuracy, 3),
         "AUC on the report part": round(study.probe.auc, 3),
     }
-).to_frame("value")
+pd.Series(facts).to_frame("value")
 
 # %% mystnb={"figure": {"caption": "AUC on the selection part for every C tried, and the one the rule takes.", "name": "fig-selection"}, "image": {"alt": "AUC against C on a logarithmic axis with the chosen point marked"}}
-figure = figures.probe_selection(study.probe.selection)
+if not given:
+    figure = figures.probe_selection(study.probe.selection)
 
 # %% mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability. On the diagonal the probe's probabilities could be taken at their word. Strong regularisation shrinks them towards the middle.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability"}}
-figure = figures.calibration(study.probe.calibration)
+if not given:
+    figure = figures.calibration(study.probe.calibration)
 
 # %% [markdown]
 # ## What the direction means

@@ -151,6 +151,10 @@ def test_the_authors_pairs_need_their_three_fields(tmp_path):
     assert sources.given_pairs(str(path), 0).values.tolist() == [["p", "good", "bad"]]
     with pytest.raises(UserError, match=r"1 pairs.*validation"):
         sources.given_pairs(str(path), 1)
+    (tmp_path / "more").mkdir()
+    for name in ("split_0", "split_1"):
+        (tmp_path / "more" / f"{name}.jsonl").write_text(json.dumps(row | {"prompt_text": name}))
+    assert sources.given_pairs(str(tmp_path / "more"), 0)["prompt"].tolist() == ["split_0", "split_1"]
     path.write_text(json.dumps(row | {"pert_gen_text": ["bad"]}))
     with pytest.raises(UserError, match=r"line 1.*pert_gen_text"):
         sources.given_pairs(str(path), 0)

@@ -37,6 +37,9 @@ def test_a_file_is_named_after_itself_and_may_extend_a_shipped_profile(tmp_path)
         ("[compute]\nthreads = 0", ["compute.threads", "greater than 0"]),
         ("[probe]\nC = []", ["probe.C", "at least 1"]),
         ("[sizes]\nprompts = 3", ["sizes.chunks"]),
+        ('[data]\ntext = "nowhere.txt"', ["data.text", "no file or folder", "nowhere.txt"]),
+        ('[model]\ndpo_checkpoint = "./dpo.pt"', ["model.dpo_checkpoint", "dpo.pt"]),
+        ('[scorer]\nsecond = "mine.py:f"', ["scorer.second", "mine.py"]),
         ('[model]\nbase = "openai-community/gpt2"', ["embedded", "scorer.name"]),
     ],
 )
@@ -59,3 +62,24 @@ def test_paths_in_a_profile_are_relative_to_its_folder(tmp_path, monkeypatch):
     path = write(tmp_path, '[data]\ncomments = "mine.csv"\n')
     monkeypatch.chdir("/")
     assert load_profile(path).data.comments == str((tmp_path / "mine.csv").resolve())
+
+
+def test_a_revision_belongs_to_the_source_it_was_given_with(tmp_path):
+    text = 'extends = "gpt2-medium"\n[model]\nbase = "me/mine"\n[data]\ncomments = "me/comments"\n'
+    profile = load_profile(write(tmp_path, text))
+    assert profile.model.revision == profile.data.comments_revision == ""
+    assert len(profile.data.prompts_revision) == len(profile.scorer.revision) == 40
+
+
+def test_a_file_on_the_hub_is_left_for_later(tmp_path):
+    text = 'extends = "gpt2-medium"\n[model]\ndpo_checkpoint = "org/name/dpo.pt"\n'
+    assert load_profile(write(tmp_path, text)).model.dpo_checkpoint == "org/name/dpo.pt"
+
+
+def test_one_text_is_not_for_pairs_and_perplexity(tmp_path):
+    (tmp_path / "wiki.txt").touch()
+    text = 'extends = "gpt2-medium"\n[data]\ntext = "wiki.txt"\n'
+    with pytest.raises(UserError, match=r"data\.pair_text"):
+        load_profile(write(tmp_path, text))
+    both = text + 'pair_text = "wiki.txt"\n[model]\ndpo_checkpoint = "org/name/dpo.pt"\n'
+    assert load_profile(write(tmp_path, both)).data.text.endswith("wiki.txt")

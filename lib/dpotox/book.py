@@ -55,6 +55,7 @@ def _go_on() -> None:
 
 def make_steps(study: Study) -> None:
     """Make what is missing of every step, in this process, so that its progress is seen."""
+    _ = study.base, study.exam, study.second_score  # what is wrong with an input is said before the work
     for step in STEPS:
         if step == "pairs" and study.profile.model.dpo_checkpoint:
             continue  # a finished model needs none

@@ -50,9 +50,9 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
         )
     except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
-            f"cannot load the model {str(source)!r}{f' at revision {revision}' if revision else ''} "
-            f"({_first_line(error)}); give a folder made by save_pretrained, or check the hub id, the "
-            "revision and the network; if a download was cut off, remove it and fetch it again"
+            f"cannot load the model {_named(source, revision)} ({_first_line(error)}); give a folder made by "
+            "save_pretrained, or check the hub id, the revision and the network; if a download was cut off, "
+            "remove it and fetch it again"
         ) from None
     if network.config.model_type != "gpt2":
         raise UserError(
@@ -68,7 +68,7 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
         raise UserError(
             f"the GPUs together are too small for {str(source)!r}: parts would lie on "
             f"{', '.join(left_out)}, where "
-            "they cannot be read; use more GPUs, compute.dtype = 'bfloat16', or compute.device = 'cpu'"
+            "they cannot be read; use more GPUs or compute.dtype = 'bfloat16'"
         )
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 
@@ -136,8 +136,8 @@ def load_tokenizer(source: str | Path, revision: str = ""):
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None, trust_remote_code=False)
     except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
-            f"cannot load the tokenizer {str(source)!r} ({_first_line(error)}); give a folder with "
-            "tokenizer.json, or check the hub id, the revision and the network"
+            f"cannot load the tokenizer {_named(source, revision)} ({_first_line(error)}); give a folder "
+            "with tokenizer.json, or check the hub id, the revision and the network"
         ) from None
     if len(tokenizer) < 2:
         raise UserError(f"the tokenizer {str(source)!r} is empty; give a folder with tokenizer.json")
@@ -210,6 +210,12 @@ def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, 
             float(torch.nn.functional.cosine_similarity(old, new, dim=0)),
         )
     return result
+
+
+def _named(source: str | Path, revision: str) -> str:
+    if Path(source).exists():
+        return repr(str(source))
+    return f"{str(source)!r}, which is no folder here, from the hub{f' at {revision}' if revision else ''}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """What is run: a profile names the model, the data, the sizes, the training and the device.
 
-A profile is a TOML file. `mini` and `gpt2-medium` ship with the package; `load_profile` also takes the
-path of one's own. A file may begin with `extends = "mini"` and then give only the keys that differ.
+A profile is a TOML file. `mini`, `gpt2` and `gpt2-medium` ship with the package; `load_profile` also takes
+the path of one's own. A file may begin with `extends = "mini"` and then give only the keys that differ.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
 EMBEDDED = "embedded"
 """As a model, data set or scorer: made here from the generated language, no file and no network."""
+FILE_ENDINGS = (".csv", ".json", ".jsonl", ".txt", ".raw", ".tokens", ".md", ".pt", ".py")
+HUB_FILES = ("model.dpo_checkpoint", "probe.path", "data.pairs")
+"""Keys that may name one file in a repository of the hub."""
 TRAINED = "trained"
 """As a scorer: trained here on the labelled comments that the probe does not use."""
 
@@ -248,8 +251,17 @@ def load_profile(name_or_path: str) -> Profile:
         )
     parent = asdict(load_profile(own.extends))
     for key, value in content.items():
-        parent[key] = {**parent[key], **value} if isinstance(value, dict) else value
+        if isinstance(value, dict):  # a revision belongs to the source that the parent named
+            stale = _revisions(value)
+            value = {k: "" if k in stale else v for k, v in parent[key].items()} | value
+        parent[key] = value
     return _checked(TypeAdapter(Profile).validate_json(json.dumps(parent | {"name": name})), path)
+
+
+def _revisions(section: dict) -> set[str]:
+    """The keys that pin the sources a section names."""
+    own = {"base": "revision", "name": "revision"}
+    return {own.get(key, f"{key}_revision") for key in section}
 
 
 def _checked(profile: Profile, path: Path) -> Profile:
@@ -269,23 +281,39 @@ def _checked(profile: Profile, path: Path) -> Profile:
                 f"name a file, a hub id or a classifier in {', '.join(own)}"
             )
 
-    def located(value: str) -> str:
+    def located(key: str, value: str) -> str:
         file, colon, function = value.partition(".py:")  # a scorer of one's own
         there = path.parent / Path(f"{file}.py" if colon else value).expanduser()
-        if value in ("", EMBEDDED, TRAINED) or not there.exists():
+        if value in ("", EMBEDDED, TRAINED) or key.endswith("revision"):
             return value
-        return f"{there.resolve()}{':' + function if colon else ''}"
+        if there.exists():
+            return f"{there.resolve()}{':' + function if colon else ''}"
+        on_the_hub = key in HUB_FILES and value.count("/") > 1
+        if value.startswith(("/", "~", ".")) or (there.suffix in FILE_ENDINGS and not on_the_hub):
+            raise UserError(
+                f"{path}: {key} = {value!r}, but there is no file or folder {there}; mend the path"
+            )
+        return value
 
-    def found(section):
-        texts = {k: located(v) for k, v in asdict(section).items() if isinstance(v, str)}
-        return replace(section, **texts)
+    def found(name: str):
+        section = getattr(profile, name)
+        texts = {k: v for k, v in asdict(section).items() if isinstance(v, str)}
+        return replace(section, **{k: located(f"{name}.{k}", v) for k, v in texts.items()})
 
-    files = [located(p) for p in profile.pretraining.texts]
-    return replace(
+    texts = [located("pretraining.texts", p) for p in profile.pretraining.texts]
+    located_profile = replace(
         profile,
-        pretraining=replace(profile.pretraining, texts=files),
-        **{s: found(getattr(profile, s)) for s in ("model", "data", "probe", "scorer")},
+        pretraining=replace(profile.pretraining, texts=texts),
+        **{name: found(name) for name in ("model", "data", "probe", "scorer")},
     )
+    given = located_profile.data
+    pairs_made_here = given.pairs == EMBEDDED and not located_profile.model.dpo_checkpoint
+    if pairs_made_here and Path(given.text).is_file() and not given.pair_text:
+        raise UserError(
+            f"{path}: data.text is one file; name another one as data.pair_text, as pairs must not begin "
+            "with the text that perplexity is measured on"
+        )
+    return located_profile
 
 
 def _explain(error: ValidationError) -> str:

@@ -17,10 +17,10 @@ import pandas as pd
 from huggingface_hub import hf_hub_download
 
 from dpotox.errors import UserError
+from dpotox.profile import FILE_ENDINGS
 from dpotox.progress import note
 
 JIGSAW_LABELS = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
-FILE_ENDINGS = (".csv", ".json", ".jsonl", ".txt", ".raw", ".tokens", ".md")
 
 
 def labelled_comments(source: str, revision: str = "") -> pd.DataFrame:
@@ -89,17 +89,18 @@ def prompts(source: str, revision: str = "") -> list[str]:
 
 
 def given_pairs(path: str, validation: int) -> pd.DataFrame:
-    """`prompt`, `chosen` and `rejected` from the authors' jsonl.
+    """`prompt`, `chosen` and `rejected` from the authors' jsonl, or from a folder of such files.
 
     Raises:
         UserError: the file is missing, or a line is not JSON or lacks a field.
     """
     fields = ("prompt_text", "unpert_gen_text", "pert_gen_text")
     pairs = []
-    for line, row in _read_jsonl(path):
+    files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [path]
+    for file, (line, row) in ((f, numbered) for f in files for numbered in _read_jsonl(str(f))):
         texts = {f: row[f] for f in fields if isinstance(row.get(f), str) and row[f].strip()}
         if lacking := [f for f in fields if f not in texts]:
-            raise UserError(f"{path}, line {line}: no text in {lacking[0]!r}; needs {', '.join(fields)}")
+            raise UserError(f"{file}, line {line}: no text in {lacking[0]!r}; needs {', '.join(fields)}")
         pairs.append([texts[f] for f in fields])
     if len(pairs) <= validation:
         raise UserError(
