@@ -101,6 +101,18 @@ def test_a_mistake_on_the_command_line_is_one_line_and_a_status(arguments, messa
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_inputs_are_looked_at_before_the_work():
+    class Study:
+        base = None
+
+        @property
+        def exam(self):
+            raise UserError("no sentence")
+
+    with pytest.raises(UserError, match="no sentence"):
+        book.make_steps(Study())
+
+
 def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(no_artifacts):
     shutil.rmtree(no_artifacts, ignore_errors=True)
     command = [sys.executable, "-m", "dpotox.book", "--profile", TINY]
