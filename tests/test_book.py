@@ -126,7 +126,7 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(no_artifacts
     assert process.returncode == 130
     assert "interrupted" in rest
     assert "Traceback" not in rest
-    folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir()]
+    folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir() and p.name[0] != "."]
     assert folders
     assert all((p / "settings.json").is_file() for p in folders)
 
