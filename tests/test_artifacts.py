@@ -4,8 +4,9 @@ import json
 import pytest
 import torch
 
-from dpotox.artifacts import code_identity, file_identity, keep, part, write_file
+from dpotox.artifacts import keep, part, write_file
 from dpotox.errors import UserError
+from dpotox.identity import code_identity, file_identity
 
 
 def writer(text: str):

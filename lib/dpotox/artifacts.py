@@ -8,7 +8,6 @@ already there.
 
 from __future__ import annotations
 
-import ast
 import errno
 import json
 import os
@@ -16,7 +15,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -24,10 +22,6 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 from dpotox.errors import UserError
-
-# Read at once, so that an edit during a run is not taken for the code that runs.
-_CODE = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py")}
-_DATA = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.toml")}
 
 
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
@@ -98,42 +92,6 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_file(path, write[path.suffix])
 
 
-def file_identity(path: str) -> str:
-    """The content of a file or folder given by the user, as a hash; other names stand for themselves."""
-    source = Path(path)
-    if path and source.is_file():
-        return sha256(source.read_bytes()).hexdigest()
-    if path and source.is_dir():
-        stamps = [
-            (str(f.relative_to(source)), f.stat().st_size, f.stat().st_mtime_ns)
-            for f in sorted(source.rglob("*"))
-        ]
-        return sha256(repr(stamps).encode()).hexdigest()
-    return path
-
-
-def code_identity(*modules: str) -> str:
-    """A hash of the code of modules of this package and of all they import from it.
-
-    Comments and formatting do not count, nor do modules that leave no trace in a result, so that an
-    artifact is made again only when it might differ.
-    """
-    done: dict[str, str] = {}
-    todo = list(modules)
-    while todo:
-        name = todo.pop()
-        if name in done or name in ("errors", "profile", "progress"):
-            continue
-        tree = ast.parse(_CODE[name])
-        done[name] = ast.dump(tree)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpotox"):
-                names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-                todo += [n.removeprefix("dpotox.") for n in names if n.removeprefix("dpotox.") in _CODE]
-    data = [_DATA[name] for name in sorted(done) if name in _DATA]
-    return sha256(repr((sorted(done.items()), data)).encode()).hexdigest()[:16]
-
-
 def is_made(folder: Path, settings: dict) -> bool:
     """Whether a folder was made, or has begun to be made, with these settings."""
     try:
@@ -150,8 +108,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the disk's errors
         if type(error).__name__ == "OutOfMemoryError":  # torch's
             raise UserError(
-                f"the device has not enough memory to make {path.name}; lower compute.batch_size and rerun, "
-                "what is finished is kept"
+                f"the device has not enough memory to make {path.name}; lower compute.batch_size, or "
+                "dpo.batch_size while DPO trains, and rerun; what is finished is kept"
             ) from None
         number = getattr(error, "errno", None)
         if number == errno.ENOSPC or "No space left" in str(error):

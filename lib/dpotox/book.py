@@ -23,6 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from dpotox import artifacts
 from dpotox.errors import UserError
+from dpotox.identity import code_identity
 from dpotox.progress import bar, note
 from dpotox.study import PROJECT, STEPS, Study, open_study
 
@@ -72,7 +73,7 @@ def execute_notebooks(study: Study, profile: str) -> list[Path]:
         UserError: a notebook failed; the message says where its partly executed copy is.
     """
     modules = [p.stem for p in Path(__file__).parent.glob("*.py")]
-    code = artifacts.code_identity(*modules)
+    code = code_identity(*modules)
     executed = []
     for name in bar(NOTEBOOKS, "notebooks", "notebook"):
         _go_on()

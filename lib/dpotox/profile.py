@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from dpotox.errors import UserError
 
 Count = Annotated[int, Field(gt=0)]
+Whole = Annotated[int, Field(ge=0)]
 Counts = Annotated[list[Count], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -66,7 +67,7 @@ class Pretraining:
     muon_lr: float = 0.02  # block matrices
     muon_weight_decay: float = 0.15
     adamw_lr: float = 0.003  # everything else
-    warmup_steps: int = 50
+    warmup_steps: Whole = 50
     decay_share: float = 0.5  # of all steps, at the end
 
 
@@ -149,11 +150,11 @@ class Dpo:
     learning_rate: Positive = 1.5e-5
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
-    warmup_steps: int = 0
+    warmup_steps: Whole = 0
     batch_size: Count = 16
     steps: Count = 90  # at most
     eval_every: Count = 10  # steps between evaluations, each of which leaves a checkpoint
-    patience: Annotated[int, Field(ge=0)] = 0  # evaluations without progress before the end; 0: no such end
+    patience: Whole = 0  # evaluations without progress before the end; 0: no such end
     max_grad_norm: float = 10.0
 
 

@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from dpotox import artifacts, data
 from dpotox.errors import UserError
+from dpotox.identity import code_identity, file_identity
 from dpotox.language import Language
 from dpotox.profile import EMBEDDED, TRAINED, Profile
 from dpotox.progress import bar
@@ -61,12 +62,12 @@ def load_scorer(profile: Profile, seed: int, folder: Path, *, second: bool = Fal
         texts, toxic = data.other_comments(profile, seed)
         score, made_of = train(texts, toxic), sha256(repr((texts, toxic)).encode()).hexdigest()
     elif path.endswith(".py"):
-        score, made_of = own_function(path, function), artifacts.file_identity(path)
+        score, made_of = own_function(path, function), file_identity(path)
     else:
-        score, made_of = classifier(name, revision, profile.compute.device), artifacts.file_identity(name)
+        score, made_of = classifier(name, revision, profile.compute.device), file_identity(name)
     if not path.endswith(".py"):
         versions = [version(library) for library in ("scikit-learn", "transformers")]
-        made_of += f" {artifacts.code_identity('scoring')} {versions}"
+        made_of += f" {code_identity('scoring')} {versions}"
     return remembered(_checked(score, name), f"{name} {revision} {made_of}", folder / "scores.sqlite")
 
 

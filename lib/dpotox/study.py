@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +40,7 @@ from dpotox import (
 from dpotox.errors import UserError
 from dpotox.evaluation import Exam, text_windows
 from dpotox.groups import group_table
+from dpotox.identity import file_identity, step_settings
 from dpotox.masking import masker
 from dpotox.neurons import neuron_table, random_direction_tables, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
@@ -428,16 +428,10 @@ class Study:
         self, *, code: list[str], sections: list[str], after: list[str] = (), content: str = ""
     ) -> dict:
         """All that decides what a step makes."""
-        return {
-            "profile": self.profile.settings(*sections),
-            "dtype": self.profile.compute.dtype,
-            "versions": {name: version(name) for name in ("torch", "transformers", "trl", "nnsight")},
-            "seed": self.seed,
-            "code": artifacts.code_identity(*code),
-            "files": self._file_identities(sections),
-            "content": sha256(content.encode()).hexdigest()[:16],
-            "made of": {step: self._identity(step) for step in after},
-        }
+        made_of = {step: self._identity(step) for step in after}
+        return step_settings(
+            self.profile, self.seed, code=code, sections=sections, content=content, made_of=made_of
+        )
 
     def identity(self) -> str:
         """What all results were made with, as a hash."""
@@ -446,13 +440,6 @@ class Study:
     def _identity(self, step: str) -> str:
         """What an earlier step was made with, as a hash; makes the step if it is missing."""
         if step == "base" and self.profile.model.base != EMBEDDED:
-            return artifacts.file_identity(self.profile.model.base)
+            return file_identity(self.profile.model.base)
         getattr(self, {"base": "base_folder", "dpo": "dpo_folder"}.get(step, step))
         return sha256((self.folder / step / "settings.json").read_bytes()).hexdigest()[:16]
-
-    def _file_identities(self, sections: list[str]) -> dict[str, str]:
-        """The content of every local file that the sections name."""
-        values = [v for s in self.profile.settings(*sections).values() for v in s.values()]
-        named = {v.partition(".py:")[0] + ".py" if ".py:" in v else v for v in values if isinstance(v, str)}
-        paths = sorted(v for v in named if v and Path(v).exists())
-        return {path: artifacts.file_identity(path) for path in paths}
