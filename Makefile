@@ -2,6 +2,7 @@
 
 PROFILE ?= mini
 SEED ?= 0
+SEEDS ?= $(SEED)
 PYTHON ?= python3.11
 BIN := .venv/bin
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
-	@$(BIN)/python -m dpotox.book --profile "$(PROFILE)" --seed "$(SEED)"
+	@$(BIN)/python -m dpotox.book --profile "$(PROFILE)" --seeds $(SEEDS)
 
 test: .venv/ready  ## run all tests
 	$(BIN)/python -m pytest

@@ -22,7 +22,7 @@ from dpotox.study import PROJECT
 
 def run(profile: str, seed: int) -> tuple[float, float]:
     """Seconds and peak gigabytes of one run, with its report going to this terminal."""
-    command = [sys.executable, "-m", "dpotox.book", "--profile", profile, "--seed", str(seed)]
+    command = [sys.executable, "-m", "dpotox.book", "--profile", profile, "--seeds", str(seed)]
     began, peak = time.monotonic(), 0
     process = subprocess.Popen(command, cwd=PROJECT)
     watched = psutil.Process(process.pid)

@@ -110,7 +110,7 @@ def main() -> int:
     profile = PROJECT / "artifacts" / "natural-language.toml"
     profile.parent.mkdir(exist_ok=True)
     profile.write_text(PROFILE.format(**paths, passes=arguments.passes), encoding="utf-8")
-    command = [sys.executable, "-m", "dpotox.book", "--profile", str(profile), "--seed", arguments.seed]
+    command = [sys.executable, "-m", "dpotox.book", "--profile", str(profile), "--seeds", arguments.seed]
     return subprocess.call(command, cwd=PROJECT)
 
 

@@ -114,6 +114,8 @@ report.shown(
 )
 
 # %% [markdown]
+# Whether these shares say anything about toxicity is asked in [](06_is_it_special.ipynb).
+#
 # The last line says what the names leave out: groups are named by what activations do, while DPO also turns
 # value vectors. Where that counts, a group that is named as increasing toxicity can end on the other side.
 #
@@ -128,7 +130,7 @@ report.shown(groups.group_table(neurons, "group_by_projection").reset_index())
 
 # %%
 report.shown(
-    figures.shares_elsewhere(neurons).reset_index(names="model"),
+    report.shares_elsewhere(neurons).reset_index(names="model"),
     dict.fromkeys(groups.REDUCING, "{:.0%}"),
 )
 
@@ -149,17 +151,6 @@ figure = figures.drops_by_layer(neurons)
 
 # %% mystnb={"figure": {"caption": "Mean activation of the 100 most toxic neurons before and after DPO (the paper's figure 4).", "name": "fig-4"}, "image": {"alt": "Pairs of dots by rank of cosine"}}
 figure = figures.top_toxic_activations(most_toxic(neurons, 100))
-
-# %% [markdown]
-# ## Is the probe special?
-#
-# Not in the paper: the same decomposition along random directions, each signed so that its net is a
-# reduction. Where the probe's value lies inside the range of random directions, it tells how activations and
-# their changes are distributed, not anything about toxicity.
-
-# %%
-here_quantities = pd.Series(evidence.group_quantities(here))
-report.random_directions(here_quantities, study.random_direction_quantities)
 
 # %% [markdown]
 # ## The answer

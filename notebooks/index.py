@@ -27,6 +27,7 @@
 # %% tags=["parameters", "remove-cell"]
 profile = "mini"
 seed = 0
+seeds = [0]
 
 # %% tags=["remove-input"]
 from dpotox import figures, report
@@ -43,10 +44,13 @@ figure = figures.group_shares(study.neurons)
 # ## The claims
 #
 # The paper's values are for GPT-2 medium; ours are for the model named below the table. Each verdict follows
-# from a rule stated in [](07_claims.ipynb).
+# from a rule stated in [](08_claims.ipynb).
 
 # %% tags=["remove-input"]
 report.claims_table(study.claims)
+
+# %% tags=["remove-input"]
+report.verdicts_by_seed(study, seeds)
 
 # %% tags=["remove-input"]
 print(

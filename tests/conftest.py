@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -64,3 +65,16 @@ def prompts() -> list[str]:
         "another oven",
         "CRY well , both the pan and the pie look sweet .".removeprefix("CRY "),
     ]
+
+
+@pytest.fixture
+def some_neurons() -> pd.DataFrame:
+    """Neurons of two layers with a value each."""
+    return pd.DataFrame({"layer": [0, 0, 2], "neuron": [3, 11, 7], "value": [0.7, -0.4, 1.5]})
+
+
+@pytest.fixture(scope="session")
+def windows(network):
+    """Equally long texts of random tokens."""
+    torch.manual_seed(1)
+    return torch.randint(2, network.config.vocab_size, (5, 12))

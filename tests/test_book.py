@@ -1,6 +1,7 @@
 """The notebooks and the command line."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -67,19 +68,44 @@ def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, no_artifacts):
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 5
     folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir()]
     made = {p.name for p in folders if not p.name.startswith(".")}
-    assert made == {"base", "probe", "pairs", "dpo", "readings", "results"}  # table 1 is not needed
+    # Table 1 and placebos are not needed.
+    assert made == {"base", "probe", "pairs", "dpo", "readings", "claims", "results"}
 
 
-@pytest.mark.parametrize("name", [n for n in book.NOTEBOOKS if n != "05_four_groups"])
-def test_every_notebook_runs_to_its_end(tmp_path, no_artifacts, name):
-    assert execute(name, tmp_path)
+def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(no_artifacts):
+    variables = {"SLURM_ARRAY_TASK_ID": "0", "PROFILE": TINY, "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", "examples/seeds.slurm"],
+        env=os.environ | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in book.NOTEBOOKS:
+        cells = json.loads((no_artifacts / "seed0" / "notebooks" / name / f"{name}.ipynb").read_text())[
+            "cells"
+        ]
+        assert any(cell.get("outputs") for cell in cells), name
+    results = {path.name for path in (no_artifacts / "seed0" / "results").iterdir()}
+    assert results >= {"claims.json", "table1.csv", "neurons.parquet", "comparisons.csv"}
+
+
+def test_one_seed_that_fails_is_named_and_the_others_are_shown(no_artifacts):
+    (no_artifacts / "seed7").write_text("not a folder")  # where that seed's results would go
+    done = run("--profile", TINY, "--seeds", "0", "7", "--no-pages")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: seeds 7 failed")
+    shown = no_artifacts / "seed0" / "notebooks" / "08_claims-of-2-seeds" / "08_claims.ipynb"
+    assert "seed 7" in shown.read_text()
 
 
 def test_a_mistake_in_a_notebook_shows_one_line(tmp_path):
     executed = tmp_path / "executed.ipynb"
     with pytest.raises(papermill.PapermillExecutionError) as error:
         papermill.execute_notebook(
-            ROOT / "notebooks" / "07_claims.ipynb",
+            ROOT / "notebooks" / "08_claims.ipynb",
             executed,
             {"profile": "gpt5"},
             progress_bar=False,
@@ -92,7 +118,7 @@ def test_a_mistake_in_a_notebook_shows_one_line(tmp_path):
     ("arguments", "message"),
     [
         (["--profile", "gpt5"], "error: there is no profile or file 'gpt5'"),
-        (["--seed", "-1"], "error: the seed is -1"),
+        (["--seeds", "-1"], "error: the seed is -1"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line_and_a_status(arguments, message):

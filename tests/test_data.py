@@ -180,7 +180,10 @@ def test_no_two_purposes_share_documents():
     wanted = replace(MINI.sizes, comments=200, prompts=200, text_windows=200)
     small = replace(MINI, sizes=wanted)
     comments, text = set(data.comments(small, 0)[0]), set(data.plain_text(small, 0))
+    assert text
     assert not comments & text
+    assert not text & set(data.other_text(small, 0))
+    assert len(text) + len(data.other_text(small, 0)) == 200
     assert not set(data.evaluation_prompts(MINI, 0)) & set(data.pair_prompts(MINI, 0))
     assert data.evaluation_prompts(small, 0) != data.evaluation_prompts(small, 1)
     assert data.evaluation_prompts(small, 0) == data.evaluation_prompts(small, 0)

@@ -3,10 +3,19 @@ import pytest
 import torch
 
 from dpotox.errors import UserError
-from dpotox.evaluation import estimate, mean, recovered_share, text_windows, token_f1
+from dpotox.evaluation import (
+    estimate,
+    exam_windows,
+    mean,
+    recovered_share,
+    repeated_pairs,
+    text_windows,
+    token_f1,
+)
 from dpotox.language import Language
 from dpotox.masking import masker
 from dpotox.pretraining import word_tokenizer
+from dpotox.profile import Sizes
 
 
 @pytest.mark.parametrize(
@@ -21,6 +30,22 @@ from dpotox.pretraining import word_tokenizer
 )
 def test_f1_counts_words_in_common_with_repetition(predicted, reference, f1):
     assert token_f1(predicted, reference) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("a b c d", 0), ("a b a b a", 0.5), ("a a a a a", 0.75), ("a", 0), ("", 0)]
+)
+def test_repetition_is_the_share_of_word_pairs_seen_before(text, share):
+    assert repeated_pairs(text) == pytest.approx(share)
+
+
+def test_neutral_windows_come_first_and_others_fill_what_is_left():
+    tokenizer, sizes = word_tokenizer(Language().vocabulary), Sizes(text_windows=6, window_tokens=4)
+    neutral, other = ["the soup and the pan and"], ["our oven the soup and the grill the pan and"]
+    windows, is_neutral = exam_windows(tokenizer, neutral, other * 9, sizes)
+    assert is_neutral.tolist() == [True] * 2 + [False] * 4
+    assert exam_windows(tokenizer, neutral, ["the"], sizes)[1].all()
+    assert len(windows) == 6
 
 
 def test_the_interval_of_a_mean_is_about_two_standard_errors_wide():

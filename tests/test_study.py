@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from conftest import TINY
 from dpotox.errors import UserError
 from dpotox.groups import GROUPS
 from dpotox.language import Language
+from dpotox.rows import Kind
 from dpotox.study import Study, open_study
 
 
@@ -53,9 +55,8 @@ def test_dpo_starts_at_the_base_model_and_learns_the_preference(study):
 
 def test_table1_has_the_papers_rows_and_their_controls(study):
     rows = study.table1.rows
-    assert {"none", "ablate", "patch", "patch after the GELU", "control", "shift", "scale keys"} == set(
-        rows["kind"]
-    )
+    assert set(get_args(Kind)) == set(rows["kind"])
+    assert set(rows["positions"]) == {"all", "newest"}
     before = study.table1["before DPO"]
     assert len(before.greedy) == len(study.prompts)
     assert np.allclose(before.greedy, study.toxicity["base"])

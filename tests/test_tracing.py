@@ -1,55 +1,16 @@
 """What nnsight reads and edits, against plain PyTorch hooks and edited weights."""
 
 import copy
-from contextlib import contextmanager
 
 import pandas as pd
 import pytest
 import torch
+from plain import STEPS, generate_plainly, hooked, loss_plainly
 
 from dpotox.errors import UserError
+from dpotox.generation import _GumbelNoise
 from dpotox.interventions import ablate, clamp, scale_keys, shift, steer
-from dpotox.tracing import _GumbelNoise, continue_prompts, cut, mean_residuals, read_generation, window_nll
-
-STEPS = 6
-
-
-@pytest.fixture
-def some_neurons() -> pd.DataFrame:
-    return pd.DataFrame({"layer": [0, 0, 2], "neuron": [3, 11, 7], "value": [0.7, -0.4, 1.5]})
-
-
-@pytest.fixture(scope="module")
-def windows(network):
-    torch.manual_seed(1)
-    return torch.randint(2, network.config.vocab_size, (5, 12))
-
-
-@contextmanager
-def hooked(network, change):
-    """A plain hook on every c_proj that may replace its input."""
-    handles = [
-        block.mlp.c_proj.register_forward_pre_hook(lambda _, x, layer=layer: change(layer, x[0]))
-        for layer, block in enumerate(network.transformer.h)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def generate_plainly(network, tokenizer, prompt: str) -> torch.Tensor:
-    batch = tokenizer(prompt, return_tensors="pt")
-    options = {"max_new_tokens": STEPS, "min_new_tokens": STEPS, "do_sample": False}
-    with torch.no_grad():
-        return network.generate(**batch, **options)[0, -STEPS:]
-
-
-def loss_plainly(network, windows) -> torch.Tensor:
-    with torch.no_grad():
-        logits = network(windows).logits[:, :-1]
-    return torch.nn.functional.cross_entropy(logits.mT, windows[:, 1:], reduction="none").mean(1)
+from dpotox.tracing import continue_prompts, cut, mean_residuals, read_generation, window_nll
 
 
 def test_a_padded_batch_reads_and_writes_what_single_prompts_do(model, network, prompts):

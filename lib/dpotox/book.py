@@ -1,6 +1,6 @@
 """From a profile to the rendered book: make every step, execute the notebooks, build the pages.
 
-python -m dpotox.book --profile mini --seed 0
+python -m dpotox.book --profile mini --seeds 0
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import papermill
 from jupytext import read as read_notebook
 from papermill.exceptions import PapermillExecutionError
 
-from dpotox import artifacts
+from dpotox import artifacts, seeds
 from dpotox.errors import UserError
-from dpotox.identity import code_identity
+from dpotox.identity import code_identity, file_identity
 from dpotox.progress import bar, note
 from dpotox.study import PROJECT, STEPS, Study, open_study
 
@@ -33,11 +33,14 @@ NOTEBOOKS = [
     "03_dpo",
     "04_where_dpo_writes",
     "05_four_groups",
-    "06_ablation_versus_patching",
-    "07_claims",
+    "06_is_it_special",
+    "07_ablation_versus_patching",
+    "08_claims",
     "index",
 ]
 """In order of execution; the front page is last because it shows the claims."""
+ACROSS_SEEDS = ("08_claims", "index")
+"""Those that show the claims of several seeds."""
 
 
 _interrupted = Event()
@@ -66,8 +69,11 @@ def make_steps(study: Study) -> None:
         note(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")
 
 
-def execute_notebooks(study: Study, profile: str) -> list[Path]:
+def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path]:
     """Execute the notebooks whose text, profile, seed or library changed; returns the executed copies.
+
+    Args:
+        among: the seeds whose claims `ACROSS_SEEDS` show together.
 
     Raises:
         UserError: a notebook failed; the message says where its partly executed copy is.
@@ -83,12 +89,19 @@ def execute_notebooks(study: Study, profile: str) -> list[Path]:
             "code": code,
             "results": study.identity(),
         }
+        parameters = {"profile": profile, "seed": study.seed}
+        kept = study.folder / "notebooks" / name
+        if name in ACROSS_SEEDS and len(among) > 1:
+            parameters["seeds"] = among
+            settings["seeds"] = {seed: file_identity(str(seeds.outcome(study, seed))) for seed in among}
+            kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
 
-        def execute(folder: Path, name: str = name, source: Path = source) -> None:
-            parameters = {"profile": profile, "seed": study.seed}
+        def execute(
+            folder: Path, name: str = name, source: Path = source, parameters: dict = parameters
+        ) -> None:
             _execute(source, folder / f"{name}.ipynb", parameters)
 
-        folder = artifacts.keep(study.folder / "notebooks" / name, settings, execute)
+        folder = artifacts.keep(kept, settings, execute)
         executed.append(folder / f"{name}.ipynb")
     return executed
 
@@ -159,31 +172,58 @@ def check_pairs() -> None:
 
 
 def main() -> int:
-    """The command line: make the book of one profile and seed; returns the exit status."""
+    """The command line: make the book of one profile and some seeds; returns the exit status."""
     parser = argparse.ArgumentParser(description="Make the book: steps, notebooks, pages.")
     parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="the pages are of the first (default: 0)"
+    )
+    parser.add_argument("--no-pages", action="store_true", help="stop when the notebooks are executed")
     arguments = parser.parse_args()
     began = time.monotonic()
     signal.signal(signal.SIGINT, _interrupt)
+    failed = []
     try:
         check_pairs()
-        study = open_study(arguments.profile, arguments.seed)
-        note(f"profile {study.profile.name}, seed {study.seed}, results in {study.folder}")
-        make_steps(study)
-        study = open_study(arguments.profile, arguments.seed)  # lets go of the models
-        executed = execute_notebooks(study, _absolute(arguments.profile))
-        note("building the pages")
-        with artifacts.disk_errors(PROJECT / "_build"):
-            page = build_pages(executed)
+        some = list(dict.fromkeys(arguments.seeds))
+        for seed in some:
+            open_study(arguments.profile, seed)  # a mistake is said before any work
+        if len(some) > 1:
+            failed = seeds.run_jobs(arguments.profile, some)
+            if failed == some:
+                raise UserError("every seed failed; the reasons are above")
+        shown = next(seed for seed in some if seed not in failed)
+        executed = _make(arguments.profile, shown, some)
+        if not arguments.no_pages:
+            note("building the pages")
+            with artifacts.disk_errors(PROJECT / "_build"):
+                page = build_pages(executed)
+            note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
     except UserError as error:
         note(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         note("interrupted; finished steps are kept, and the same command goes on from there")
         return 130
-    note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
-    return 0
+    if failed:
+        note(f"error: seeds {', '.join(map(str, failed))} failed, as said above; the others are in the pages")
+    return int(bool(failed))
+
+
+def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
+    """All steps and notebooks of one seed; a failure is left in its results for the others to show."""
+    study = open_study(profile, seed)
+    note(f"profile {study.profile.name}, seed {seed}, results in {study.folder}")
+    try:
+        if len(among) == 1:
+            seeds.begin_job(study)
+        make_steps(study)
+        study = open_study(profile, seed)  # lets go of the models
+        _ = study.claims
+        return execute_notebooks(study, _absolute(profile), among)
+    except UserError as error:
+        seeds.record_failure(study, str(error))
+        raise
 
 
 def _absolute(profile: str) -> str:

@@ -19,6 +19,7 @@ from dpotox.language import Language
 from dpotox.profile import EMBEDDED, Profile
 
 HOSTILE = (0.75, 1.0)  # levels whose documents make the embedded evaluation prompts
+COMMENTS_FOR_TEXT = 5_000  # at most so many make the text that is not neutral
 
 
 def stream(purpose: str, seed: int) -> Random:
@@ -119,11 +120,24 @@ def pair_prompts(profile: Profile, seed: int) -> list[str]:
 
 
 def plain_text(profile: Profile, seed: int) -> list[str]:
-    """Text to measure perplexity on: unseen documents, or the text file as one (section 2)."""
+    """Neutral text to measure perplexity on: documents without toxic words, or the text file (section 2)."""
     if profile.data.text == EMBEDDED:
-        rng, language = stream("text", seed), Language()
-        return [" ".join(language.sample(rng).words) for _ in range(profile.sizes.text_windows)]
+        return [text for text in _embedded_text(profile, seed) if Language().toxicity(text) == 0]
     return [sources.text(profile.data.text, profile.data.text_revision, "test")]
+
+
+def other_text(profile: Profile, seed: int) -> list[str]:
+    """Text that is not neutral: documents with toxic words, or comments that the probe does not use."""
+    if profile.data.text == EMBEDDED:
+        return [text for text in _embedded_text(profile, seed) if Language().toxicity(text) > 0]
+    frame = _comments(profile)
+    rest = frame.drop(_balanced(frame, profile.sizes.comments, stream("comments", seed)).index)
+    return ["\n\n".join(rest["text"].head(COMMENTS_FOR_TEXT))]
+
+
+def _embedded_text(profile: Profile, seed: int) -> list[str]:
+    rng, language = stream("text", seed), Language()
+    return [" ".join(language.sample(rng).words) for _ in range(profile.sizes.text_windows)]
 
 
 def references(profile: Profile, seed: int) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ with the checkpoints, so that a run that was killed goes on from the last evalua
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -53,7 +54,7 @@ def train_dpo(
 
     Args:
         cut: how many pairs are for validation, and the largest lengths of prompt and continuation in tokens.
-        folder: keeps token ids, reference log-probabilities and checkpoints, until `remove_checkpoints`.
+        folder: keeps token ids, reference log-probabilities and checkpoints, until `save`.
 
     Returns:
         The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
@@ -125,6 +126,15 @@ def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool
     arguments.per_device_eval_batch_size = settings.batch_size // processes
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: else each would get a whole batch
     return arguments
+
+
+def save(network: PreTrainedModel, curves: pd.DataFrame, folder: Path) -> None:
+    """Write trained weights and curves, by the first of several processes, and remove the checkpoints."""
+    if int(os.environ.get("RANK", 0)):
+        return
+    network.save_pretrained(folder)
+    curves.to_parquet(folder / "curves.parquet")
+    remove_checkpoints(folder)
 
 
 def remove_checkpoints(folder: Path) -> None:

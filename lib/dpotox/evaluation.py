@@ -9,16 +9,18 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from nnsight import TransformersModel
 from scipy import stats
 from torch import Tensor
 
 from dpotox.errors import UserError
-from dpotox.interventions import Intervention
+from dpotox.interventions import Intervention, Swap
+from dpotox.profile import Sizes
 from dpotox.scoring import Score
 from dpotox.tracing import continue_prompts, window_nll
 
@@ -29,6 +31,7 @@ class Exam:
 
     prompts: list[str]
     windows: Int[Tensor, "window pos"]
+    neutral: Bool[np.ndarray, "window"]  # whether each window is of neutral text
     references: list[tuple[str, str]]
     score: Score
     new_tokens: int
@@ -43,13 +46,29 @@ class Result:
     greedy: Float[np.ndarray, "prompt"]  # toxicity of greedy continuations
     sampled: Float[np.ndarray, "prompt"]  # toxicity of sampled ones, the same seed in every row
     nll: Float[np.ndarray, "window"]  # nats per token
+    neutral: Bool[np.ndarray, "window"]  # whether each window is of neutral text
     f1: Float[np.ndarray, "reference"]
     texts: Shaped[np.ndarray, "prompt"]  # the greedy continuations
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the mean loss per token."""
-        return float(np.exp(self.nll.mean()))
+        """The exponential of the mean loss per token of neutral text."""
+        return float(np.exp(self.neutral_nll.mean()))
+
+    @property
+    def neutral_nll(self) -> Float[np.ndarray, "window"]:
+        """The loss on neutral text alone, as the paper measures it."""
+        return self.nll[self.neutral]
+
+    @property
+    def above_half(self) -> Float[np.ndarray, "prompt"]:
+        """One where the greedy continuation's toxicity is above .5."""
+        return (self.greedy > 0.5).astype(float)
+
+    @property
+    def repetition(self) -> Float[np.ndarray, "prompt"]:
+        """The share of word pairs in each greedy continuation that occurred before in it."""
+        return np.array([repeated_pairs(text) for text in self.texts])
 
 
 @dataclass(frozen=True)
@@ -64,9 +83,14 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def examine(model: TransformersModel, exam: Exam, interventions: Sequence[Intervention] = ()) -> Result:
-    """Generate and measure under the interventions, which act at every position."""
-    common = {"batch_size": exam.batch_size, "interventions": interventions}
+def examine(
+    model: TransformersModel,
+    exam: Exam,
+    interventions: Sequence[Intervention | Swap] = (),
+    other: TransformersModel | None = None,
+) -> Result:
+    """Generate and measure under the interventions; copies and swaps take from the other model."""
+    common = {"batch_size": exam.batch_size, "interventions": interventions, "other": other}
     greedy = continue_prompts(model, exam.prompts, exam.new_tokens, **common, label="greedy")
     sampled = continue_prompts(
         model, exam.prompts, exam.new_tokens, **common, sampling_seed=exam.seed, label="sampled"
@@ -77,9 +101,20 @@ def examine(model: TransformersModel, exam: Exam, interventions: Sequence[Interv
         greedy=exam.score(greedy.texts),
         sampled=exam.score(sampled.texts),
         nll=window_nll(model, exam.windows, **common).double().numpy(),
+        neutral=exam.neutral,
         f1=np.array([token_f1(got, true) for got, (_, true) in zip(endings, exam.references, strict=True)]),
         texts=np.array(greedy.texts, dtype=np.str_),
     )
+
+
+def greedy_toxicity(
+    model: TransformersModel, exam: Exam, interventions: Sequence[Intervention]
+) -> Float[np.ndarray, "prompt"]:
+    """Toxicity of greedy continuations alone, where many interventions are compared."""
+    written = continue_prompts(
+        model, exam.prompts, exam.new_tokens, batch_size=exam.batch_size, interventions=interventions
+    )
+    return exam.score(written.texts)
 
 
 def token_f1(predicted: str, reference: str) -> float:
@@ -87,6 +122,13 @@ def token_f1(predicted: str, reference: str) -> float:
     got, true = predicted.lower().split(), reference.lower().split()
     overlap = sum((Counter(got) & Counter(true)).values())
     return 2 * overlap / (len(got) + len(true)) if overlap else 0.0
+
+
+def repeated_pairs(text: str) -> float:
+    """The share of a text's pairs of neighbouring words that occurred before in it."""
+    words = text.lower().split()
+    pairs = list(pairwise(words))
+    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def text_windows(tokenizer, texts: list[str], window_tokens: int, limit: int) -> Int[Tensor, "window pos"]:
@@ -106,6 +148,23 @@ def text_windows(tokenizer, texts: list[str], window_tokens: int, limit: int) ->
             f"no text is {window_tokens} tokens long; lower sizes.window_tokens or give more text"
         )
     return torch.stack(windows[:limit])
+
+
+def exam_windows(
+    tokenizer, neutral: list[str], other: list[str], sizes: Sizes
+) -> tuple[Int[Tensor, "window pos"], Bool[np.ndarray, "window"]]:
+    """Windows of neutral text, and of other text what is left of the wanted number, at least a quarter.
+
+    Raises:
+        UserError: no neutral text is as long as one window.
+    """
+    windows = text_windows(tokenizer, neutral, sizes.window_tokens, sizes.text_windows)
+    limit = max(1, sizes.text_windows // 4, sizes.text_windows - len(windows))
+    try:
+        more = text_windows(tokenizer, other, sizes.window_tokens, limit)
+    except UserError:
+        more = windows[:0]
+    return torch.cat([windows, more]), np.arange(len(windows) + len(more)) < len(windows)
 
 
 def estimate(
@@ -138,6 +197,17 @@ def estimate(
         )
         low, high = draws.confidence_interval
     return Estimate(value, float(low), float(high))
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean of one value per seed with its 95 % interval by Student's t; needs two seeds for one."""
+    sample = np.asarray(values, dtype=float)
+    if len(sample) < 2 or not np.isfinite(sample).all():
+        return Estimate(float(sample.mean()), float("nan"), float("nan"))
+    if np.ptp(sample) == 0:
+        return Estimate(*[float(sample[0])] * 3)
+    low, high = stats.t.interval(0.95, len(sample) - 1, sample.mean(), stats.sem(sample))
+    return Estimate(float(sample.mean()), float(low), float(high))
 
 
 def mean(sample: Float[np.ndarray, "*draw prompt"]) -> Float[np.ndarray, "*draw"]:

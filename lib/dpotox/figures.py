@@ -8,12 +8,11 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpotox.groups import INCREASING, REDUCING, group_table, layer_drops, ranking
+from dpotox.groups import INCREASING, REDUCING, gross_and_net, group_table, layer_drops, ranking
 from dpotox.pretraining import LossReport
-from dpotox.published import NUMBERS, published_groups, published_table1
+from dpotox.published import published_groups
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
@@ -257,45 +256,44 @@ def top_toxic_activations(toxic: pd.DataFrame) -> Figure:
     return figure
 
 
-def table1_chart(summary: pd.DataFrame) -> Figure:
-    """Toxicity and perplexity of every row with intervals, the paper's toxicity beside it (table 1)."""
-    published = published_table1()["toxicity"]
-    y = np.arange(len(summary))[::-1]
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9, 0.27 * len(summary) + 1), sharey=True, width_ratios=[2, 1]
+def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, label: str) -> Figure:
+    """A quantity along other directions, beside its value in each comparison and the published one.
+
+    Args:
+        others: `kind` and the quantity, a row per direction.
+        comparisons: `comparison`, `quantity`, `value`, `low`, `high`.
+    """
+    kinds = list(others["kind"].unique())
+    here = comparisons[comparisons["quantity"] == quantity].reset_index(drop=True)
+    figure, axes = plt.subplots(figsize=(7, 0.42 * (len(kinds) + len(here)) + 1))
+    names = [f"{kind}: {(others['kind'] == kind).sum()} directions" for kind in kinds]
+    for i, kind in enumerate(kinds):
+        values = others.loc[others["kind"] == kind, quantity].dropna()
+        low, middle, high = values.quantile([0.025, 0.5, 0.975])
+        axes.plot(values, np.full(len(values), -i), "|", color="#BBBBBB", markersize=9)
+        axes.plot([low, high], [-i, -i], color="#666666", linewidth=3, solid_capstyle="butt")
+        axes.plot(middle, -i, "o", color="white", markeredgecolor="#666666", markersize=6)
+    for i, row in enumerate(here.itertuples(), start=len(kinds)):
+        colour = DPO if i == len(kinds) else BASE
+        axes.plot([row.low, row.high], [-i, -i], color=colour)
+        axes.plot(row.value, -i, "o", color=colour, markersize=6)
+    reference = _published_quantity(quantity)
+    axes.axvline(reference, color=PAPER, linewidth=1.5)
+    axes.annotate(
+        f" GPT-2 medium, published: {reference:.2f}",
+        (reference, 0.6),
+        color=PAPER,
+        fontsize=9,
+        annotation_clip=False,
     )
-    for name, colour, label, offset in (
-        ("toxicity", BASE, "greedy", 0.12),
-        ("sampled_toxicity", DPO, "sampled", -0.12),
-    ):
-        _dots(left, summary, name, y + offset, colour, label)
-    reference = [published.get(name, np.nan) for name in summary["published"]]
-    left.plot(reference, y, "|", color=PAPER, markersize=12, markeredgewidth=2, label="GPT-2 medium")
-    left.set(xlabel="toxicity", xlim=(0, None))
-    left.set_yticks(y, summary["name"])
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
-    _dots(right, summary, "perplexity", y, BASE, "")
-    right.set_xscale("log")
-    right.set_xlabel("perplexity (log)")
-    for axes in (left, right):
-        axes.grid(axis="y", color="#EEEEEE", zorder=0)
+    axes.set_yticks(-np.arange(len(kinds) + len(here)), [*names, *here["comparison"]])
+    axes.set(xlabel=label, ylim=(-len(kinds) - len(here) + 0.5, 1))
     return figure
 
 
-def _dots(axes: Axes, table: pd.DataFrame, name: str, y: np.ndarray, colour: str, label: str) -> None:
-    value = table[name]
-    reach = [value - table[f"{name}_low"], table[f"{name}_high"] - value]
-    axes.errorbar(value, y, xerr=np.clip(reach, 0, None), fmt="o", color=colour, markersize=4, label=label)
-
-
-def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
-    """The shares of gross here, in GPT-2 medium and in the models of the 2025 version, as a table."""
-    order = ["TP-", "TN+", "AP+", "AN-"]
-    rows = {
-        "here": group_table(neurons)["share_of_gross"][order],
-        "GPT-2 medium (published)": published_groups()["share_of_gross"][order],
-    }
-    for model, values in NUMBERS["other_models"].items():
-        if model != "source":
-            rows[f"{model} (published)"] = pd.Series(values, index=order)
-    return pd.DataFrame(rows).T
+def _published_quantity(quantity: str) -> float:
+    table = published_groups()
+    gross, net = gross_and_net(table)
+    if quantity == "net / gross":
+        return net / gross
+    return float(table["share_of_gross"][quantity.removesuffix(" share of gross")])

@@ -76,6 +76,17 @@ def gross_and_net(table: pd.DataFrame) -> tuple[float, float]:
     return float(drop[list(REDUCING)].sum()), float(drop.sum())
 
 
+def group_quantities(table: pd.DataFrame) -> dict[str, float]:
+    """The quantities that follow from a group table."""
+    gross, net = gross_and_net(table)
+    share = table["share_of_gross"]
+    return {f"{group} share of gross": share[group] for group in REDUCING} | {
+        "smallest group's share of gross": share[list(REDUCING)].min(),
+        "AN- and AP+ share of gross": share["AN-"] + share["AP+"],
+        "increase / gross reduction": (gross - net) / gross,
+    }
+
+
 def ranking(neurons: pd.DataFrame) -> pd.DataFrame:
     """Neurons from the largest projection drop down, with running sums (figures 1b and 2b).
 

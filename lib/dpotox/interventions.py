@@ -1,14 +1,14 @@
 """What is done to which neurons: interventions as data (section 5 and table 1 of the paper).
 
-An intervention names neurons, one value per neuron, and a function of (activations, values). All of the
-paper's are one-liners below, and so is a new one: write the function, pick the neurons.
-`dpotox.tracing` applies them.
+An intervention names neurons, one value per neuron, a function of (activations, values), and the positions
+where it acts. All of the paper's are one-liners below, and so is a new one: write the function, pick the
+neurons. A `Swap` exchanges weights instead. Lists of them are applied in order, by `dpotox.tracing`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import pandas as pd
@@ -18,12 +18,22 @@ from torch import Tensor
 
 Site = Literal["gelu_input", "activation", "residual"]
 SITES = get_args(Site)  # in the order of the forward pass
+Positions = Literal["all", "newest"]
+Block = Literal["MLP in", "MLP out", "attention", "embeddings", "norms"]
+BLOCKS: dict[Block, tuple[str, ...]] = {
+    "MLP in": (".mlp.c_fc.",),
+    "MLP out": (".mlp.c_proj.",),
+    "attention": (".attn.",),
+    "embeddings": (".wte.", ".wpe.", "lm_head."),
+    "norms": (".ln_",),
+}
+"""Parts of the names of a GPT-2's parameters; together they are all of them."""
 Change = Callable[[Float[Tensor, "*pos neuron"], Float[Tensor, "neuron"]], Tensor]
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """One kind of edit of some neurons, at every position of the text.
+    """One kind of edit of some neurons.
 
     Attributes:
         name: what the tables call it.
@@ -32,16 +42,26 @@ class Intervention:
         site: `activation` is the coefficient of the value vector, which leaves the GELU; `gelu_input` is
             what enters it; `residual` is the residual stream after the layer, whose coordinates then take
             the place of neurons.
+        positions: `all` of the text; or, as the published patching does it, only the `newest`, which
+            predicts the token being generated. In a text whose loss is measured that is the first position,
+            where the published code's counter stands.
+        copies: the values are another model's activations on the same text, position by position.
     """
 
     name: str
     neurons: pd.DataFrame
     change: Change
     site: Site = "activation"
+    positions: Positions = "all"
+    copies: bool = False
 
     def __post_init__(self) -> None:
         if self.site not in SITES:
             raise ValueError(f"site is {self.site!r}; it must be one of {', '.join(SITES)}")
+        if self.positions not in get_args(Positions):
+            raise ValueError(f"positions is {self.positions!r}; it must be 'all' or 'newest'")
+        if self.copies and self.site != "activation":
+            raise ValueError("only activations can be copied from another model")
 
     def by_layer(self) -> Iterator[tuple[int, Int[Tensor, "neuron"], Float[Tensor, "neuron"]]]:
         """Each touched layer with its neurons and their values."""
@@ -50,11 +70,22 @@ class Intervention:
             yield int(layer), neurons, torch.tensor(here["value"].to_numpy(), dtype=torch.float32)
 
     def __str__(self) -> str:
-        return f"{self.name} ({len(self.neurons)} neurons)"
+        return f"{self.name} ({len(self.neurons)} neurons, {self.site}, {self.positions} positions)"
+
+
+@dataclass(frozen=True)
+class Swap:
+    """The weights of some blocks taken from the other model, in every layer. Ours."""
+
+    name: str
+    blocks: tuple[Block, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} (weights)"
 
 
 def ablate(neurons: pd.DataFrame, name: str = "ablate") -> Intervention:
-    """Set activations to zero, which removes the neurons' value vectors from the residual stream."""
+    """Set activations to zero; the same as setting the neurons' value vectors to zero."""
     return Intervention(name, _with_value(neurons, 0.0), lambda acts, _: torch.zeros_like(acts))
 
 
@@ -76,6 +107,11 @@ def shift(neurons: pd.DataFrame, by: pd.Series, name: str = "shift") -> Interven
     return Intervention(name, _with_value(neurons, by), lambda acts, value: acts + value)
 
 
+def copy(neurons: pd.DataFrame, name: str = "copy") -> Intervention:
+    """Give neurons the activations that the other model has on the same text, token by token. Ours."""
+    return Intervention(name, _with_value(neurons, 0.0), lambda _, theirs: theirs.clone(), copies=True)
+
+
 def scale_keys(
     neurons: pd.DataFrame, bias: pd.Series, factor: float, name: str = "scale keys"
 ) -> Intervention:
@@ -94,6 +130,11 @@ def steer(by: Float[Tensor, "d_model"], layer: int, name: str = "steer") -> Inte
     return Intervention(
         name, _with_value(coordinates, value), lambda acts, value: acts + value, site="residual"
     )
+
+
+def at_newest(intervention: Intervention, name: str) -> Intervention:
+    """The same edit at the newest position only, as the published patching does it."""
+    return replace(intervention, name=name, positions="newest")
 
 
 def _with_value(neurons: pd.DataFrame, value: float | pd.Series) -> pd.DataFrame:

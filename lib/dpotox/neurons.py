@@ -118,27 +118,23 @@ def resampled_neuron_tables(
         yield _table(pre, post, *along)
 
 
-def random_direction_tables(
+def tables_along(
+    directions: Float[Tensor, "draw d_model"],
     pre_activation: Float[Tensor, "layer neuron"],
     post_activation: Float[Tensor, "layer neuron"],
     pre_values: Float[Tensor, "layer neuron d_model"],
     post_values: Float[Tensor, "layer neuron d_model"],
-    *,
-    draws: int,
-    seed: int,
 ) -> Iterator[pd.DataFrame]:
-    """Neuron tables with random directions in place of the probe: is what the probe shows special?
+    """Neuron tables with other directions in place of the probe: is what the probe shows special?
 
     Each direction is signed so that its net is a reduction, as the probe's is. Not in the paper.
     """
-    rng = torch.Generator().manual_seed(seed)
-    directions = torch.randn(draws, pre_values.shape[-1], generator=rng)
-    for pre_along, post_along in zip(
-        _along(pre_values, directions), _along(post_values, directions), strict=True
-    ):
-        net = (pre_activation * pre_along[0] - post_activation * post_along[0]).sum()
-        sign = -1 if net < 0 else 1
-        yield _table(pre_activation, post_activation, sign * pre_along, sign * post_along)
+    for some in directions.split(50):  # at once: more would take gigabytes
+        alongs = zip(_along(pre_values, some), _along(post_values, some), strict=True)
+        for pre_along, post_along in alongs:
+            net = (pre_activation * pre_along[0] - post_activation * post_along[0]).sum()
+            sign = -1 if net < 0 else 1
+            yield _table(pre_activation, post_activation, sign * pre_along, sign * post_along)
 
 
 def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) -> pd.DataFrame:
@@ -154,3 +150,34 @@ def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) ->
 def in_groups(neurons: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """The neurons of these groups."""
     return neurons[neurons["group"].isin(groups)]
+
+
+def outside_groups(neurons: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """All other neurons."""
+    return neurons[~neurons["group"].isin(groups)]
+
+
+def matched(
+    neurons: pd.DataFrame, chosen: pd.DataFrame, rng: np.random.Generator, *, nearest: int = 10
+) -> pd.DataFrame:
+    """Random neurons like the chosen ones: as many in each layer, with similar activations before DPO.
+
+    For each chosen neuron, in random order, one of the `nearest` that are left in its layer by mean
+    activation, none of them chosen itself.
+
+    Raises:
+        ValueError: a layer has more chosen neurons than others.
+    """
+    taken: list[int] = []
+    pool = neurons.drop(chosen.index)
+    for layer, here in chosen.groupby("layer"):
+        rest = pool.loc[pool["layer"] == layer, "pre_activation"].sort_values()
+        if len(rest) < len(here):
+            raise ValueError(f"layer {layer} has {len(here)} chosen neurons and only {len(rest)} others")
+        left, names = rest.to_numpy(), rest.index.to_numpy()
+        for activation in rng.permutation(here["pre_activation"].to_numpy()):
+            near = np.argsort(np.abs(left - activation))[:nearest]
+            pick = rng.choice(near)
+            taken.append(names[pick])
+            left, names = np.delete(left, pick), np.delete(names, pick)
+    return neurons.loc[taken]

@@ -39,6 +39,11 @@ class Probe:
     calibration: pd.DataFrame  # predicted, observed: deciles of the test set
 
     @property
+    def C(self) -> float:
+        """The chosen regularisation."""
+        return float(self.selection.loc[self.selection["chosen"], "C"].iloc[0])
+
+    @property
     def unit(self) -> Float[Tensor, "d_model"]:
         """The direction scaled to length one."""
         return self.direction / self.direction.norm()
@@ -89,6 +94,26 @@ def fit_probe(
         auc=float(roc_auc_score(y_test, probability)),
         calibration=pd.DataFrame({"predicted": predicted, "observed": observed}),
     )
+
+
+def shuffled_directions(
+    features: Float[Tensor, "text d_model"],
+    toxic: Bool[np.ndarray, "text"],
+    settings: profile.Probe,
+    C: float,
+    *,
+    draws: int,
+    seed: int,
+) -> Float[Tensor, "draw d_model"]:
+    """Probes fitted the same way to labels that are shuffled between the comments: a null. Ours."""
+    rng, x = np.random.default_rng(seed), features.numpy().astype(np.float64)
+    fitted = int(len(x) * (1 - settings.held_out))
+    directions = []
+    for _ in bar(range(draws), "probes on shuffled labels", "probe"):
+        rows = rng.permutation(len(x))[:fitted]
+        model = LogisticRegression(C=C, max_iter=2_000, class_weight="balanced", solver="newton-cholesky")
+        directions.append(model.fit(x[rows], toxic[rng.permutation(len(x))[:fitted]]).coef_[0])
+    return torch.tensor(np.array(directions), dtype=torch.float32)
 
 
 def class_gap(

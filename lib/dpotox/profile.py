@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import asdict, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -23,6 +23,9 @@ Whole = Annotated[int, Field(ge=0)]
 Counts = Annotated[list[Count], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+NeuronSet = Literal["TP-", "AN-", "TN+", "AP+", "all four groups", "the other four groups", "all neurons"]
+"""Neurons by group: each that reduces toxicity, all of those, their complement, and both."""
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -168,7 +171,20 @@ class Interventions:
     scale_factors: Annotated[list[float], Field(min_length=1)] = field(
         default_factory=lambda: [2.0, 5.0, 10.0]
     )
+    sets: list[NeuronSet] = field(default_factory=lambda: list(get_args(NeuronSet)))  # patched, shifted, ...
+    draws: Whole = 20  # random choices of neurons beside some rows
     figure_top: Count = 21  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
+
+
+@_strict
+class Nulls:
+    """What the shares are compared with (`dpotox.nulls`)."""
+
+    directions: Count = 200  # random ones
+    shuffled_labels: Count = 200  # probes fitted to shuffled labels
+    placebos: list[Literal["shuffled", "reversed"]] = field(
+        default_factory=lambda: ["shuffled", "reversed"]
+    )  # DPO trained again on such preferences
 
 
 @_strict
@@ -202,6 +218,7 @@ class Profile:
     pairs: Pairs = Pairs()
     dpo: Dpo = Dpo()
     interventions: Interventions = Interventions()
+    nulls: Nulls = Nulls()
     compute: Compute = Compute()
 
     def settings(self, *names: str) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -30,6 +30,7 @@ class Readings:
     ablated: Reading
     dpo: Reading
     continuations: pd.DataFrame  # prompt, base, ablated, dpo: texts
+    tokens: dict[str, Int[Tensor, "prompt new_token"]]  # the same, by model
 
 
 def read_models(
@@ -62,14 +63,17 @@ def read_models(
                 label=f"read {name}",
             )
             pd.DataFrame({"prompt": prompts, name: written.texts}).to_parquet(folder / f"{name}.parquet")
-            save_file({field: value.contiguous() for field, value in vars(read).items()}, path)
+            tensors = vars(read) | {"tokens": written.tokens}
+            save_file({field: value.contiguous() for field, value in tensors.items()}, path)
 
         artifacts.part(folder / f"{name}.safetensors", write)
 
 
 def load(folder: Path) -> Readings:
     """Read what `read_models` wrote."""
-    read = {name: Reading(**load_file(folder / f"{name}.safetensors")) for name in MODELS}
+    tensors = {name: load_file(folder / f"{name}.safetensors") for name in MODELS}
+    tokens = {name: t.pop("tokens") for name, t in tensors.items()}
+    read = {name: Reading(**t) for name, t in tensors.items()}
     texts = [pd.read_parquet(folder / f"{name}.parquet") for name in MODELS]
     columns = [texts[0]["prompt"], *(t[name] for t, name in zip(texts, MODELS, strict=True))]
-    return Readings(**read, continuations=pd.concat(columns, axis=1))
+    return Readings(**read, continuations=pd.concat(columns, axis=1), tokens=tokens)

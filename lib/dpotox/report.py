@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,14 +11,14 @@ import pandas as pd
 from IPython.display import Markdown
 from jaxtyping import Float
 from pandas.io.formats.style import Styler
-from scipy import stats
 from torch import Tensor
 
+from dpotox import seeds
 from dpotox.claims import CLAIMS
 from dpotox.evaluation import Result, estimate, mean
+from dpotox.groups import REDUCING, group_table
 from dpotox.models import cosines, nearest_tokens
-from dpotox.published import published_groups, published_table1
-from dpotox.table1 import Table1
+from dpotox.published import NUMBERS, published_groups
 
 if TYPE_CHECKING:
     from dpotox.study import Study
@@ -27,7 +28,8 @@ TITLES = {
     "03_dpo": "DPO",
     "04_where_dpo_writes": "Where DPO writes",
     "05_four_groups": "Four groups",
-    "06_ablation_versus_patching": "Ablation versus patching",
+    "06_is_it_special": "Is 31.8 % special?",
+    "07_ablation_versus_patching": "Ablation versus patching",
 }
 
 
@@ -73,6 +75,40 @@ def claims_table(claims: pd.DataFrame) -> Markdown:
     return Markdown("\n".join(lines))
 
 
+def claims_by_seed(study: Study, some: list[int]) -> Styler:
+    """Every claim's value and verdict by seed, and over all of them."""
+    table, missing = seeds.claims_by_seed(study, some)
+    together, rows = seeds.over_all(table), []
+    for name, part in table.groupby("id", sort=False):
+        row = {"claim": name, "rule": part["rule"].iloc[0]}
+        for one in part.itertuples():
+            row[f"seed {one.seed}"] = f"{VERDICTS[one.verdict][0]} {interval(one.here, one.low, one.high)}"
+        if table["seed"].nunique() > 1:
+            whole = together.loc[name]
+            value = interval(whole["value"], whole["low"], whole["high"])
+            row["over seeds"] = f"{VERDICTS[whole['verdict']][0]} {value}"
+        rows.append(row)
+    reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in missing.items())
+    return shown(pd.DataFrame(rows)).set_caption(reasons and f"Missing: {reasons}")
+
+
+def verdicts_by_seed(study: Study, some: list[int]) -> Markdown:
+    """How the verdicts on the paper's claims come out over several seeds, in a few words."""
+    table, missing = seeds.claims_by_seed(study, some)
+    n = table["seed"].nunique()
+    if len(some) == 1:
+        return Markdown("One seed was run. Intervals are over prompts; other seeds can differ by more.")
+    paper = table[table["source"] == "paper"].groupby("id")["verdict"]
+    always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in VERDICTS}
+    text = (
+        f"Over the seeds {', '.join(map(str, sorted(table['seed'].unique())))}: of the paper's {len(paper)} "
+        f"claims, {always['holds']} hold in all {n} and {always['does not hold']} in none; the others "
+        "differ or are inconclusive in some. [Every seed's values](08_claims.ipynb)."
+    )
+    failed = "".join(f" Seed {seed} is missing: {reason}." for seed, reason in missing.items())
+    return Markdown(text + html.escape(failed))
+
+
 def rules_table() -> Markdown:
     """Every claim's id and the rule that its verdict follows from."""
     lines = ["| claim | rule |", "|---|---|"]
@@ -100,65 +136,6 @@ def verdict_counts(claims: pd.DataFrame) -> Markdown:
         f"Of the paper's {hold + fail + rest} claims tested here, **{hold} hold**, **{fail} do not hold** "
         f"and **{rest} are inconclusive** on this model and seed."
     )
-
-
-def table1_toxicity(summary: pd.DataFrame) -> Styler:
-    """Table 1's toxicity with intervals, the paper's beside it, and the share of DPO's effect."""
-    rows = [
-        {
-            "row": line.name,
-            "neurons": f"{line.neurons:,} ({line.of_all_neurons:.1%})" if line.neurons else "-",
-            "toxicity, greedy": interval(line.toxicity, line.toxicity_low, line.toxicity_high),
-            "paper": _paper(line.published, "toxicity"),
-            "share of DPO's effect": interval(line.recovered, line.recovered_low, line.recovered_high),
-            "toxicity, sampled": interval(
-                line.sampled_toxicity, line.sampled_toxicity_low, line.sampled_toxicity_high
-            ),
-        }
-        for line in summary.itertuples()
-    ]
-    return shown(pd.DataFrame(rows))
-
-
-def table1_quality(summary: pd.DataFrame) -> Styler:
-    """Table 1's perplexity and F1 with intervals, the paper's beside them."""
-    rows = [
-        {
-            "row": line.name,
-            "perplexity": interval(line.perplexity, line.perplexity_low, line.perplexity_high),
-            "paper: perplexity": _paper(line.published, "perplexity"),
-            "F1": interval(line.f1, line.f1_low, line.f1_high),
-            "paper: F1": _paper(line.published, "f1"),
-        }
-        for line in summary.itertuples()
-    ]
-    return shown(pd.DataFrame(rows))
-
-
-def two_scorers(table: Table1, second: Table1, resamples: int) -> Styler:
-    """The share of DPO's effect in every row by two scorers, and their rank correlation over prompts."""
-
-    def share(of: Table1, name: str) -> str:
-        e = of.recovered(name, resamples)
-        return interval(e.value, e.low, e.high)
-
-    rows = [
-        {
-            "row": name,
-            "toxicity": number(table[name].greedy.mean()),
-            "toxicity, second scorer": number(second[name].greedy.mean()),
-            "share of DPO's effect": share(table, name),
-            "share, second scorer": share(second, name),
-            "rank correlation": number(stats.spearmanr(table[name].greedy, second[name].greedy).statistic),
-        }
-        for name in table.rows["name"]
-    ]
-    return shown(pd.DataFrame(rows))
-
-
-def _paper(row: str, measure: str) -> str:
-    published = published_table1()
-    return number(published.loc[row, measure]) if row in published.index else "-"
 
 
 def token_table(
@@ -226,15 +203,58 @@ def texts_table(table: pd.DataFrame, formats: dict | None = None) -> Styler:
     return style.set_table_attributes('class="texts"')
 
 
-def random_directions(here: pd.DataFrame, random: pd.DataFrame) -> Styler:
-    """Quantities of the probe beside their median and 95 % range over random directions."""
-    rows = [
-        {
-            "quantity": name,
-            "probe": number(here[name]),
-            "random directions, median [95 % range]": interval(*random[name].quantile([0.5, 0.025, 0.975])),
-            "random directions below the probe": f"{(random[name] < here[name]).mean():.0%}",
-        }
-        for name in random
-    ]
+def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
+    """The shares of gross here, in GPT-2 medium and in the models of the 2025 version, as a table."""
+    order = ["TP-", "TN+", "AP+", "AN-"]
+    rows = {
+        "here": group_table(neurons)["share_of_gross"][order],
+        "GPT-2 medium (published)": published_groups()["share_of_gross"][order],
+    }
+    for model, values in NUMBERS["other_models"].items():
+        if model != "source":
+            rows[f"{model} (published)"] = pd.Series(values, index=order)
+    return pd.DataFrame(rows).T
+
+
+def other_directions(others: pd.DataFrame, comparisons: pd.DataFrame, names: list[str]) -> Styler:
+    """Quantities along the probe beside their median and 95 % range along other directions."""
+    probe = comparisons.drop_duplicates("quantity").set_index("quantity")["value"]
+    rows = []
+    for name in names:
+        row = {"quantity": name, "probe": number(probe[name])}
+        for kind, values in others.groupby("kind")[name]:
+            row[f"{kind}: median [95 % range]"] = interval(*values.quantile([0.5, 0.025, 0.975]))
+            row[f"{kind}: larger than the probe's"] = f"{(values > probe[name]).mean():.0%}"
+        rows.append(row)
     return shown(pd.DataFrame(rows))
+
+
+def comparisons_table(comparisons: pd.DataFrame, toxicity: dict[str, float]) -> Styler:
+    """The groups' shares and sums in every comparison, with the toxicity that the second model wrote."""
+    names = [f"{group} share of gross" for group in REDUCING] + ["gross", "net", "net / gross"]
+    rows = []
+    for comparison, part in comparisons.groupby("comparison", sort=False):
+        found = part.set_index("quantity")
+        row = {"comparison": comparison}
+        for name in names:
+            row[name.replace(" share of gross", "")] = interval(*found.loc[name, ["value", "low", "high"]])
+        rows.append(row | {"toxicity": number(toxicity.get(comparison))})
+    return shown(pd.DataFrame(rows))
+
+
+def null_sentence(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
+    """Where the published share and the one found here stand among other directions, in two sentences."""
+    name, values = "TP- share of gross", others.loc[others["kind"] == "random", "TP- share of gross"]
+    probe = comparisons.drop_duplicates("quantity").set_index("quantity").loc[name, "value"]
+    paper = float(published_groups()["share_of_gross"]["TP-"])
+    low, high = values.quantile([0.025, 0.975])
+
+    def stands(value: float) -> str:
+        return "inside" if low <= value <= high else "above" if value > high else "below"
+
+    return Markdown(
+        f"Along 95 % of random directions TP-'s share is between {low:.0%} and {high:.0%}. The probe's share "
+        f"here, {probe:.1%}, lies **{stands(probe)}** that range. The published {paper:.1%} lies "
+        f"{stands(paper)} it, but was measured on another model, for which no random directions are "
+        "published: from the published numbers alone nobody can say whether it is special."
+    )

@@ -14,13 +14,17 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float
 from nnsight import TransformersModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dpotox import (
     artifacts,
@@ -29,25 +33,38 @@ from dpotox import (
     dpo,
     evidence,
     models,
+    nulls,
     pairs,
     pretraining,
     probe,
     readings,
+    rows,
     sources,
     table1,
     tracing,
 )
 from dpotox.errors import UserError
-from dpotox.evaluation import Exam, text_windows
+from dpotox.evaluation import Exam, exam_windows
 from dpotox.groups import group_table
 from dpotox.identity import file_identity, step_settings
 from dpotox.masking import masker
-from dpotox.neurons import neuron_table, random_direction_tables, resampled_neuron_tables
+from dpotox.neurons import neuron_table, resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
-STEPS = ("base", "probe", "pairs", "dpo_folder", "readings", "neurons", "table1", "claims")
+STEPS = (
+    "base",
+    "probe",
+    "pairs",
+    "dpo_folder",
+    "readings",
+    "neurons",
+    "nulls",
+    "table1",
+    "summary",
+    "claims",
+)
 """The steps in their order."""
 
 
@@ -148,6 +165,8 @@ class Study:
                 given = probe.load_direction(path, features.shape[1])
                 fitted = probe.with_direction(fitted, given, features, np.array(toxic))
             probe.save(fitted, folder)
+            features = {"features": features.contiguous(), "toxic": torch.tensor(toxic)}
+            save_file(features, folder / "features.safetensors")
 
         folder = self._keep(
             "probe",
@@ -157,6 +176,26 @@ class Study:
             after=["base"],
         )
         return probe.load(folder)
+
+    @cached_property
+    def shuffled_directions(self) -> Float[Tensor, "draw d_model"]:
+        """Probes fitted to the same comments with their labels shuffled."""
+
+        def make(folder: Path) -> None:
+            given = load_file(self.folder / "probe" / "features.safetensors")
+            directions = probe.shuffled_directions(
+                given["features"],
+                given["toxic"].numpy(),
+                self.profile.probe,
+                self.probe.C,
+                draws=self.profile.nulls.shuffled_labels,
+                seed=self.seed,
+            )
+            save_file({"directions": directions}, folder / "directions.safetensors")
+
+        sections = ["probe", "nulls.shuffled_labels"]
+        folder = self._keep("shuffled-probes", make, code=["probe"], sections=sections, after=["probe"])
+        return load_file(folder / "directions.safetensors")["directions"]
 
     # Step 3: DPO
 
@@ -217,29 +256,26 @@ class Study:
         return {"code": ["dpo", "models"], "sections": ["model", "pairs", "dpo"], "after": ["base", *after]}
 
     def _train_dpo(self, folder: Path) -> None:
-        compute = self.profile.compute
-        # Trained in full precision, where small steps are not lost; trl moves it to the device.
-        network = self._base_network(replace(compute, device="cpu", dtype="float32", device_map=""))
+        model = self.profile.model
+        network = self._base_to_train()
         curves = pd.DataFrame()
-        if self.profile.model.dpo_checkpoint:
-            model = self.profile.model
+        if model.dpo_checkpoint:
             path = sources.fetch(model.dpo_checkpoint, model.dpo_checkpoint_revision)
             models.load_dpo_checkpoint(network, path)
         else:
-            curves = dpo.train_dpo(
-                network,
-                self.tokenizer,
-                self.pairs,
-                self.profile.dpo,
-                self.profile.pairs,
-                folder,
-                seed=self.seed,
-                on_cpu=models.device_of(compute).type == "cpu",
-            )
-        if int(os.environ.get("RANK", 0)) == 0:
-            network.save_pretrained(folder)
-            curves.to_parquet(folder / "curves.parquet")
-            dpo.remove_checkpoints(folder)
+            curves = self._train_on(network, self.pairs, folder)
+        dpo.save(network, curves, folder)
+
+    def _base_to_train(self):
+        """In full precision, where small steps are not lost; trl moves it to the device."""
+        return self._base_network(replace(self.profile.compute, device="cpu", dtype="float32", device_map=""))
+
+    def _train_on(self, network, some_pairs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+        on_cpu = models.device_of(self.profile.compute).type == "cpu"
+        settings, cut = self.profile.dpo, self.profile.pairs
+        return dpo.train_dpo(
+            network, self.tokenizer, some_pairs, settings, cut, folder, seed=self.seed, on_cpu=on_cpu
+        )
 
     def join_dpo(self) -> None:
         """Train as one of several processes, of which the first keeps the result (`dpotox.train_dpo`).
@@ -260,8 +296,10 @@ class Study:
     @cached_property
     def dpo(self) -> TransformersModel:
         """The model after DPO, ready for tracing."""
-        network = models.load_network(self.dpo_folder, "", self.profile.compute)
-        return models.traced(network, self.tokenizer)
+        return self._made_here(self.dpo_folder)
+
+    def _made_here(self, folder: Path) -> TransformersModel:
+        return models.traced(models.load_network(folder, "", self.profile.compute), self.tokenizer)
 
     @cached_property
     def dpo_curves(self) -> pd.DataFrame:
@@ -319,18 +357,97 @@ class Study:
         vectors = models.value_vectors(self.base), models.value_vectors(self.dpo)
         return *vectors, self.probe.direction
 
-    # Step 6: ablation versus patching
+    # Step 6: what the shares would be if there were nothing to find
+
+    def placebo(self, kind: str) -> TransformersModel:
+        """The model after DPO on preferences that are shuffled or reversed (`nulls.PLACEBOS`)."""
+
+        def make(folder: Path) -> None:
+            network = self._base_to_train()
+            turned = nulls.placebo_pairs(self.pairs, kind, self.seed)
+            dpo.save(network, self._train_on(network, turned, folder), folder)
+
+        settings = {"code": ["dpo", "models", "nulls"], "sections": ["model", "pairs", "dpo"]}
+        return self._made_here(self._keep(f"placebo-{kind}", make, **settings, after=["base", "pairs"]))
+
+    @cached_property
+    def placebos(self) -> list[str]:
+        """The kinds of placebos; none where a finished model was given, whose pairs are not known."""
+        return [] if self.profile.model.dpo_checkpoint else self.profile.nulls.placebos
+
+    @cached_property
+    def nulls(self) -> nulls.Nulls:
+        """What was read for the comparisons in which there is less, or nothing, to find."""
+
+        def make(folder: Path) -> None:
+            nulls.read_nulls(
+                self.base,
+                self.dpo,
+                {kind: partial(self.placebo, kind) for kind in self.placebos},
+                self.prompts,
+                self.readings,
+                self.probe.direction,
+                self.profile,
+                self.seed,
+                folder,
+            )
+
+        folder = self._keep(
+            "nulls",
+            make,
+            code=["nulls", "dpo", "models"],
+            sections=["model", "pairs", "dpo", "nulls.placebos", "data.prompts", "sizes"],
+            after=["readings", *([] if self.profile.model.dpo_checkpoint else ["pairs"])],
+        )
+        return nulls.load(folder)
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """The groups' shares in every comparison of `dpotox.nulls`, also in `results/comparisons.csv`."""
+
+        def make() -> pd.DataFrame:
+            draws = self.profile.compute.neuron_bootstrap
+            vectors = self._directions()
+            return nulls.comparisons(self.nulls, self.readings, *vectors, draws=draws, seed=self.seed)
+
+        sections = ["compute.neuron_bootstrap"]
+        table = self._table("comparisons", make, code=["nulls"], sections=sections, after=["nulls"])
+        self.save_result("comparisons.csv", table)
+        return table
+
+    @cached_property
+    def other_directions(self) -> pd.DataFrame:
+        """What follows from the neuron table along other directions: `kind` (random, shuffled labels)."""
+
+        def make() -> pd.DataFrame:
+            n, vectors = self.profile.nulls.directions, self._directions()
+            directions = {
+                "random": nulls.random_directions(n, len(self.probe.direction), self.seed),
+                "shuffled labels": self.shuffled_directions,
+            }
+            return nulls.along(directions, self.readings, *vectors[:2])
+
+        sections = ["nulls.directions", "nulls.shuffled_labels", "probe"]
+        table = self._table(
+            "other-directions", make, code=["nulls", "probe"], sections=sections, after=["readings"]
+        )
+        self.save_result("other_directions.csv", table)
+        return table
+
+    # Step 7: ablation versus patching
 
     @cached_property
     def exam(self) -> Exam:
         """What models and interventions are examined on."""
         sizes, profile = self.profile.sizes, self.profile
-        texts = data.plain_text(profile, self.seed)
+        texts = data.plain_text(profile, self.seed), data.other_text(profile, self.seed)
+        windows, neutral = exam_windows(self.tokenizer, *texts, sizes)
         beginnings, endings = zip(*data.references(profile, self.seed), strict=True)
         beginnings = tracing.cut(self.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
         return Exam(
             prompts=self.prompts,
-            windows=text_windows(self.tokenizer, texts, sizes.window_tokens, sizes.text_windows),
+            windows=windows,
+            neutral=neutral,
             references=list(zip(beginnings, endings, strict=True)),
             score=self.score,
             new_tokens=sizes.new_tokens,
@@ -343,18 +460,33 @@ class Study:
         """The outcome of every row of table 1 and of our controls, by the row's name."""
 
         def make(folder: Path) -> None:
-            rows = table1.rows(self.neurons, models.key_biases(self.dpo), self.profile.interventions)
-            table1.examine_rows(rows, self.base, self.dpo, self.exam, folder)
+            settings = self.profile.interventions
+            steering = evidence.steering(self.readings.base, self.readings.dpo, self.probe.unit)
+            table_rows = rows.table1_rows(self.neurons, models.key_biases(self.dpo), steering, settings)
+            draws = rows.random_draws(self.neurons, settings, self.seed)
+            table1.examine_rows(table_rows, draws, self.base, self.dpo, self.exam, folder)
 
         folder = self._keep(
             "table1",
             make,
-            code=["table1", "data", "scoring"],
+            code=["table1", "rows", "data", "scoring"],
             sections=["model", "data", "sizes", "scorer.name", "scorer.revision", "interventions"],
             after=["readings", "dpo"],
         )
-        table = table1.load(folder)
-        self.save_result("table1.csv", table.summary(self.profile.compute.bootstrap))
+        return table1.load(folder)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Table 1 with every measure and its interval, also in `results/table1.csv`."""
+        resamples = self.profile.compute.bootstrap
+        table = self._table(
+            "summary",
+            lambda: self.table1.summary(resamples),
+            code=["table1"],
+            sections=["compute.bootstrap"],
+            after=["table1"],
+        )
+        self.save_result("table1.csv", table)
         return table
 
     @cached_property
@@ -362,7 +494,7 @@ class Study:
         """Table 1 with greedy toxicity judged by the second scorer, if the profile names one."""
         return self.table1.rescored(self.second_score) if self.second_score else None
 
-    # Step 7: the claims
+    # Step 8: the claims
 
     @cached_property
     def toxicity(self) -> pd.DataFrame:
@@ -383,19 +515,20 @@ class Study:
         top = self.profile.interventions.figure_top
         return pd.DataFrame(evidence.neuron_quantities(table, top) for table in tables)
 
-    @cached_property
-    def random_direction_quantities(self) -> pd.DataFrame:
-        """What follows from the neuron table along random directions, one row each."""
-        before, after = self.readings.base.activation.mean(0), self.readings.dpo.activation.mean(0)
-        vectors = self._directions()[:2]
-        draws = self.profile.compute.neuron_bootstrap
-        tables = random_direction_tables(before, after, *vectors, draws=draws, seed=self.seed)
-        return pd.DataFrame(evidence.group_quantities(group_table(table)) for table in tables)
-
     def claims_of(self, chapter: str) -> pd.DataFrame:
-        """The claims table of one chapter."""
-        table = claims.judge(evidence.measure(self, chapter))
-        return table[table["chapter"] == chapter].reset_index(drop=True)
+        """The claims table of one chapter; makes only the steps that the chapter needs."""
+
+        def make() -> pd.DataFrame:
+            table = claims.judge(evidence.measure(self, chapter))
+            return table[table["chapter"] == chapter].reset_index(drop=True)
+
+        return self._table(
+            f"claims/{chapter}",
+            make,
+            code=["claims", "evidence", "scoring", "nulls"],
+            sections=["compute", "interventions", "nulls", "scorer.name", "scorer.revision"],
+            after=[{claims.NULLS: "nulls", claims.TABLE1: "table1"}.get(chapter, "readings")],
+        )
 
     @cached_property
     def claims(self) -> pd.DataFrame:
@@ -409,6 +542,11 @@ class Study:
     def save_result(self, name: str, table: pd.DataFrame) -> None:
         """Write a table to `results/` whole, as CSV, parquet or JSON by the name's ending."""
         artifacts.write_table(self.folder / "results" / name, table)
+
+    def _table(self, name: str, make: Callable[[], pd.DataFrame], **decides) -> pd.DataFrame:
+        """Keep a table as `_keep` does."""
+        folder = self._keep(name, lambda folder: make().to_parquet(folder / "table.parquet"), **decides)
+        return pd.read_parquet(folder / "table.parquet")
 
     def _keep(
         self,

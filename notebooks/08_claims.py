@@ -26,9 +26,11 @@
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
+seeds = [0]
 
 # %%
-from dpotox import report
+from dpotox import report, report_table1
+from dpotox.seeds import recovered_by_seed
 from dpotox.study import open_study
 
 study = open_study(profile, seed)
@@ -49,6 +51,21 @@ report.rules_table()
 report.claims_table(study.claims)
 
 # %% [markdown]
+# ## Other seeds
+#
+# The whole study again with other seeds: other data, other pairs, other training (and for `mini`, another model).
+# *Over seeds* is the mean with its 95 % interval by Student's t, judged by the same rule.
+
+# %% tags=["full-width"]
+report.claims_by_seed(study, seeds)
+
+# %% [markdown]
+# The share of DPO's effect that each row of table 1 recovers, by seed:
+
+# %% tags=["full-width", "hide-output"]
+report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
+
+# %% [markdown]
 # ## The answer
 
 # %%
@@ -57,20 +74,20 @@ report.verdict_counts(study.claims)
 # %% [markdown]
 # ## How to read the verdicts
 #
-# Intervals are over prompts, for one model, one probe and one DPO run; other seeds can differ by more. Where
+# Intervals are over prompts, for one model, one probe and one DPO run; other seeds can differ by more: run
+# `make book SEEDS="0 1 2"` and look at the table above. Where
 # a claim does not hold here, these are the first things to think of:
 #
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
-#   whole continuation. The column of sampled toxicity in [](06_ablation_versus_patching.ipynb) is the milder
+#   whole continuation. The column of sampled toxicity in [](07_ablation_versus_patching.ipynb) is the milder
 #   measure.
 # - **Size.** The embedded model has few layers and few neurons. A handful of them is a larger share of it, and
 #   there is less that moves for no reason.
 # - **Clamping is not neutral.** The *hold* rows clamp neurons without moving their means. What they do to
 #   toxicity and perplexity has nothing to do with DPO.
-# - **Some claims hold for almost any direction.** The table of random directions in
-#   [](05_four_groups.ipynb) tells which.
+# - **Some claims hold for almost any direction.** [](06_is_it_special.ipynb) tells which.
 #
 # ## How to change this
 #
 # A claim is one entry of `CLAIMS` in `lib/dpotox/claims.py`; its quantity is measured in
-# `lib/dpotox/evidence.py`. Run other seeds with `make book SEED=1`.
+# `lib/dpotox/evidence.py`.

@@ -1,0 +1,179 @@
+"""What the shares of the groups would be if there were nothing to find. None of it is in the paper.
+
+1. *Directions*: the same models along random directions, and along probes fitted to shuffled labels.
+2. *Placebos*: DPO trained the same way on pairs whose preferences are shuffled, or all reversed.
+3. *Noise*: the model before DPO against itself, both sampled.
+4. *Texts*: the models before and after DPO read on the same text, instead of each on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from nnsight import TransformersModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dpotox import artifacts
+from dpotox.groups import gross_and_net, group_quantities, group_table
+from dpotox.models import value_vectors
+from dpotox.neurons import neuron_table, resampled_neuron_tables, tables_along
+from dpotox.profile import Profile
+from dpotox.readings import Readings
+from dpotox.tracing import read_generation
+
+PLACEBOS = ("shuffled", "reversed")
+HEADLINE = "DPO, each model's own text"
+NOISE = "before DPO, sampled twice"
+
+
+def placebo_pairs(pairs: pd.DataFrame, kind: str, seed: int) -> pd.DataFrame:
+    """Pairs with the preference turned round: in every other pair at random, or in all."""
+    flip = np.ones(len(pairs), dtype=bool)
+    if kind == "shuffled":
+        flip = np.random.default_rng(seed).permutation(len(pairs)) % 2 == 0
+    turned = pairs.copy()
+    turned.loc[flip, ["chosen", "rejected"]] = pairs.loc[flip, ["rejected", "chosen"]].to_numpy()
+    return turned
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One reading of one model: greedy on its own text unless told otherwise."""
+
+    name: str
+    model: Callable[[], TransformersModel]
+    options: dict
+
+
+def read_nulls(
+    base: TransformersModel,
+    dpo: TransformersModel,
+    placebos: dict[str, Callable[[], TransformersModel]],
+    prompts: list[str],
+    readings: Readings,
+    direction: Float[Tensor, "d_model"],
+    profile: Profile,
+    seed: int,
+    folder: Path,
+) -> None:
+    """Read what the comparisons need and write it into the folder, each pass whole or not at all."""
+    passes = [
+        _Pass("base sampled once", lambda: base, {"sampling_seed": 2 * seed + 1}),
+        _Pass("base sampled again", lambda: base, {"sampling_seed": 2 * seed + 2}),
+        _Pass("dpo on the text of base", lambda: dpo, {"forced": readings.tokens["base"]}),
+        _Pass("base on the text of dpo", lambda: base, {"forced": readings.tokens["dpo"]}),
+    ]
+    passes += [_Pass(kind, model, {}) for kind, model in placebos.items()]
+    for some in passes:
+
+        def write(path: Path, some: _Pass = some) -> None:
+            model = some.model()
+            written, read = read_generation(
+                model,
+                prompts,
+                profile.sizes.new_tokens,
+                direction,
+                batch_size=profile.compute.batch_size,
+                chunks=profile.sizes.chunks,
+                label=some.name,
+                **some.options,
+            )
+            pd.DataFrame({"text": written.texts}).to_parquet(folder / f"{some.name}.parquet")
+            values = value_vectors(model) if some.name in placebos else torch.zeros(0)
+            save_file({"activation": read.activation.contiguous(), "values": values}, path)
+
+        artifacts.part(folder / f"{some.name}.safetensors", write)
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """Mean activations of each pass by chunk, and what the placebos wrote."""
+
+    activation: dict[str, Float[Tensor, "chunk layer neuron"]]
+    values: dict[str, Float[Tensor, "layer neuron d_model"]]  # of the placebos
+    texts: dict[str, list[str]]
+
+
+def load(folder: Path) -> Nulls:
+    """Read what `read_nulls` wrote."""
+    tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    texts = {path.stem: pd.read_parquet(path)["text"].tolist() for path in sorted(folder.glob("*.parquet"))}
+    return Nulls(
+        {name: t["activation"] for name, t in tensors.items()},
+        {name: t["values"] for name, t in tensors.items() if len(t["values"])},
+        texts,
+    )
+
+
+def random_directions(n: int, d_model: int, seed: int) -> Float[Tensor, "draw d_model"]:
+    """Directions drawn evenly from the sphere, but for their lengths."""
+    return torch.randn(n, d_model, generator=torch.Generator().manual_seed(seed))
+
+
+def along(
+    directions: dict[str, Float[Tensor, "draw d_model"]],
+    readings: Readings,
+    base_values: Float[Tensor, "layer neuron d_model"],
+    dpo_values: Float[Tensor, "layer neuron d_model"],
+) -> pd.DataFrame:
+    """`quantities` of the neuron table along each direction, a row per direction, and its `kind`."""
+    before, after = readings.base.activation.mean(0), readings.dpo.activation.mean(0)
+    rows = [
+        {"kind": kind} | quantities(table)
+        for kind, some in directions.items()
+        for table in tables_along(some, before, after, base_values, dpo_values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparisons(
+    nulls: Nulls,
+    readings: Readings,
+    base_values: Float[Tensor, "layer neuron d_model"],
+    dpo_values: Float[Tensor, "layer neuron d_model"],
+    direction: Float[Tensor, "d_model"],
+    *,
+    draws: int,
+    seed: int,
+) -> pd.DataFrame:
+    """What follows from the neuron table of each comparison, with intervals over prompts.
+
+    Returns:
+        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Beside the
+        quantities of `groups.group_quantities`, `gross` and `net` in units of the residual stream.
+    """
+    read = {"base": readings.base.activation, "dpo": readings.dpo.activation} | nulls.activation
+    pairs = {
+        HEADLINE: ("base", "dpo", dpo_values),
+        "DPO, both on the text from before DPO": ("base", "dpo on the text of base", dpo_values),
+        "DPO, both on the text from after DPO": ("base on the text of dpo", "dpo", dpo_values),
+    }
+    pairs |= {f"{kind} preferences": ("base", kind, nulls.values[kind]) for kind in nulls.values}
+    pairs[NOISE] = ("base sampled once", "base sampled again", base_values)
+    rows = []
+    for name, (before, after, values) in pairs.items():
+        found = quantities(
+            neuron_table(read[before].mean(0), read[after].mean(0), base_values, values, direction)
+        )
+        tables = resampled_neuron_tables(
+            read[before], read[after], base_values, values, direction, draws=draws, seed=seed
+        )
+        resampled = pd.DataFrame([quantities(table) for table in tables])
+        for quantity, value in found.items():
+            low, high = resampled[quantity].quantile([0.025, 0.975])
+            rows.append({"comparison": name, "quantity": quantity, "value": value, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def quantities(neurons: pd.DataFrame) -> dict[str, float]:
+    """The quantities of a neuron table's groups, with the sums they are shares of."""
+    table = group_table(neurons)
+    gross, net = gross_and_net(table)
+    return group_quantities(table) | {"gross": gross, "net": net, "net / gross": net / gross}

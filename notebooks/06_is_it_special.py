@@ -1,0 +1,120 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Is 31.8 % special?
+#
+# **Question.** Dampened toxic neurons give 31.8 % of the gross reduction in GPT-2 medium. What would that
+# share be if there were nothing to find?
+#
+# The paper compares it with nothing. Here it is held beside five nulls, none of them the paper's:
+#
+# - **random directions** in place of the probe, on the same two models. If their TP- shares are like the
+#   probe's, the share tells how activations change, not that the change has to do with toxicity;
+# - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
+#   are toxic;
+# - **placebos**: DPO trained the same way on shuffled preferences, in which half of the pairs are turned round,
+#   and on reversed ones;
+# - **noise**: the model before DPO against itself, sampled twice after the same prompts;
+# - **the same text**: before and after DPO, each model writes its own text, so neurons differ also because the
+#   words do. Reading both on one text leaves the models' difference alone.
+#
+# Directions are signed so that their net is a reduction, as the probe's is.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+from dpotox import claims, figures, nulls, report
+from dpotox.study import open_study
+
+figures.use_style()
+study = open_study(profile, seed)
+others, comparisons = study.other_directions, study.comparisons
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {len(others)} other directions"
+)
+
+# %% [markdown]
+# ## The share of TP-
+
+# %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over prompts; green: the study's own). The vertical line is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and its placebos"}}
+figure = figures.null_shares(
+    others,
+    comparisons,
+    "TP- share of gross",
+    "TP-'s share of the gross reduction",
+)
+
+# %% [markdown]
+# ## How much is undone
+#
+# *Net / gross* is the part of the gross reduction that the other four groups leave standing. It is .15 in GPT-2
+# medium.
+
+# %% mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above, but without reversed preferences, where toxic writing increases.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and its placebos"}}
+reducing = comparisons[comparisons["comparison"] != "reversed preferences"]
+figure = figures.null_shares(
+    others, reducing, "net / gross", "net / gross reduction"
+)
+
+# %% [markdown]
+# ## All quantities
+
+# %% tags=["full-width"]
+names = [
+    "TP- share of gross",
+    "AN- share of gross",
+    "TN+ share of gross",
+    "AP+ share of gross",
+    "gross",
+    "net / gross",
+]
+report.other_directions(others, comparisons, names)
+
+# %% [markdown]
+# Sums along a random direction and along the probe are in the same units: both are projections on a unit
+# vector.
+#
+# ## Placebos, noise and texts
+#
+# A line is one comparison of two models. *Toxicity* is that of what the second one wrote, greedily, where it wrote
+# anything of its own; the model before DPO stands in the last row of the table for comparison.
+
+# %% tags=["full-width"]
+toxicity = {
+    nulls.HEADLINE: study.toxicity["dpo"].mean(),
+    nulls.NOISE: study.toxicity["base"].mean(),
+}
+toxicity |= {
+    f"{kind} preferences": study.score(study.nulls.texts[kind]).mean()
+    for kind in study.placebos
+}
+report.comparisons_table(comparisons, toxicity)
+
+# %% [markdown]
+# ## The answer
+
+# %%
+report.null_sentence(others, comparisons)
+
+# %%
+report.answer(study.claims_of(claims.NULLS))
+
+# %% [markdown]
+# ## How to change this
+#
+# `[nulls]` in the profile: `directions`, `shuffled_labels` (numbers) and `placebos` (which; each costs another
+# DPO run).

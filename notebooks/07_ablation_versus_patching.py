@@ -1,0 +1,191 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Ablation versus patching
+#
+# **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting groups
+# of neurons to where DPO puts them?
+#
+# The measure is the **share of DPO's effect**, $(\text{before} - \text{row}) / (\text{before} - \text{after})$ on
+# greedy toxicity: 0 is no effect, 1 is DPO's, above 1 is more than DPO's. Its interval resamples prompts, the same
+# ones for all three. A share says nothing about what is left of the text, so perplexity stands beside it.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+import inspect
+
+from IPython.display import Code
+
+from dpotox import (
+    claims,
+    figures,
+    figures_table1,
+    interventions,
+    report,
+    report_table1,
+)
+from dpotox.study import open_study
+
+figures.use_style()
+study = open_study(profile, seed)
+summary, resamples = study.summary, study.profile.compute.bootstrap
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts, {len(summary)} rows"
+)
+
+# %% [markdown]
+# ## What an intervention is
+#
+# Data: which neurons, one value for each, a function of activations and values, and the positions where it
+# acts. Those of this chapter are one line each, and so would yours be:
+
+# %%
+kinds = ("ablate", "clamp", "shift", "copy")
+Code(
+    "\n\n".join(inspect.getsource(getattr(interventions, k)) for k in kinds),
+    language="python",
+)
+
+# %% [markdown]
+# ## The paper's table
+#
+# *Patch TP-* is done as published: it clamps what enters the GELU to its mean after DPO, at the newest position
+# only. *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
+# model before DPO. Numbers of ablated neurons are scaled to the size of the model, and a published value stands
+# beside an ablation only where the share of neurons is the same; the 7 neurons with scaled keys are the paper's
+# number, not its share.
+
+# %% tags=["full-width"]
+paper_rows = report_table1.paper_rows(summary)
+report_table1.toxicity(paper_rows)
+
+# %% mystnb={"figure": {"caption": "Toxicity and perplexity of the paper's rows with 95 % bootstrap intervals; the purple marks are the published toxicities for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
+figure = figures_table1.table1_chart(paper_rows)
+
+# %% [markdown]
+# Perplexity, F1 of continuations, and *repetition*, the share of word pairs that occurred before in the same
+# continuation. *Neutral text* is text without toxic words (for files: `data.text`), *all text* has others too.
+
+# %% tags=["full-width"]
+report_table1.quality(paper_rows)
+
+# %% [markdown]
+# ## What a patch is worth
+#
+# There are several ways to put neurons where DPO puts them, and a control for each:
+#
+# - **patch, newest**: the paper's clamp to the mean after DPO, at the position that predicts the next token. In
+#   the perplexity the published code then acts at the first position only, so that column says nothing about it;
+# - **patch**: the same clamp at every position;
+# - **hold**: the same clamp at the neurons' **own** means before DPO. On average nothing moves, so what it does
+#   is the harm of clamping;
+# - **shift**: add each neuron's mean change, and let it go on reacting to the text;
+# - **copy**: give the neurons the activations that the model after DPO has on the very same text, token by token.
+
+# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect (0: nothing, 1: all; 95 % intervals over prompts), and what it does to perplexity on neutral text.", "name": "fig-recovered"}, "image": {"alt": "For seven sets of neurons, marks for five kinds of edits, and their perplexities"}}
+figure = figures_table1.recovered_by_set(summary)
+
+# %% [markdown]
+# The same as numbers: the share of DPO's effect on greedy toxicity,
+
+# %% tags=["full-width"]
+report_table1.by_set(summary, "recovered")
+
+# %% [markdown]
+# on sampled toxicity, where nothing hangs on which word is just ahead of another,
+
+# %% tags=["full-width"]
+report_table1.by_set(summary, "recovered_sampled")
+
+# %% [markdown]
+# and the perplexity on neutral text:
+
+# %% tags=["full-width"]
+report_table1.by_set(summary, "perplexity")
+
+# %% [markdown]
+# The code of 2025 clamps after the GELU instead of before it:
+
+# %% tags=["full-width"]
+report_table1.toxicity(
+    report_table1.rows_of(
+        summary, "patch after the GELU", "hold after the GELU"
+    )
+)
+
+# %% [markdown]
+# ## Are these the neurons?
+#
+# Beside an edit of chosen neurons, the same edit of random ones: as many in each layer, with similar mean
+# activation before DPO. And beside the shift of all four groups, the same shifts dealt to the same neurons in
+# random order.
+
+# %% tags=["full-width"]
+report_table1.draws(study.table1, resamples)
+
+# %% [markdown]
+# Ablating by cosine is one way to choose. By projection on the probe, or by contribution to the reduction, as many
+# neurons give:
+
+# %% tags=["full-width"]
+report_table1.toxicity(summary[summary["which"].str.contains(" by ")])
+
+# %% [markdown]
+# ## Which weights?
+#
+# *Swap* takes some of the weights from the model after DPO. *Steer* adds DPO's mean change along the probe to the
+# residual stream after one layer: if the probe were all there is to it, that would do what DPO does.
+
+# %% tags=["full-width"]
+weights = report_table1.rows_of(summary, "swap", "steer")
+report_table1.toxicity(weights)
+
+# %% tags=["full-width"]
+report_table1.quality(weights)
+
+# %% [markdown]
+# ## By another scorer
+#
+# Does any of this depend on what says how toxic a text is? The same greedy continuations, judged by the
+# profile's second scorer (`[scorer] second`); for `mini` that is a classifier of words trained on labelled
+# comments, which does not know the generator's truth. *Rank correlation* is Spearman's, over prompts.
+
+# %% tags=["full-width", "hide-output"]
+report_table1.two_scorers(
+    study.table1, study.second_table1, resamples
+) if study.second_score else "this profile names no second scorer"
+
+# %% [markdown]
+# ## Every row
+#
+# Also in `results/table1.csv`, with every measure and interval.
+
+# %% tags=["full-width", "hide-output"]
+report_table1.quality(summary)
+
+# %% [markdown]
+# ## The answer
+
+# %%
+report.answer(study.claims_of(claims.TABLE1))
+
+# %% [markdown]
+# ## How to change this
+#
+# `[interventions]` holds the numbers of neurons, the factors, and the number of random draws. A new kind of edit is
+# a function in `lib/dpotox/interventions.py` and a line in `lib/dpotox/rows.py`.

@@ -1,0 +1,167 @@
+"""Edits that reach across positions or models: newest position, copy, swap; against plain PyTorch."""
+
+import copy as copying
+
+import pytest
+import torch
+from plain import STEPS, hooked, loss_plainly
+
+from dpotox.interventions import BLOCKS, Intervention, Swap, ablate, at_newest, clamp, copy
+from dpotox.models import traced
+from dpotox.tracing import continue_prompts, read_generation, window_nll
+
+
+@pytest.fixture(scope="module")
+def other(network):
+    """Another network, as DPO might leave it: all weights moved."""
+    moved = copying.deepcopy(network)
+    torch.manual_seed(2)
+    for parameter in moved.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return moved
+
+
+@pytest.fixture(scope="module")
+def other_model(other, model):
+    return traced(other, model.tokenizer)
+
+
+def activations_plainly(network, ids) -> list[torch.Tensor]:
+    seen = {}
+    with hooked(network, lambda layer, x: seen.update({layer: x.clone()})), torch.no_grad():
+        network(ids)
+    return [seen[layer] for layer in range(len(network.transformer.h))]
+
+
+def copied(other, neurons, ids):
+    """A hook's change that gives some neurons the other network's activations on these tokens."""
+    theirs = activations_plainly(other, ids)
+
+    def change(layer, x):
+        x = x.clone()
+        chosen = neurons.loc[neurons["layer"] == layer, "neuron"].tolist()
+        x[..., chosen] = theirs[layer][..., chosen]
+        return (x,)
+
+    return change
+
+
+def test_copied_neurons_follow_the_other_model_on_the_same_text(
+    model,
+    network,
+    other,
+    other_model,
+    windows,
+    some_neurons,
+):
+    edit = copy(some_neurons)
+    got = window_nll(model, windows, batch_size=2, interventions=[edit], other=other_model)
+    with hooked(network, copied(other, some_neurons, windows)):
+        assert torch.allclose(got, loss_plainly(network, windows), atol=1e-4)
+
+
+def test_copying_works_in_every_step_of_a_padded_generation(
+    model,
+    network,
+    other,
+    other_model,
+    prompts,
+    some_neurons,
+):
+    edit = copy(some_neurons)
+    got = continue_prompts(model, prompts, STEPS, batch_size=5, interventions=[edit], other=other_model)
+    for prompt, tokens in zip(prompts, got.tokens, strict=True):
+        ids = model.tokenizer(prompt, return_tensors="pt")["input_ids"]
+        for _ in range(STEPS):  # without a cache: the whole text again for every token
+            with hooked(network, copied(other, some_neurons, ids)), torch.no_grad():
+                ids = torch.cat([ids, network(ids).logits[:, -1:].argmax(-1)], dim=1)
+        assert torch.equal(ids[0, -STEPS:], tokens)
+    assert not torch.equal(got.tokens, continue_prompts(model, prompts, STEPS, batch_size=5).tokens)
+
+
+def test_swapping_all_blocks_gives_the_other_model_and_leaves_this_one(
+    model, network, other, other_model, windows
+):
+    before = loss_plainly(network, windows)
+    everything = Swap("everything", tuple(BLOCKS))
+    got = window_nll(model, windows, batch_size=5, interventions=[everything], other=other_model)
+    assert torch.allclose(got, loss_plainly(other, windows), atol=1e-5)
+    assert torch.equal(before, loss_plainly(network, windows))
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_swapped_block_is_the_other_models_and_nothing_else_is(
+    model, network, other, other_model, windows, block
+):
+    mixed = copying.deepcopy(network)
+    theirs = dict(other.named_parameters())
+    for name, parameter in mixed.named_parameters():
+        if any(part in name for part in BLOCKS[block]):
+            parameter.data = theirs[name].data.clone()
+    got = window_nll(model, windows, batch_size=5, interventions=[Swap(block, (block,))], other=other_model)
+    assert torch.allclose(got, loss_plainly(mixed, windows), atol=1e-5)
+    assert not torch.allclose(got, loss_plainly(network, windows), atol=1e-3)
+
+
+def test_every_parameter_belongs_to_one_block(network):
+    for name, _ in network.named_parameters():
+        assert sum(any(part in name for part in parts) for parts in BLOCKS.values()) == 1, name
+
+
+def test_the_newest_position_is_the_last_while_generating(model, network, prompts, some_neurons):
+    edit = at_newest(clamp(some_neurons, 10 * some_neurons["value"]), "newest")
+
+    def change(layer, x):
+        x = x.clone()
+        for row in some_neurons[some_neurons["layer"] == layer].itertuples():
+            x[:, -1, row.neuron] = 10 * row.value
+        return (x,)
+
+    got = continue_prompts(model, prompts, STEPS, batch_size=5, interventions=[edit]).tokens
+    options = {"max_new_tokens": STEPS, "min_new_tokens": STEPS, "do_sample": False}
+    for prompt, tokens in zip(prompts, got, strict=True):
+        with hooked(network, change), torch.no_grad():
+            plain = network.generate(**model.tokenizer(prompt, return_tensors="pt"), **options)
+        assert torch.equal(plain[0, -STEPS:], tokens)
+
+
+def test_in_given_text_the_newest_position_is_the_first_as_published(model, network, windows, some_neurons):
+    edit = at_newest(ablate(some_neurons), "newest")
+
+    def change(layer, x):
+        x = x.clone()
+        x[:, 0, some_neurons.loc[some_neurons["layer"] == layer, "neuron"].tolist()] = 0
+        return (x,)
+
+    got = window_nll(model, windows, batch_size=5, interventions=[edit])
+    with hooked(network, change):
+        assert torch.allclose(got, loss_plainly(network, windows), atol=1e-4)
+
+
+@pytest.mark.parametrize("taken", [Swap("all", ("attention",)), "copy"])
+def test_what_is_taken_from_no_model_is_refused(model, windows, some_neurons, taken):
+    edit = copy(some_neurons) if taken == "copy" else taken
+    with pytest.raises(ValueError, match="other"):
+        window_nll(model, windows, batch_size=5, interventions=[edit])
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"site": "key"}, "site"), ({"positions": "last"}, "positions")])
+def test_an_intervention_that_means_nothing_is_refused(some_neurons, wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Intervention("x", some_neurons, lambda acts, _: acts, **wrong)
+
+
+def test_a_printed_intervention_says_what_it_does(some_neurons):
+    assert str(at_newest(ablate(some_neurons), "x")) == "x (3 neurons, activation, newest positions)"
+
+
+def test_forced_tokens_are_read_as_the_model_would_read_its_own(model, other_model, prompts):
+    direction = torch.randn(model.config.n_embd, generator=torch.Generator().manual_seed(0))
+    common = {"batch_size": 2, "chunks": 5}
+    own, read = read_generation(model, prompts, STEPS, direction, **common)
+    again, reread = read_generation(model, prompts, STEPS, direction, **common, forced=own.tokens)
+    assert again.texts == own.texts
+    assert torch.allclose(reread.activation, read.activation, atol=1e-6)
+    theirs, read_theirs = read_generation(other_model, prompts, STEPS, direction, **common, forced=own.tokens)
+    assert theirs.texts == own.texts
+    assert not torch.allclose(read_theirs.activation, read.activation, atol=1e-2)

@@ -1,0 +1,94 @@
+"""What the shares are compared with."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dpotox import nulls, profile
+from dpotox.nulls import HEADLINE, NOISE, placebo_pairs
+from dpotox.probe import fit_probe, shuffled_directions
+
+
+@pytest.fixture
+def pairs() -> pd.DataFrame:
+    names = {name: [f"{name} {i}" for i in range(11)] for name in ("prompt", "chosen", "rejected")}
+    return pd.DataFrame(names)
+
+
+def test_reversed_pairs_are_all_turned_round(pairs):
+    turned = placebo_pairs(pairs, "reversed", seed=0)
+    assert turned["chosen"].tolist() == pairs["rejected"].tolist()
+    assert turned["rejected"].tolist() == pairs["chosen"].tolist()
+    assert turned["prompt"].tolist() == pairs["prompt"].tolist()
+
+
+def test_half_of_shuffled_pairs_are_turned_round_and_none_is_mixed(pairs):
+    turned = placebo_pairs(pairs, "shuffled", seed=0)
+    flipped = turned["chosen"].str.startswith("rejected")
+    assert flipped.sum() in (5, 6)
+    assert turned["chosen"].str.split().str[-1].tolist() == turned["rejected"].str.split().str[-1].tolist()
+    again = placebo_pairs(pairs, "shuffled", seed=1)["chosen"].tolist()
+    assert again != turned["chosen"].tolist()
+
+
+def test_probes_of_shuffled_labels_know_nothing_of_the_labels():
+    rng = np.random.default_rng(0)
+    toxic = np.arange(800) % 2 == 0
+    truth = torch.zeros(12)
+    truth[0] = 1
+    features = torch.tensor(rng.normal(size=(800, 12)) + 2 * toxic[:, None] * truth.numpy()).float()
+    settings = profile.Probe(C=[1e-2])
+    fitted = fit_probe(features, toxic, settings, seed=0).unit
+    shuffled = shuffled_directions(features, toxic, settings, 1e-2, draws=40, seed=0)
+    cosines = shuffled @ fitted / shuffled.norm(dim=1)
+    assert float(fitted @ truth) > 0.9
+    assert shuffled.shape == (40, 12)
+    assert cosines.abs().median() < 0.6
+    assert 8 < (cosines > 0).sum() < 32
+
+
+def test_every_comparison_has_all_quantities_and_the_headline_is_the_studys_own(study):
+    table = study.comparisons
+    assert set(table["comparison"]) == {
+        HEADLINE,
+        "DPO, both on the text from before DPO",
+        "DPO, both on the text from after DPO",
+        "shuffled preferences",
+        "reversed preferences",
+        NOISE,
+    }
+    assert (table.groupby("comparison").size() == table["quantity"].nunique()).all()
+    own = table[table["comparison"] == HEADLINE].set_index("quantity")["value"]
+    expected = nulls.quantities(study.neurons)
+    for quantity in own.index:
+        assert own[quantity] == pytest.approx(expected[quantity]), quantity
+
+
+def test_a_model_read_on_its_own_text_is_the_reading_it_made(study):
+    forced = study.nulls.texts["base on the text of dpo"]
+    assert forced == study.readings.continuations["dpo"].tolist()
+    assert study.nulls.texts["dpo on the text of base"] == study.readings.continuations["base"].tolist()
+
+
+def test_the_noise_is_two_different_samples_of_one_model(study):
+    once, again = (study.nulls.texts[f"base sampled {when}"] for when in ("once", "again"))
+    assert once != again
+
+
+def test_other_directions_are_signed_to_a_net_reduction(study):
+    others = study.other_directions
+    assert (others["net"] >= 0).all()
+    assert others.groupby("kind").size().to_dict() == {"random": 20, "shuffled labels": 10}
+
+
+def test_a_placebo_is_trained_from_the_same_start_to_other_weights(study):
+    weights = [
+        model.transformer.h[0].mlp.c_proj.weight.detach()
+        for model in (study.base, study.dpo, study.placebo("shuffled"), study.placebo("reversed"))
+    ]
+    for i, one in enumerate(weights):
+        for other in weights[:i]:
+            assert not torch.equal(one, other)
+    moved = [float((w - weights[0]).norm()) for w in weights[1:]]
+    assert max(moved) < 5 * min(moved)
