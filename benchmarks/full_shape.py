@@ -67,9 +67,17 @@ steps = 6
 eval_every = 3
 warmup_steps = 2
 
+[interventions]
+sets = ["TP-", "all four groups"]
+draws = 2
+
+[nulls]
+directions = 20
+shuffled_labels = 5
+
 [compute]
 threads = 2
-neuron_bootstrap = 50
+neuron_bootstrap = 20
 """
 AS_PROFILE = """
 [compute]

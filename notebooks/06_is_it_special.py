@@ -108,7 +108,7 @@ report.comparisons_table(comparisons, toxicity)
 # ## The answer
 
 # %%
-report.null_sentence(others, comparisons)
+report.null_sentences(others, comparisons)
 
 # %%
 report.answer(study.claims_of(claims.NULLS))

@@ -176,6 +176,9 @@ report_table1.two_scorers(
 # Also in `results/table1.csv`, with every measure and interval.
 
 # %% tags=["full-width", "hide-output"]
+report_table1.toxicity(summary)
+
+# %% tags=["full-width", "hide-output"]
 report_table1.quality(summary)
 
 # %% [markdown]

@@ -41,7 +41,7 @@ def rows_for(neurons, settings=SETTINGS):
 
 def test_every_set_has_a_patch_its_hold_a_shift_and_a_copy(neurons):
     found = {(row.which, row.kind, row.positions) for row in rows_for(neurons)}
-    for which in SETS:
+    for which in SETTINGS.sets:
         for kind in ("patch", "hold"):
             assert (which, kind, "newest") in found
         for kind in ("patch", "hold", "shift", "copy"):
@@ -50,7 +50,7 @@ def test_every_set_has_a_patch_its_hold_a_shift_and_a_copy(neurons):
 
 def test_a_hold_differs_from_its_patch_in_the_values_alone(neurons):
     by_name = {row.name: row.interventions[0] for row in rows_for(neurons) if row.interventions}
-    for which in SETS:
+    for which in SETTINGS.sets:
         patch, hold = by_name[f"patch {which}"], by_name[f"hold {which}"]
         assert patch.site == hold.site == "gelu_input"
         pd.testing.assert_frame_equal(patch.neurons[["layer", "neuron"]], hold.neurons[["layer", "neuron"]])
@@ -62,6 +62,13 @@ def test_the_reducing_groups_and_the_other_four_are_all_neurons_once(neurons):
     four, other = (neurons_of(neurons, which) for which in ("all four groups", "the other four groups"))
     assert set(four["group"]) == set(REDUCING)
     assert sorted([*four.index, *other.index]) == list(neurons_of(neurons, "all neurons").index)
+
+
+def test_a_set_can_be_any_of_the_eight_groups(neurons):
+    rows = rows_for(neurons, replace(SETTINGS, sets=list(SETS)))
+    for group in GROUPS:
+        (row,) = [row for row in rows if row.name == f"shift {group}"]
+        assert len(row.interventions[0].neurons) == (neurons["group"] == group).sum()
 
 
 def test_a_profile_can_ask_for_fewer_sets_and_no_draws(neurons):

@@ -187,7 +187,7 @@ CLAIMS = [
     ),
     Claim(
         "share-is-special",
-        "TP-'s share is larger along the probe than along nearly every random direction",
+        "The share of TP- is larger along the probe than along nearly every random direction",
         "random directions whose TP- share is larger",
         -_ANY,
         0.05,
@@ -196,7 +196,7 @@ CLAIMS = [
     ),
     Claim(
         "share-is-special-among-probes",
-        "TP-'s share is larger along the probe than along nearly every probe of shuffled labels",
+        "The share of TP- is larger along the probe than along nearly every probe of shuffled labels",
         "shuffled-label probes whose TP- share is larger",
         -_ANY,
         0.05,
@@ -232,7 +232,7 @@ CLAIMS = [
     ),
     Claim(
         "shares-tell-placebo",
-        "TP-'s share falls by more than .05 when preferences are shuffled",
+        "The share of TP- falls by more than .05 when preferences are shuffled",
         "TP- share after shuffled preferences, minus after DPO",
         -_ANY,
         -0.05,

@@ -173,7 +173,7 @@ def table1_evidence(table: Table1, resamples: int) -> Evidence:
 
     four, other = "all four groups", "the other four groups"
     wanted = {
-        "recovered share of patching TP-": ("patch TP-", table.recovered),
+        "recovered share of patching TP-": ("patch TP-, newest only", table.recovered),
         "recovered share of patching TP-, beyond random neurons": ("patch TP-", table.beyond_draws),
         "recovered share of shifting TP-, beyond random neurons": ("shift TP-", table.beyond_draws),
         "recovered share of shifting all four, beyond shifts dealt at random": (
@@ -195,7 +195,10 @@ def table1_evidence(table: Table1, resamples: int) -> Evidence:
         if name in usable and (measure != table.beyond_draws or name in table.draws)
     }
     compared = {
-        "recovered share of patching TP-, beyond holding it": ("patch TP-", "hold TP-"),
+        "recovered share of patching TP-, beyond holding it": (
+            "patch TP-, newest only",
+            "hold TP-, newest only",
+        ),
         "recovered share of shifting all four, minus TP- alone": (f"shift {four}", "shift TP-"),
         "recovered share of shifting the four groups, minus the other four": (
             f"shift {four}",

@@ -24,8 +24,11 @@ Counts = Annotated[list[Count], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-NeuronSet = Literal["TP-", "AN-", "TN+", "AP+", "all four groups", "the other four groups", "all neurons"]
-"""Neurons by group: each that reduces toxicity, all of those, their complement, and both."""
+NeuronSet = Literal[
+    *("TP-", "AN-", "TN+", "AP+", "TP+", "AN+", "TN-", "AP-"),
+    *("all four groups", "the other four groups", "all neurons"),
+]
+"""Neurons by group: each of the eight, those that reduce toxicity, their complement, and both."""
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -171,7 +174,10 @@ class Interventions:
     scale_factors: Annotated[list[float], Field(min_length=1)] = field(
         default_factory=lambda: [2.0, 5.0, 10.0]
     )
-    sets: list[NeuronSet] = field(default_factory=lambda: list(get_args(NeuronSet)))  # patched, shifted, ...
+    # Which sets of neurons are patched, held, shifted and copied.
+    sets: list[NeuronSet] = field(
+        default_factory=lambda: [s for s in get_args(NeuronSet) if s not in ("TP+", "AN+", "TN-", "AP-")]
+    )
     draws: Whole = 20  # random choices of neurons beside some rows
     figure_top: Count = 21  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
 

@@ -242,19 +242,24 @@ def comparisons_table(comparisons: pd.DataFrame, toxicity: dict[str, float]) -> 
     return shown(pd.DataFrame(rows))
 
 
-def null_sentence(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
-    """Where the published share and the one found here stand among other directions, in two sentences."""
-    name, values = "TP- share of gross", others.loc[others["kind"] == "random", "TP- share of gross"]
-    probe = comparisons.drop_duplicates("quantity").set_index("quantity").loc[name, "value"]
-    paper = float(published_groups()["share_of_gross"]["TP-"])
-    low, high = values.quantile([0.025, 0.975])
+def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
+    """Where the published share and the one found here stand among those with nothing to find."""
+    name = "TP- share of gross"
+    low, high = others.loc[others["kind"] == "random", name].quantile([0.025, 0.975])
+    shares = comparisons[comparisons["quantity"] == name].set_index("comparison")
+    probe, paper = shares["value"].iloc[0], float(published_groups()["share_of_gross"]["TP-"])
 
     def stands(value: float) -> str:
         return "inside" if low <= value <= high else "above" if value > high else "below"
 
+    rest = "; ".join(
+        f"{comparison}: {interval(*row[['value', 'low', 'high']])}"
+        for comparison, row in shares.iloc[1:].iterrows()
+    )
     return Markdown(
-        f"Along 95 % of random directions TP-'s share is between {low:.0%} and {high:.0%}. The probe's share "
+        f"Along 95 % of random directions the share of TP- is between {low:.0%} and {high:.0%}. The probe's "
         f"here, {probe:.1%}, lies **{stands(probe)}** that range. The published {paper:.1%} lies "
         f"{stands(paper)} it, but was measured on another model, for which no random directions are "
         "published: from the published numbers alone nobody can say whether it is special."
+        f"\n\nIn the other comparisons the share is: {rest}."
     )

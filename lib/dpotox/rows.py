@@ -32,7 +32,7 @@ from dpotox.interventions import (
 from dpotox.neurons import in_groups, matched, most_toxic, outside_groups
 from dpotox.published import NUMBERS
 
-SETS = get_args(profile.NeuronSet)
+SETS: tuple[profile.NeuronSet, ...] = get_args(profile.NeuronSet)
 ALL_FOUR, OTHER_FOUR, EVERYTHING = SETS[-3:]
 
 Kind = Literal[
