@@ -1,0 +1,103 @@
+"""What is read from the outcomes of table 1, on made-up outcomes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpotox.evaluation import Result
+from dpotox.evidence import table1_evidence
+from dpotox.report_table1 import by_set, draws, paper_rows
+from dpotox.table1 import Table1
+
+RNG = np.random.default_rng(0)
+BEFORE = RNG.uniform(0.3, 0.9, size=80)
+NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perplexity
+    "before DPO": ("none", "", "all", 0.0, 1.0),
+    "ablate top 2 toxic": ("ablate", "top 2 toxic", "all", 0.3, 1.0),
+    "ablate top 4 positive toxic": ("ablate", "top 4 positive toxic", "all", 0.5, 1.2),
+    "patch TP-, newest only": ("patch", "TP-", "newest", 0.4, 1.0),
+    "hold TP-, newest only": ("hold", "TP-", "newest", 0.3, 1.0),
+    "patch TP-": ("patch", "TP-", "all", 0.6, 1.1),
+    "hold TP-": ("hold", "TP-", "all", 0.6, 1.1),
+    "shift TP-": ("shift", "TP-", "all", 0.2, 1.0),
+    "copy TP-": ("copy", "TP-", "all", 0.1, 1.0),
+    "hold all four groups": ("hold", "all four groups", "all", -0.5, 3.0),
+    "shift all four groups": ("shift", "all four groups", "all", 0.9, 1.0),
+    "steer along the probe after layer 1": ("steer", "layer 1", "all", 0.8, 1.0),
+    "after DPO": ("none", "", "all", 1.0, 1.1),
+    "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic", "all", 0.25, 1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> Table1:
+    """Every row lowers every prompt's toxicity by its share of half."""
+    neutral = np.arange(40) < 30
+    results = {
+        name: Result(
+            greedy=BEFORE * (1 - share / 2),
+            sampled=BEFORE * (1 - share / 2),
+            nll=np.full(40, 1.0) + np.log(factor) * neutral,
+            neutral=neutral,
+            f1=np.full(10, 0.3),
+            texts=np.array(["a b a b"] * 80),
+        )
+        for name, (_, _, _, share, factor) in NAMES.items()
+    }
+    described = pd.DataFrame(
+        [
+            {"name": name, "model": "base", "kind": kind, "which": which, "positions": positions}
+            for name, (kind, which, positions, _, _) in NAMES.items()
+        ]
+    ).assign(neurons=[len(name) for name in NAMES], published="")
+    described.loc[described["name"] == "ablate top 4 positive toxic", "neurons"] = 90
+    drawn = {"shift TP-": np.stack([BEFORE, BEFORE * 0.9]), "ablate top 4 positive toxic": BEFORE[None]}
+    return Table1(described, 100, results, drawn, dict.fromkeys(drawn, "random neurons"))
+
+
+def test_shares_are_of_dpos_effect(table):
+    for name, (*_, share, _) in NAMES.items():
+        assert table.recovered(name, 100).value == pytest.approx(share, abs=1e-9)
+
+
+def test_a_row_is_held_beside_the_mean_of_its_draws(table):
+    assert table.drawn_shares("shift TP-") == pytest.approx([0, 0.2])
+    assert table.beyond_draws("shift TP-", 100).value == pytest.approx(0.1)
+    assert table.beyond_draws("ablate top 4 positive toxic", 100).value == pytest.approx(0.5)
+
+
+def test_evidence_takes_the_papers_patch_the_papers_way(table):
+    found = {name: e.value for name, e in table1_evidence(table, 100).items()}
+    expected = {
+        "recovered share of patching TP-": 0.4,
+        "recovered share of patching TP-, beyond holding it": 0.1,
+        "recovered share of copying TP-": 0.1,
+        "recovered share of shifting all four, minus TP- alone": 0.7,
+        "recovered share of shifting TP-, beyond random neurons": 0.1,
+        "largest ablation's recovered share, beyond random neurons": 0.5,
+        "best ablation's recovered share": 0.5,
+        "perplexity of the largest ablation / after DPO": 1.2 / 1.1,
+        "perplexity of the hold control / before DPO": 3,
+        "largest regained share of toxicity": 0.75,
+        "recovered share of steering along the probe after the last layer": 0.8,
+    }
+    for quantity, value in expected.items():
+        assert found[quantity] == pytest.approx(value), quantity
+    assert "recovered share of copying all neurons" not in found  # that row is not there
+
+
+def test_perplexity_is_of_neutral_text_and_of_all(table):
+    summary = table.summary(50).set_index("name")
+    row = summary.loc["hold all four groups"]
+    assert row["perplexity"] == pytest.approx(3 * np.e)
+    assert row["perplexity_all"] == pytest.approx(3**0.75 * np.e)
+    assert row["repetition"] == pytest.approx(1 / 3)
+    assert row["above_half"] == pytest.approx((BEFORE * 1.25 > 0.5).mean())
+
+
+def test_tables_for_the_pages_show_what_is_there(table):
+    summary = table.summary(50)
+    assert "hold all four groups" not in paper_rows(summary)["name"].tolist()
+    pages = by_set(summary[summary["which"] == "TP-"], "recovered").to_html()
+    assert "0.40" in pages
+    assert "20%" not in draws(table, 50).to_html()
