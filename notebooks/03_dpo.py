@@ -34,7 +34,6 @@ show_toxic = False
 import pandas as pd
 
 from dpotox import claims, figures, models, report
-from dpotox.evaluation import examine
 from dpotox.pairs import yield_report
 from dpotox.profile import EMBEDDED
 from dpotox.study import open_study
@@ -105,8 +104,9 @@ report.continuations(study.readings.continuations, mask)
 # continuation; each with a 95 % bootstrap interval over prompts:
 
 # %%
-before, after = examine(study.base, study.exam), examine(study.dpo, study.exam)
-report.before_and_after(before, after, study.profile.compute.bootstrap)
+report.before_and_after(
+    *study.outcomes.values(), study.profile.compute.bootstrap
+)
 
 # %% [markdown]
 # The paper, for GPT-2 medium: toxicity from .453 to .208 (greedy, Perspective), perplexity from 21.70 to

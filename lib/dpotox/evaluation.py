@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from dpotox.interventions import Intervention, Swap
 from dpotox.profile import Sizes
 from dpotox.scoring import Score
 from dpotox.tracing import continue_prompts, window_nll
+
+OUTCOMES = ("before DPO", "after DPO")
+"""The names of what is examined without interventions."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,17 @@ class Result:
     def repetition(self) -> Float[np.ndarray, "prompt"]:
         """The share of word pairs in each greedy continuation that occurred before in it."""
         return np.array([repeated_pairs(text) for text in self.texts])
+
+
+def save_result(result: Result, path: Path) -> None:
+    """Write an outcome as a file of arrays."""
+    np.savez(path, **vars(result))
+
+
+def load_result(path: Path) -> Result:
+    """Read what `save_result` wrote."""
+    with np.load(path) as arrays:
+        return Result(**arrays)
 
 
 @dataclass(frozen=True)

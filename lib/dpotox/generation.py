@@ -16,6 +16,9 @@ from transformers import LogitsProcessor
 from dpotox.errors import UserError
 from dpotox.progress import bar
 
+STEPS_DRAWN = 8
+"""Steps for which the noise of sampling is drawn at once."""
+
 
 def batches(
     model: TransformersModel,
@@ -77,14 +80,23 @@ class _GumbelNoise(LogitsProcessor):
     def __init__(self, seed: int, rows: Sequence[int]) -> None:
         self.seeds = [1_000_003 * seed + row for row in rows]
         self.streams: list[torch.Generator] = []
+        self.noise: Iterator[Float[Tensor, "row token"]] = iter(())
 
     def __call__(self, input_ids: Tensor, scores: Float[Tensor, "row token"]) -> Tensor:
+        noise = next(self.noise, None)
+        if noise is None:
+            self.noise = self._draw(scores)
+            noise = next(self.noise)
+        return scores - noise.log()
+
+    def _draw(self, scores: Float[Tensor, "row token"]) -> Iterator[Float[Tensor, "row token"]]:
+        """Noise for some steps at once, as a draw for every row and step takes long."""
         if not self.streams:
             self.streams = [torch.Generator(scores.device).manual_seed(seed) for seed in self.seeds]
-        noise = torch.empty_like(scores, dtype=torch.float32)
-        for row, stream in zip(noise, self.streams, strict=True):
+        drawn = torch.empty(len(self.seeds), STEPS_DRAWN, scores.shape[1], device=scores.device)
+        for row, stream in zip(drawn, self.streams, strict=True):
             row.exponential_(generator=stream)
-        return scores - noise.log()
+        return iter(drawn.transpose(0, 1))
 
 
 class _Forced(LogitsProcessor):

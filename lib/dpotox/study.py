@@ -44,7 +44,7 @@ from dpotox import (
     tracing,
 )
 from dpotox.errors import UserError
-from dpotox.evaluation import Exam, exam_windows
+from dpotox.evaluation import OUTCOMES, Exam, Result, exam_windows, examine, load_result, save_result
 from dpotox.groups import group_table
 from dpotox.identity import file_identity, step_settings
 from dpotox.masking import masker
@@ -456,6 +456,23 @@ class Study:
         )
 
     @cached_property
+    def outcomes(self) -> dict[str, Result]:
+        """The models before and after DPO, examined without interventions (`evaluation.OUTCOMES`)."""
+
+        def make(folder: Path) -> None:
+            for name, model in zip(OUTCOMES, (self.base, self.dpo), strict=True):
+                artifacts.part(folder / f"{name}.npz", partial(save_result, examine(model, self.exam)))
+
+        folder = self._keep(
+            "outcomes",
+            make,
+            code=["evaluation", "data", "scoring"],
+            sections=["model", "data", "sizes", "scorer.name", "scorer.revision"],
+            after=["dpo"],
+        )
+        return {name: load_result(folder / f"{name}.npz") for name in OUTCOMES}
+
+    @cached_property
     def table1(self) -> table1.Table1:
         """The outcome of every row of table 1 and of our controls, by the row's name."""
 
@@ -464,14 +481,15 @@ class Study:
             steering = evidence.steering(self.readings.base, self.readings.dpo, self.probe.unit)
             table_rows = rows.table1_rows(self.neurons, models.key_biases(self.dpo), steering, settings)
             draws = rows.random_draws(self.neurons, settings, self.seed)
-            table1.examine_rows(table_rows, draws, self.base, self.dpo, self.exam, folder)
+            exam, known = self.exam, self.outcomes
+            table1.examine_rows(table_rows, draws, self.base, self.dpo, exam, known, folder)
 
         folder = self._keep(
             "table1",
             make,
             code=["table1", "rows", "data", "scoring"],
             sections=["model", "data", "sizes", "scorer.name", "scorer.revision", "interventions"],
-            after=["readings", "dpo"],
+            after=["readings", "outcomes"],
         )
         return table1.load(folder)
 

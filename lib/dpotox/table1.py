@@ -18,8 +18,10 @@ from dpotox.evaluation import (
     estimate,
     examine,
     greedy_toxicity,
+    load_result,
     mean,
     recovered_share,
+    save_result,
 )
 from dpotox.interventions import Intervention
 from dpotox.progress import bar
@@ -111,18 +113,20 @@ def examine_rows(
     base: TransformersModel,
     dpo: TransformersModel,
     exam: Exam,
+    known: dict[str, Result],
     folder: Path,
 ) -> None:
     """Examine every row and draw and write each outcome into the folder, where `load` finds them.
 
-    What an interrupted run has left there is not examined again.
+    What an interrupted run has left there is not examined again, nor are the rows whose outcome is `known`.
     """
     models = {"base": (base, dpo), "dpo": (dpo, base)}
     for i, row in enumerate(bar(rows, "table 1", "row")):
 
         def write(path: Path, row: Row = row) -> None:
             model, other = models[row.model]
-            np.savez(path, **vars(examine(model, exam, row.interventions, other)))
+            result = known.get(row.name) or examine(model, exam, row.interventions, other)
+            save_result(result, path)
 
         artifacts.part(folder / f"row{i:03}.npz", write)
     for i, some in enumerate(draws):
@@ -161,8 +165,7 @@ def load(folder: Path) -> Table1:
     total = int(described.pop("total_neurons")[0])
     results, draws, names = {}, {}, {}
     for i, name in enumerate(described["name"]):
-        with np.load(folder / f"row{i:03}.npz") as arrays:
-            results[name] = Result(**arrays)
+        results[name] = load_result(folder / f"row{i:03}.npz")
     for some in pd.read_csv(folder / "draws.csv").itertuples():
         parts = [np.load(folder / f"draw{some.Index:02}-{j:03}.npz")["greedy"] for j in range(some.draws)]
         draws[some.beside], names[some.beside] = np.stack(parts), some.name
