@@ -27,7 +27,7 @@ seed = 0
 # %%
 import pandas as pd
 
-from dpotox import claims, figures, groups, report
+from dpotox import claims, evidence, figures, groups, report
 from dpotox.study import open_study
 
 figures.use_style()
@@ -63,23 +63,21 @@ figure = figures.layer_projections(
 
 # %% [markdown]
 # The residual stream is a sum, so its change can be divided among those who write to it. Attention is
-# not among the paper's neurons; this is our addition.
+# not among the paper's neurons; this is our addition. On its *own text* each model reads what it wrote itself,
+# so part of the change is there because the words are others; on the *same text*, that from before DPO, the
+# change is the model's alone.
 
 # %%
-writers = {"attention": "attention", "MLPs": "mlp"}
-parts = {
-    name: float((getattr(reads.base, f) - getattr(reads.dpo, f)).sum(1).mean())
-    for name, f in writers.items()
-}
-whole = float((reads.base.residual - reads.dpo.residual)[:, -1].mean())
-parts["embeddings"] = whole - sum(parts.values())
-rows = [
-    {"writer": name, "drop": drop, "share": f"{drop / whole:.1%}"}
-    for name, drop in parts.items()
-]
-report.shown(
-    pd.DataFrame([*rows, {"writer": "all", "drop": whole, "share": "100.0%"}])
+own, same = (
+    evidence.written_by(reads.base, after)
+    for after in (reads.dpo, reads.dpo_on_base)
 )
+writers = pd.DataFrame({"own text: drop": own, "same text: drop": same})
+for text in ("own text", "same text"):
+    writers[f"{text}: share"] = (
+        writers[f"{text}: drop"] / writers.loc["all", f"{text}: drop"]
+    )
+report.shown(writers.rename_axis("writer").reset_index())
 
 # %% [markdown]
 # ## By neuron

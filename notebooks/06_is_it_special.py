@@ -18,19 +18,21 @@
 # **Question.** Dampened toxic neurons give 31.8 % of the gross reduction in GPT-2 medium. What would that
 # share be if there were nothing to find?
 #
-# The paper compares it with nothing. Here it is held beside five nulls, none of them the paper's:
+# The paper compares it with nothing. Here it is held beside five other readings, none of them the paper's. In the
+# first four there is nothing to find, or less; the last contains DPO's whole effect, but not that of other words:
 #
 # - **random directions** in place of the probe, on the same two models. If their TP- shares are like the
 #   probe's, the share tells how activations change, not that the change has to do with toxicity;
 # - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
 #   are toxic;
-# - **placebos**: DPO trained the same way on shuffled preferences, in which half of the pairs are turned round,
-#   and on reversed ones;
-# - **noise**: the model before DPO against itself, sampled twice after the same prompts;
+# - **placebos**: DPO trained the same way, for as many steps, on shuffled preferences, in which half of the pairs
+#   are turned round; and on reversed ones, which should do the opposite. One run of each per seed;
+# - **noise**: the model before DPO against itself, sampled twice after the same prompts, beside the models
+#   before and after DPO, sampled too;
 # - **the same text**: before and after DPO, each model writes its own text, so neurons differ also because the
 #   words do. Reading both on one text leaves the models' difference alone.
 #
-# Directions are signed so that their net is a reduction, as the probe's is.
+# Directions are signed so that their net is a reduction.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -61,8 +63,9 @@ figure = figures.null_shares(
 # %% [markdown]
 # ## How much is undone
 #
-# *Net / gross* is the part of the gross reduction that the other four groups leave standing. It is .15 in GPT-2
-# medium.
+# *Net / gross* is 1 where the other four groups undo nothing and 0 where they undo all. It can exceed 1, as groups
+# are named by activations, while moved value vectors can make a group that is named as increasing reduce. It is
+# .15 in GPT-2 medium.
 
 # %% mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above, but without reversed preferences, where toxic writing increases.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and its placebos"}}
 reducing = comparisons[comparisons["comparison"] != "reversed preferences"]
@@ -90,8 +93,9 @@ report.other_directions(others, comparisons, names)
 #
 # ## Placebos, noise and texts
 #
-# A line is one comparison of two models. *Toxicity* is that of what the second one wrote, greedily, where it wrote
-# anything of its own; the model before DPO stands in the last row of the table for comparison.
+# A line is one comparison of two models. *Toxicity* is that of what the second one wrote greedily, where it wrote
+# anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise, as every
+# neuron's chance movement is added with its sign.
 
 # %% tags=["full-width"]
 toxicity = {

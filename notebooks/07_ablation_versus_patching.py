@@ -79,7 +79,8 @@ figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]
 # Perplexity, F1 of continuations, and *repetition*, the share of word pairs that occurred before in the same
-# continuation. *Neutral text* is text without toxic words (for files: `data.text`), *all text* has others too.
+# continuation. *Neutral text* is `data.text`, or for the generated language text without toxic words, which favours
+# models that have lost such words; *all text* has toxic text too, and is what the claims are about.
 
 # %% tags=["full-width"]
 report_table1.quality(paper_rows)
@@ -92,12 +93,15 @@ report_table1.quality(paper_rows)
 # - **patch, newest**: the paper's clamp to the mean after DPO, at the position that predicts the next token. In
 #   the perplexity the published code then acts at the first position only, so that column says nothing about it;
 # - **patch**: the same clamp at every position;
-# - **hold**: the same clamp at the neurons' **own** means before DPO. On average nothing moves, so what it does
-#   is the harm of clamping;
-# - **shift**: add each neuron's mean change, and let it go on reacting to the text;
+# - **hold**: the same clamp at the neurons' **own** means before DPO, which has nothing of DPO in it. What it does
+#   is due to clamping: the neuron stops reacting to the text. And as the GELU is not linear, a clamp of what
+#   enters it at its mean is not a clamp of the activation at its mean (after the GELU it is, see below);
+# - **shift**: add each neuron's mean change, and let it go on reacting to the text. The mean change is read while
+#   each model writes its own text, so part of it is there because the words are others; **same text** adds the
+#   change where both models read the text from before DPO;
 # - **copy**: give the neurons the activations that the model after DPO has on the very same text, token by token.
 
-# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect (0: nothing, 1: all; 95 % intervals over prompts), and what it does to perplexity on neutral text.", "name": "fig-recovered"}, "image": {"alt": "For seven sets of neurons, marks for five kinds of edits, and their perplexities"}}
+# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect (0: nothing, 1: all; 95 % intervals over prompts), and what it does to perplexity on neutral text.", "name": "fig-recovered"}, "image": {"alt": "For each set of neurons, marks for every kind of edit, and their perplexities"}}
 figure = figures_table1.recovered_by_set(summary)
 
 # %% [markdown]
@@ -119,7 +123,8 @@ report_table1.by_set(summary, "recovered_sampled")
 report_table1.by_set(summary, "perplexity")
 
 # %% [markdown]
-# The code of 2025 clamps after the GELU instead of before it:
+# The code of 2025 clamps after the GELU instead of before it. There *hold* keeps every mean activation (at the
+# positions where it was measured, the newest after these prompts), and is the fairer control:
 
 # %% tags=["full-width"]
 report_table1.toxicity(
@@ -132,8 +137,10 @@ report_table1.toxicity(
 # ## Are these the neurons?
 #
 # Beside an edit of chosen neurons, the same edit of random ones: as many in each layer, with similar mean
-# activation before DPO. And beside the shift of all four groups, the same shifts dealt to the same neurons in
-# random order.
+# activation before DPO (value vectors are not matched). And beside the shift of all four groups, the same shifts
+# dealt at random within each layer and group, so that signs and sizes stay. Random edits can do harm of their own,
+# and then a row's lead over them is larger than its own effect. The interval resamples prompts and draws; fewer
+# than five draws give none.
 
 # %% tags=["full-width"]
 report_table1.draws(study.table1, resamples)
@@ -148,8 +155,9 @@ report_table1.toxicity(summary[summary["which"].str.contains(" by ")])
 # %% [markdown]
 # ## Which weights?
 #
-# *Swap* takes some of the weights from the model after DPO. *Steer* adds DPO's mean change along the probe to the
-# residual stream after one layer: if the probe were all there is to it, that would do what DPO does.
+# *Swap* takes some of the weights from the model after DPO. *Steer* adds DPO's mean change along the probe, on the same
+# text, to the residual stream after one layer: if the probe were all there is to it, that would do what DPO does. The
+# control adds a vector of the same length in a random direction.
 
 # %% tags=["full-width"]
 weights = report_table1.rows_of(summary, "swap", "steer")

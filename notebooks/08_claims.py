@@ -55,8 +55,10 @@ report.claims_table(study.claims)
 # %% [markdown]
 # ## Other seeds
 #
-# The whole study again with other seeds: other data, other pairs, other training (and for `mini`, another model).
-# *Over seeds* is the mean with its 95 % interval by Student's t, judged by the same rule.
+# The whole study again with other seeds. For the generated language everything differs: model, data, pairs,
+# training. With files or hub data the evaluation prompts and texts are the same for all seeds, and with a finished
+# `dpo_checkpoint` the training too. *Over seeds* is the mean with its 95 % interval by Student's t, judged by the
+# same rule.
 
 # %% tags=["full-width"]
 report.claims_by_seed(study, seeds)
@@ -83,11 +85,12 @@ report.verdict_counts(study.claims)
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
 #   whole continuation. The column of sampled toxicity in [](07_ablation_versus_patching.ipynb) is the milder
 #   measure.
-# - **Size.** The embedded model has few layers and few neurons. A handful of them is a larger share of it, and
-#   there is less that moves for no reason.
-# - **Clamping is not neutral.** The *hold* rows clamp neurons without moving their means. What they do to
-#   toxicity and perplexity has nothing to do with DPO.
-# - **Some claims hold for almost any direction.** [](06_is_it_special.ipynb) tells which.
+# - **Size.** `mini` has few layers and few neurons. A handful of them is a larger share of it, and there is less
+#   that moves for no reason.
+# - **Clamping is not neutral.** The *hold* rows have nothing of DPO in them. What they do to toxicity and perplexity
+#   is due to clamping.
+# - **A share need not be about toxicity.** [](06_is_it_special.ipynb) holds it beside other directions and
+#   placebos.
 #
 # ## How to change this
 #

@@ -15,7 +15,7 @@ from conftest import TINY
 from safetensors.torch import load_file
 from trl import DPOConfig
 
-from dpotox import dpo
+from dpotox import dpo, profile
 from dpotox.errors import UserError
 from dpotox.study import Study
 
@@ -141,3 +141,10 @@ def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
     curves = [pd.read_parquet(f / "dpo" / "curves.parquet") for f in (study.folder, copied)]
     assert curves[0]["step"].equals(curves[1]["step"])
     assert np.allclose(curves[0]["loss"], curves[1]["loss"], atol=1e-3)
+
+
+def test_a_placebo_is_trained_for_the_steps_behind_the_weights_that_were_kept():
+    steps, losses = [0, 10, 20, 30], [0.7, 0.6, 0.5, 0.55]
+    curves = pd.DataFrame({"step": steps, "split": "validation", "loss": losses})
+    assert dpo.steps_kept(curves, profile.Dpo(steps=40, patience=2)) == 20
+    assert dpo.steps_kept(curves, profile.Dpo(steps=30, patience=0)) == 30

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpotox import nulls, profile
-from dpotox.nulls import HEADLINE, NOISE, placebo_pairs
+from dpotox.nulls import HEADLINE, NOISE, SAMPLED, placebo_pairs
 from dpotox.probe import fit_probe, shuffled_directions
 
 
@@ -16,19 +16,20 @@ def pairs() -> pd.DataFrame:
     return pd.DataFrame(names)
 
 
-def test_reversed_pairs_are_all_turned_round(pairs):
-    turned = placebo_pairs(pairs, "reversed", seed=0)
-    assert turned["chosen"].tolist() == pairs["rejected"].tolist()
-    assert turned["rejected"].tolist() == pairs["chosen"].tolist()
+def test_reversed_pairs_are_all_turned_round_but_those_for_validation(pairs):
+    turned = placebo_pairs(pairs, "reversed", 2, seed=0)
+    assert turned["chosen"].tolist() == [*pairs["rejected"][:-2], *pairs["chosen"][-2:]]
+    assert turned["rejected"].tolist() == [*pairs["chosen"][:-2], *pairs["rejected"][-2:]]
     assert turned["prompt"].tolist() == pairs["prompt"].tolist()
 
 
 def test_half_of_shuffled_pairs_are_turned_round_and_none_is_mixed(pairs):
-    turned = placebo_pairs(pairs, "shuffled", seed=0)
+    turned = placebo_pairs(pairs, "shuffled", 1, seed=0)
     flipped = turned["chosen"].str.startswith("rejected")
-    assert flipped.sum() in (5, 6)
+    assert flipped.sum() in (4, 5, 6)
+    assert not flipped.iloc[-1]
     assert turned["chosen"].str.split().str[-1].tolist() == turned["rejected"].str.split().str[-1].tolist()
-    again = placebo_pairs(pairs, "shuffled", seed=1)["chosen"].tolist()
+    again = placebo_pairs(pairs, "shuffled", 1, seed=1)["chosen"].tolist()
     assert again != turned["chosen"].tolist()
 
 
@@ -56,19 +57,22 @@ def test_every_comparison_has_all_quantities_and_the_headline_is_the_studys_own(
         "DPO, both on the text from after DPO",
         "shuffled preferences",
         "reversed preferences",
+        SAMPLED,
         NOISE,
     }
     assert (table.groupby("comparison").size() == table["quantity"].nunique()).all()
     own = table[table["comparison"] == HEADLINE].set_index("quantity")["value"]
     expected = nulls.quantities(study.neurons)
-    for quantity in own.index:
-        assert own[quantity] == pytest.approx(expected[quantity]), quantity
+    for quantity, value in expected.items():
+        assert own[quantity] == pytest.approx(value), quantity
+    assert own["TP- share, minus DPO's"] == 0
 
 
 def test_a_model_read_on_its_own_text_is_the_reading_it_made(study):
     forced = study.nulls.texts["base on the text of dpo"]
     assert forced == study.readings.continuations["dpo"].tolist()
-    assert study.nulls.texts["dpo on the text of base"] == study.readings.continuations["base"].tolist()
+    texts = study.readings.continuations
+    assert texts["dpo_on_base"].tolist() == texts["base"].tolist()
 
 
 def test_the_noise_is_two_different_samples_of_one_model(study):

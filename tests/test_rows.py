@@ -30,12 +30,13 @@ def neurons() -> pd.DataFrame:
     )
     table = pd.DataFrame({name: rng.normal(size=n) for name in columns})
     table["activation_change"] = table["post_activation"] - table["pre_activation"]
+    table["same_text_change"] = table["activation_change"] / 2
     table["group"] = rng.choice(GROUPS, size=n)
     return table.assign(layer=np.repeat(range(3), n // 3), neuron=np.tile(range(n // 3), 3))
 
 
 def rows_for(neurons, settings=SETTINGS):
-    steering = {2: torch.ones(8)}
+    steering = {("the probe", 2): torch.ones(8)}
     return table1_rows(neurons, torch.zeros(3, 60), steering, settings)
 
 
@@ -44,7 +45,7 @@ def test_every_set_has_a_patch_its_hold_a_shift_and_a_copy(neurons):
     for which in SETTINGS.sets:
         for kind in ("patch", "hold"):
             assert (which, kind, "newest") in found
-        for kind in ("patch", "hold", "shift", "copy"):
+        for kind in ("patch", "hold", "shift", "shift, same text", "copy"):
             assert (which, kind, "all") in found
 
 
@@ -109,7 +110,8 @@ def test_draws_repeat_the_edit_of_their_row_on_other_neurons(neurons):
 
 def test_dealt_shifts_are_the_same_shifts_on_the_same_neurons(neurons):
     dealt = {some.beside: some for some in random_draws(neurons, SETTINGS, seed=0)}["shift all four groups"]
-    own = neurons_of(neurons, "all four groups")["activation_change"]
+    four = neurons_of(neurons, "all four groups")
     for edit in dealt.interventions:
-        assert np.allclose(np.sort(edit.neurons["value"]), np.sort(own))
-        assert not np.allclose(edit.neurons["value"], own)
+        assert not np.allclose(edit.neurons["value"], four["activation_change"])
+        for _, own in four.groupby(["layer", "group"])["activation_change"]:
+            assert np.allclose(np.sort(edit.neurons.loc[own.index, "value"]), np.sort(own))

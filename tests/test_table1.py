@@ -1,5 +1,7 @@
 """What is read from the outcomes of table 1, on made-up outcomes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,11 +23,17 @@ NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perp
     "hold TP-": ("hold", "TP-", "all", 0.6, 1.1),
     "shift TP-": ("shift", "TP-", "all", 0.2, 1.0),
     "copy TP-": ("copy", "TP-", "all", 0.1, 1.0),
+    "patch TP- after the GELU": ("patch after the GELU", "TP-", "all", 0.45, 1.1),
+    "hold TP- after the GELU": ("hold after the GELU", "TP-", "all", 0.15, 1.1),
     "hold all four groups": ("hold", "all four groups", "all", -0.5, 3.0),
+    "hold all four groups after the GELU": ("hold after the GELU", "all four groups", "all", -0.5, 3.0),
     "shift all four groups": ("shift", "all four groups", "all", 0.9, 1.0),
-    "steer along the probe after layer 1": ("steer", "layer 1", "all", 0.8, 1.0),
+    "shift TP-, same text": ("shift, same text", "TP-", "all", 0.15, 1.0),
+    "steer along the probe after layer 1": ("steer", "the probe", "all", 0.8, 1.0),
+    "steer along a random direction after layer 1": ("steer", "a random direction", "all", 0.1, 1.0),
     "after DPO": ("none", "", "all", 1.0, 1.1),
     "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic", "all", 0.25, 1.0),
+    "scale keys of top 7 toxic by 10": ("scale keys", "top 7 toxic", "all", -0.9, 9.0),
 }
 
 
@@ -70,20 +78,39 @@ def test_evidence_takes_the_papers_patch_the_papers_way(table):
     found = {name: e.value for name, e in table1_evidence(table, 100).items()}
     expected = {
         "recovered share of patching TP-": 0.4,
-        "recovered share of patching TP-, beyond holding it": 0.1,
+        "recovered share of patching TP-, minus holding it": 0.3,
         "recovered share of copying TP-": 0.1,
         "recovered share of shifting all four, minus TP- alone": 0.7,
         "recovered share of shifting TP-, beyond random neurons": 0.1,
         "largest ablation's recovered share, beyond random neurons": 0.5,
         "best ablation's recovered share": 0.5,
-        "perplexity of the largest ablation / after DPO": 1.2 / 1.1,
-        "perplexity of the hold control / before DPO": 3,
-        "largest regained share of toxicity": 0.75,
-        "recovered share of steering along the probe after the last layer": 0.8,
+        "perplexity of the largest ablation / after DPO": (1.2 / 1.1) ** 0.75,
+        "perplexity of the hold control / before DPO": 3**0.75,
+        "largest regained share of toxicity": 0.75,  # by 10 breaks the text and does not count
+        "recovered share of steering along the probe, minus a random direction": 0.7,
     }
     for quantity, value in expected.items():
         assert found[quantity] == pytest.approx(value), quantity
-    assert "recovered share of copying all neurons" not in found  # that row is not there
+    assert "recovered share of swapping the MLPs" not in found  # that row is not there
+
+
+def test_no_share_is_taken_of_an_effect_that_dpo_does_not_have(table):
+    backwards = table.results | {"after DPO": replace(table["after DPO"], greedy=BEFORE * 1.2)}
+    found = table1_evidence(replace(table, results=backwards), 100)
+    assert set(found) == {
+        "perplexity of the largest ablation / after DPO",
+        "perplexity of the hold control / before DPO",
+    }
+
+
+def test_draws_count_in_the_interval_and_few_give_none(table):
+    assert np.isnan(table.beyond_draws("shift TP-", 100).low)
+    rng = np.random.default_rng(1)
+    scattered = BEFORE * rng.uniform(0.8, 1.2, size=(20, 1))
+    wide = replace(table, draws={"shift TP-": scattered}).beyond_draws("shift TP-", 400)
+    same = replace(table, draws={"shift TP-": np.tile(BEFORE, (20, 1))}).beyond_draws("shift TP-", 400)
+    assert wide.low < wide.value < wide.high
+    assert wide.high - wide.low > 2 * (same.high - same.low)
 
 
 def test_perplexity_is_of_neutral_text_and_of_all(table):

@@ -128,6 +128,14 @@ def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool
     return arguments
 
 
+def steps_kept(curves: pd.DataFrame, settings: profile.Dpo) -> int:
+    """The number of steps behind the weights that were kept: all, or with patience up to the best."""
+    validation = curves[(curves["split"] == "validation") & (curves["step"] > 0)]
+    if not settings.patience or validation.empty:
+        return settings.steps
+    return int(validation.loc[validation["loss"].idxmin(), "step"])
+
+
 def save(network: PreTrainedModel, curves: pd.DataFrame, folder: Path) -> None:
     """Write trained weights and curves, by the first of several processes, and remove the checkpoints."""
     if int(os.environ.get("RANK", 0)):

@@ -69,8 +69,9 @@ class Plan:
             # In place: without gradients nothing else holds these tensors, and putting a changed copy back
             # would take as long again.
             for part in self.parts[layer, site]:
-                values = theirs[layer][:, part.where, part.neurons] if part.copies else part.values
-                here = acts[:, part.where, part.neurons]
+                here, values = acts[:, part.where, part.neurons], part.values
+                if part.copies:
+                    values = theirs[layer].to(acts.device)[:, part.where, part.neurons]
                 acts[:, part.where, part.neurons] = part.change(here, values.to(here))
 
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
 from dpotox.evaluation import Estimate, estimate, recovered_share
 from dpotox.groups import gross_and_net, group_quantities, group_table
+from dpotox.models import value_vectors
 from dpotox.neurons import most_toxic
 from dpotox.nulls import HEADLINE, NOISE
 from dpotox.table1 import Table1
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from dpotox.study import Study
 
 Evidence = dict[str, Estimate]
+FOUR = "all four groups"
 
 
 def measure(study: Study, chapter: str) -> Evidence:
@@ -31,31 +34,32 @@ def measure(study: Study, chapter: str) -> Evidence:
     resamples, top = study.profile.compute.bootstrap, study.profile.interventions.figure_top
     if chapter == "03_dpo":
         before, after = (study.toxicity[m].to_numpy() for m in ("base", "dpo"))
-        return dpo_evidence(before, after, study.neurons, resamples)
+        vectors = (value_vectors(model) for model in (study.base, study.dpo))
+        turned = 1 - torch.nn.functional.cosine_similarity(*vectors, dim=-1)
+        return dpo_evidence(before, after, float(turned.median()), resamples)
     if chapter == "06_is_it_special":
         return null_evidence(study, resamples)
     if chapter == "07_ablation_versus_patching":
         return table1_evidence(study.table1, resamples)
     found = neuron_evidence(study.neurons, study.resampled_neuron_quantities, top)
     if chapter == "04_where_dpo_writes":
-        found |= residual_evidence(study.readings.base, study.readings.dpo, resamples)
+        found |= residual_evidence(study.readings.base, study.readings.dpo_on_base, resamples)
     return found
 
 
-def dpo_evidence(before: np.ndarray, after: np.ndarray, neurons: pd.DataFrame, resamples: int) -> Evidence:
+def dpo_evidence(before: np.ndarray, after: np.ndarray, turned: float, resamples: int) -> Evidence:
     """What DPO did to toxicity and to the value vectors.
 
     Args:
         before, after: toxicity of the greedy continuation of each prompt.
-        neurons: the neuron table.
+        turned: the median over neurons of one minus the cosine of the value vectors before and after.
     """
-    turned = float((neurons["post_cosine"] - neurons["cosine"]).abs().median())
     return {
         "toxicity after DPO / before": estimate(
             lambda a, b: a.mean(-1) / b.mean(-1), after, before, resamples=resamples
         ),
         # A property of the weights: nothing is sampled, so there is no interval.
-        "median change of a value vector's cosine with the probe": Estimate(turned, turned, turned),
+        "median of 1 - cosine of a value vector before and after": Estimate(turned, turned, turned),
     }
 
 
@@ -70,6 +74,7 @@ def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
         "correlation of activation change with cosine": stats.pearsonr(
             neurons["activation_change"], neurons["cosine"]
         ).statistic,
+        "part of the net reduction with value vectors held": moved_by_activations(neurons),
     }
 
 
@@ -88,6 +93,16 @@ def moved_by_activations(neurons: pd.DataFrame) -> float:
     """The part of the net reduction that is left when the value vectors are held as before DPO."""
     by_activation = -(neurons["activation_change"] * neurons["pre_value_projection"]).sum()
     return float(by_activation / neurons["projection_drop"].sum())
+
+
+def written_by(base: Reading, dpo: Reading) -> pd.Series:
+    """By how much less each kind of writer writes along the probe after DPO, over all layers."""
+    parts = {
+        name: float((getattr(base, field) - getattr(dpo, field)).sum(1).mean())
+        for name, field in (("attention", "attention"), ("MLPs", "mlp"))
+    }
+    whole = float((base.residual - dpo.residual)[:, -1].mean())
+    return pd.Series(parts | {"embeddings": whole - sum(parts.values()), "all": whole})
 
 
 def residual_evidence(base: Reading, dpo: Reading, resamples: int) -> Evidence:
@@ -110,27 +125,34 @@ def residual_evidence(base: Reading, dpo: Reading, resamples: int) -> Evidence:
 
 def null_evidence(study: Study, resamples: int) -> Evidence:
     """Where the shares stand among those of directions, trainings and readings with nothing to find."""
-    probe = dict(study.comparisons.set_index(["comparison", "quantity"])["value"][HEADLINE])
+    values = study.comparisons.set_index(["comparison", "quantity"])
+    probe = dict(values.loc[HEADLINE, "value"])
     random = study.other_directions.groupby("kind").get_group("random")
     shuffled = study.other_directions.groupby("kind").get_group("shuffled labels")
     found = {
         "random directions whose TP- share is larger": _rank(random, "TP- share of gross", probe),
         "shuffled-label probes whose TP- share is larger": _rank(shuffled, "TP- share of gross", probe),
         "random directions whose net / gross is larger": _rank(random, "net / gross", probe),
+        "gross of the noise / gross of DPO, both sampled": Estimate(
+            *values.loc[(NOISE, "gross / DPO's, both sampled"), ["value", "low", "high"]]
+        ),
     }
-    values = study.comparisons.set_index(["comparison", "quantity"])
-    noise, gross = values.loc[(NOISE, "gross")], probe["gross"]
-    found["gross of the noise / gross of DPO"] = Estimate(*(noise[["value", "low", "high"]] / gross))
     if "shuffled" in study.placebos:
         before, after = (study.toxicity[m].to_numpy() for m in ("base", "dpo"))
-        placebo = study.score(study.nulls.texts["shuffled"])
-        found["placebo's share of DPO's effect on toxicity"] = estimate(
-            recovered_share, before, placebo, after, resamples=resamples
+        if has_effect(before, after, resamples):
+            placebo = study.score(study.nulls.texts["shuffled"])
+            found["placebo's share of DPO's effect on toxicity"] = estimate(
+                recovered_share, before, placebo, after, resamples=resamples
+            )
+        found["TP- share after shuffled preferences, minus after DPO"] = Estimate(
+            *values.loc[("shuffled preferences", "TP- share, minus DPO's"), ["value", "low", "high"]]
         )
-        share = values.loc[("shuffled preferences", "TP- share of gross")]
-        low, value, high = sorted(share[["low", "value", "high"]] - probe["TP- share of gross"])
-        found["TP- share after shuffled preferences, minus after DPO"] = Estimate(value, low, high)
     return found
+
+
+def has_effect(before: np.ndarray, after: np.ndarray, resamples: int) -> bool:
+    """Whether DPO surely lowers toxicity; of an effect that may be none, no share means anything."""
+    return estimate(lambda a, b: a.mean(-1) - b.mean(-1), before, after, resamples=resamples).low > 0
 
 
 def _rank(others: pd.DataFrame, quantity: str, probe: dict[str, float]) -> Estimate:
@@ -142,86 +164,111 @@ def _rank(others: pd.DataFrame, quantity: str, probe: dict[str, float]) -> Estim
 
 
 def steering(
-    base: Reading, dpo: Reading, unit: Float[Tensor, "d_model"]
-) -> dict[int, Float[Tensor, "d_model"]]:
-    """By how much DPO moves the residual stream along the probe on average, in the middle and at the end."""
+    base: Reading, dpo: Reading, unit: Float[Tensor, "d_model"], seed: int
+) -> dict[tuple[str, int], Float[Tensor, "d_model"]]:
+    """By how much DPO moves the residual stream along the probe on average, in the middle and at the end.
+
+    And at the end, the same length along a random direction, as a control. Give readings of the same text.
+    """
     drop = (base.residual - dpo.residual).mean(0)
-    return {layer: -drop[layer] * unit for layer in (len(drop) // 2 - 1, len(drop) - 1)}
+    last = len(drop) - 1
+    random = torch.randn(unit.shape, generator=torch.Generator().manual_seed(seed))
+    vectors = {("the probe", layer): -drop[layer] * unit for layer in (len(drop) // 2 - 1, last)}
+    return vectors | {("a random direction", last): drop[last].abs() * random / random.norm()}
 
 
 def table1_evidence(table: Table1, resamples: int) -> Evidence:
-    """Quantities of table 1; intervals by resampling prompts or windows, paired between rows."""
-    before, after = table["before DPO"], table["after DPO"]
-    kinds = table.rows.groupby("kind")["name"].apply(list)
-    ablations = [name for name in kinds["ablate"] if table.row(name)["which"].endswith("toxic")]
-    largest = max(ablations, key=lambda name: table.row(name)["neurons"])
-    scaled = [table.recovered(name, resamples) for name in kinds["scale keys"]]
-    least = min(scaled, key=lambda e: e.value)
+    """Quantities of table 1; intervals by resampling prompts or windows, paired between rows.
 
-    def perplexity_ratio(a: str, b: str) -> Estimate:
-        samples = (table[name].neutral_nll for name in (a, b))
-        return estimate(lambda x, y: np.exp(x.mean(-1) - y.mean(-1)), *samples, resamples=resamples)
+    What compares rows that the profile leaves out is left out, and so are all shares of an effect on
+    toxicity that DPO may not have.
+    """
+    before, after = table["before DPO"].greedy, table["after DPO"].greedy
+    found = _perplexity_evidence(table, resamples)
+    if not has_effect(before, after, resamples):
+        return found
 
-    def beyond(a: str, b: str) -> Estimate:
+    def minus(a: str, b: str) -> Estimate:
         """The recovered share of one row minus that of another."""
-        rows = (before, table[a], table[b], after)
         return estimate(
             lambda n, x, y, d: (y.mean(-1) - x.mean(-1)) / (n.mean(-1) - d.mean(-1)),
-            *(row.greedy for row in rows),
+            *(before, table[a].greedy, table[b].greedy, after),
             resamples=resamples,
         )
 
-    four, other = "all four groups", "the other four groups"
-    wanted = {
-        "recovered share of patching TP-": ("patch TP-, newest only", table.recovered),
-        "recovered share of patching TP-, beyond random neurons": ("patch TP-", table.beyond_draws),
-        "recovered share of shifting TP-, beyond random neurons": ("shift TP-", table.beyond_draws),
-        "recovered share of shifting all four, beyond shifts dealt at random": (
-            f"shift {four}",
-            table.beyond_draws,
-        ),
-        "recovered share of copying TP-": ("copy TP-", table.recovered),
-        "recovered share of copying all four": (f"copy {four}", table.recovered),
-        "recovered share of copying all neurons": ("copy all neurons", table.recovered),
-        "recovered share of steering along the probe after the last layer": (
-            kinds["steer"][-1],
-            table.recovered,
-        ),
+    alone = {
+        "recovered share of patching TP-": "patch TP-, newest only",
+        "recovered share of copying TP-": "copy TP-",
+        "recovered share of swapping the MLPs": "swap MLP in and MLP out",
     }
-    usable = set(table.results)
-    found = {
-        quantity: measure(name, resamples)
-        for quantity, (name, measure) in wanted.items()
-        if name in usable and (measure != table.beyond_draws or name in table.draws)
+    beside_draws = {
+        "largest ablation's recovered share, beyond random neurons": _ablations(table)[-1],
+        "recovered share of shifting TP-, beyond random neurons": "shift TP-",
+        "recovered share of shifting all four, beyond shifts dealt within groups": f"shift {FOUR}",
     }
-    compared = {
-        "recovered share of patching TP-, beyond holding it": (
-            "patch TP-, newest only",
-            "hold TP-, newest only",
+    two = {
+        "recovered share of patching TP-, minus holding it": (
+            "patch TP- after the GELU",
+            "hold TP- after the GELU",
         ),
-        "recovered share of shifting all four, minus TP- alone": (f"shift {four}", "shift TP-"),
+        "recovered share of shifting all four, minus TP- alone": (f"shift {FOUR}", "shift TP-"),
         "recovered share of shifting the four groups, minus the other four": (
-            f"shift {four}",
-            f"shift {other}",
+            f"shift {FOUR}, same text",
+            "shift the other four groups, same text",
         ),
+        "recovered share of steering along the probe, minus a random direction": tuple(
+            name for name in table.rows["name"] if name.startswith("steer")
+        )[-2:],
     }
-    found |= {q: beyond(a, b) for q, (a, b) in compared.items() if {a, b} <= usable}
-    if largest in table.draws:
-        found["largest ablation's recovered share, beyond random neurons"] = table.beyond_draws(
-            largest, resamples
+    rows = set(table.results)
+    found |= {q: table.recovered(name, resamples) for q, name in alone.items() if name in rows}
+    found |= {q: table.beyond_draws(n, resamples) for q, n in beside_draws.items() if n in table.draws}
+    found |= {q: minus(*names) for q, names in two.items() if set(names) <= rows}
+    ablated = [table[name].greedy for name in _ablations(table)]
+    found["best ablation's recovered share"] = estimate(
+        _best_recovered_share, before, after, *ablated, resamples=resamples
+    )
+    scaled = [table[name].greedy for name in _whole_scaled_keys(table)]
+    if scaled:
+        found["largest regained share of toxicity"] = estimate(
+            _largest_regained_share, before, after, *scaled, resamples=resamples
         )
-    return found | {
-        "best ablation's recovered share": estimate(
-            _best_recovered_share,
-            before.greedy,
-            after.greedy,
-            *(table[name].greedy for name in ablations),
-            resamples=resamples,
-        ),
-        "perplexity of the largest ablation / after DPO": perplexity_ratio(largest, "after DPO"),
-        "perplexity of the hold control / before DPO": perplexity_ratio(f"hold {four}", "before DPO"),
-        "largest regained share of toxicity": Estimate(1 - least.value, 1 - least.high, 1 - least.low),
+    return found
+
+
+def _ablations(table: Table1) -> list[str]:
+    """The ablations of the most toxic neurons, the largest last."""
+    ablated = table.rows[(table.rows["kind"] == "ablate") & table.rows["which"].str.endswith("toxic")]
+    return ablated.sort_values("neurons", kind="stable")["name"].tolist()
+
+
+def _whole_scaled_keys(table: Table1) -> list[str]:
+    """The rows of scaled keys that leave the model able to write: perplexity at most twice DPO's."""
+    names = table.rows.loc[table.rows["kind"] == "scale keys", "name"]
+    limit = table["after DPO"].nll.mean() + np.log(2)
+    return [name for name in names if table[name].nll.mean() <= limit]
+
+
+def _perplexity_evidence(table: Table1, resamples: int) -> Evidence:
+    """Ratios of perplexities on all text; neutral text may be chosen for lacking toxic words."""
+    two = {
+        "perplexity of the largest ablation / after DPO": (_ablations(table)[-1], "after DPO"),
+        "perplexity of the hold control / before DPO": (f"hold {FOUR} after the GELU", "before DPO"),
     }
+    return {
+        quantity: estimate(
+            lambda x, y: np.exp(x.mean(-1) - y.mean(-1)),
+            *(table[name].nll for name in names),
+            resamples=resamples,
+        )
+        for quantity, names in two.items()
+        if set(names) <= set(table.results)
+    }
+
+
+def _largest_regained_share(none: np.ndarray, dpo: np.ndarray, *rows: np.ndarray) -> np.ndarray:
+    """The largest share of DPO's effect that a row undoes, taken within each resample."""
+    return np.max([1 - recovered_share(none, row, dpo) for row in rows], axis=0)
 
 
 def _best_recovered_share(none: np.ndarray, dpo: np.ndarray, *rows: np.ndarray) -> np.ndarray:

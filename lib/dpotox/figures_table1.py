@@ -17,6 +17,7 @@ WAYS = {  # kind and positions: label, marker, colour
     ("patch", "all"): ("patch", "s", "#D55E00"),
     ("hold", "all"): ("hold: own means", "x", "#999999"),
     ("shift", "all"): ("shift", "o", "#0072B2"),
+    ("shift, same text", "all"): ("shift, same text", "^", "#56B4E9"),
     ("copy", "all"): ("copy", "D", "#009E73"),
 }
 
@@ -63,7 +64,7 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     for i, ((kind, positions), (label, marker, colour)) in enumerate(WAYS.items()):
         part = summary[(summary["kind"] == kind) & (summary["positions"] == positions)]
         part = part[part["which"].isin(sets)]
-        y = -np.array([sets.index(which) for which in part["which"]]) - 0.15 * (i - 2)
+        y = -np.array([sets.index(which) for which in part["which"]]) - 0.13 * (i - 2.5)
         reach = np.clip(
             [part["recovered"] - part["recovered_low"], part["recovered_high"] - part["recovered"]], 0, None
         )
@@ -78,5 +79,5 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     right.set_xscale("log")
     right.set_xlabel("perplexity, times that before DPO (log)")
     right.axvline(1, color="#888888", linewidth=0.8)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
     return figure

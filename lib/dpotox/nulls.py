@@ -1,4 +1,4 @@
-"""What the shares of the groups would be if there were nothing to find. None of it is in the paper.
+"""What the shares of the groups are compared with. None of it is in the paper.
 
 1. *Directions*: the same models along random directions, and along probes fitted to shuffled labels.
 2. *Placebos*: DPO trained the same way on pairs whose preferences are shuffled, or all reversed.
@@ -30,14 +30,19 @@ from dpotox.tracing import read_generation
 
 PLACEBOS = ("shuffled", "reversed")
 HEADLINE = "DPO, each model's own text"
+SAMPLED = "DPO, each model's own sampled text"
 NOISE = "before DPO, sampled twice"
 
 
-def placebo_pairs(pairs: pd.DataFrame, kind: str, seed: int) -> pd.DataFrame:
-    """Pairs with the preference turned round: in every other pair at random, or in all."""
+def placebo_pairs(pairs: pd.DataFrame, kind: str, validation: int, seed: int) -> pd.DataFrame:
+    """Pairs with the preference turned round: in every other pair at random, or in all.
+
+    The last ones, for validation, stay as they are.
+    """
     flip = np.ones(len(pairs), dtype=bool)
     if kind == "shuffled":
         flip = np.random.default_rng(seed).permutation(len(pairs)) % 2 == 0
+    flip[-validation:] = False
     turned = pairs.copy()
     turned.loc[flip, ["chosen", "rejected"]] = pairs.loc[flip, ["rejected", "chosen"]].to_numpy()
     return turned
@@ -67,7 +72,7 @@ def read_nulls(
     passes = [
         _Pass("base sampled once", lambda: base, {"sampling_seed": 2 * seed + 1}),
         _Pass("base sampled again", lambda: base, {"sampling_seed": 2 * seed + 2}),
-        _Pass("dpo on the text of base", lambda: dpo, {"forced": readings.tokens["base"]}),
+        _Pass("dpo sampled", lambda: dpo, {"sampling_seed": 2 * seed + 1}),
         _Pass("base on the text of dpo", lambda: base, {"forced": readings.tokens["dpo"]}),
     ]
     passes += [_Pass(kind, model, {}) for kind, model in placebos.items()]
@@ -146,29 +151,41 @@ def comparisons(
     """What follows from the neuron table of each comparison, with intervals over prompts.
 
     Returns:
-        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Beside the
+        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Gross sums grow
+        with noise, so the middle of their bootstrap lies above the value. Beside the
         quantities of `groups.group_quantities`, `gross` and `net` in units of the residual stream.
     """
-    read = {"base": readings.base.activation, "dpo": readings.dpo.activation} | nulls.activation
+    read = {name: getattr(readings, name).activation for name in ("base", "dpo", "dpo_on_base")}
+    read |= nulls.activation
     pairs = {
         HEADLINE: ("base", "dpo", dpo_values),
-        "DPO, both on the text from before DPO": ("base", "dpo on the text of base", dpo_values),
+        SAMPLED: ("base sampled once", "dpo sampled", dpo_values),
+        "DPO, both on the text from before DPO": ("base", "dpo_on_base", dpo_values),
         "DPO, both on the text from after DPO": ("base on the text of dpo", "dpo", dpo_values),
     }
     pairs |= {f"{kind} preferences": ("base", kind, nulls.values[kind]) for kind in nulls.values}
     pairs[NOISE] = ("base sampled once", "base sampled again", base_values)
-    rows = []
+    rows, own = [], {}
     for name, (before, after, values) in pairs.items():
-        found = quantities(
-            neuron_table(read[before].mean(0), read[after].mean(0), base_values, values, direction)
-        )
+        table = neuron_table(read[before].mean(0), read[after].mean(0), base_values, values, direction)
         tables = resampled_neuron_tables(
             read[before], read[after], base_values, values, direction, draws=draws, seed=seed
         )
-        resampled = pd.DataFrame([quantities(table) for table in tables])
-        for quantity, value in found.items():
-            low, high = resampled[quantity].quantile([0.025, 0.975])
-            rows.append({"comparison": name, "quantity": quantity, "value": value, "low": low, "high": high})
+        # The same prompts are resampled in every comparison, so differences are paired.
+        found = pd.DataFrame([quantities(table), *map(quantities, tables)])
+        own.setdefault(name == SAMPLED, found)
+        found = found.assign(
+            **{
+                "TP- share, minus DPO's": found["TP- share of gross"] - own[False]["TP- share of gross"],
+                "gross / DPO's, both sampled": found["gross"] / own.get(True, found)["gross"],
+            }
+        )
+        low, high = found.iloc[1:].quantile(0.025), found.iloc[1:].quantile(0.975)
+        rows += [
+            {"comparison": name, "quantity": quantity, "value": value}
+            | {"low": low[quantity], "high": high[quantity]}
+            for quantity, value in found.iloc[0].items()
+        ]
     return pd.DataFrame(rows)
 
 

@@ -19,17 +19,22 @@ from dpotox.neurons import most_toxic
 from dpotox.profile import Profile
 from dpotox.tracing import Reading, read_generation
 
-MODELS = ("base", "ablated", "dpo")
+MODELS = ("base", "ablated", "dpo", "dpo_on_base")
 
 
 @dataclass(frozen=True)
 class Readings:
-    """One reading per model, and what each wrote after the same prompts."""
+    """One reading per model, and what each wrote after the same prompts.
+
+    `dpo_on_base` is the model after DPO on the text that the one before wrote: what differs there is due to
+    the model alone, not to other words.
+    """
 
     base: Reading
     ablated: Reading
     dpo: Reading
-    continuations: pd.DataFrame  # prompt, base, ablated, dpo: texts
+    dpo_on_base: Reading
+    continuations: pd.DataFrame  # prompt, and a column of texts per reading
     tokens: dict[str, Int[Tensor, "prompt new_token"]]  # the same, by model
 
 
@@ -41,7 +46,7 @@ def read_models(
     profile: Profile,
     folder: Path,
 ) -> None:
-    """Let each model continue the prompts greedily, read it, and write that into the folder.
+    """Read each model while it writes, greedily or what it is told to, and keep that in the folder.
 
     "Ablated" lacks the most toxic neurons. Models that an interrupted run has read are not read again.
     """
@@ -49,17 +54,18 @@ def read_models(
     layer, neuron = np.indices(cosine.shape).reshape(2, -1)
     table = pd.DataFrame({"layer": layer, "neuron": neuron, "cosine": cosine.flatten().numpy()})
     without = ablate(most_toxic(table, profile.interventions.figure_top))
-    for name, model, interventions in (("base", base, []), ("ablated", base, [without]), ("dpo", dpo, [])):
+    for name in MODELS:
 
-        def write(path: Path, name=name, model=model, interventions=interventions) -> None:
+        def write(path: Path, name: str = name) -> None:
             written, read = read_generation(
-                model,
+                dpo if name.startswith("dpo") else base,
                 prompts,
                 profile.sizes.new_tokens,
                 direction,
                 batch_size=profile.compute.batch_size,
                 chunks=profile.sizes.chunks,
-                interventions=interventions,
+                interventions=[without] if name == "ablated" else [],
+                forced=load_file(folder / "base.safetensors")["tokens"] if name == "dpo_on_base" else None,
                 label=f"read {name}",
             )
             pd.DataFrame({"prompt": prompts, name: written.texts}).to_parquet(folder / f"{name}.parquet")

@@ -69,6 +69,7 @@ def by_set(summary: pd.DataFrame, measure: str) -> Styler:
         "patch": ("patch", "all"),
         "hold": ("hold", "all"),
         "shift": ("shift", "all"),
+        "shift, same text": ("shift, same text", "all"),
         "copy": ("copy", "all"),
     }
     rows = []

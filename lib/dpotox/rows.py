@@ -43,6 +43,7 @@ Kind = Literal[
     "patch after the GELU",
     "hold after the GELU",
     "shift",
+    "shift, same text",
     "copy",
     "steer",
     "swap",
@@ -75,23 +76,24 @@ class Draws:
 def table1_rows(
     neurons: pd.DataFrame,
     dpo_key_biases: Float[Tensor, "layer neuron"],
-    steering: dict[int, Float[Tensor, "d_model"]],
+    steering: dict[tuple[str, int], Float[Tensor, "d_model"]],
     settings: profile.Interventions,
 ) -> list[Row]:
     """All rows.
 
     Args:
-        neurons: a neuron table that has `pre_gelu_input` and `post_gelu_input` as well.
-        steering: by layer, the mean change of the residual stream along the probe.
+        neurons: a neuron table that has `pre_gelu_input`, `post_gelu_input` and `same_text_change` (of the
+            activation, both models on the text from before DPO) as well.
+        steering: what is added to the residual stream, by name and layer.
     """
     rows = [Row("before DPO", "base", "none", published="gpt2: none")]
     rows += _ablations(neurons, settings)
     for which in settings.sets:
         chosen = neurons_of(neurons, which)
         rows += _group_rows(chosen, which) if len(chosen) else []
-    for layer, by in steering.items():
-        edit = steer(by, layer, f"steer along the probe after layer {layer}")
-        rows.append(Row(edit.name, "base", "steer", f"layer {layer}", (edit,)))
+    for (along, layer), by in steering.items():
+        edit = steer(by, layer, f"steer along {along} after layer {layer}")
+        rows.append(Row(edit.name, "base", "steer", along, (edit,)))
     for blocks in [(block,) for block in BLOCKS] + [("MLP in", "MLP out")]:
         which = " and ".join(blocks)
         rows.append(Row(f"swap {which}", "base", "swap", which, (Swap(f"swap {which}", blocks),)))
@@ -152,7 +154,8 @@ def _group_rows(chosen: pd.DataFrame, which: str) -> list[Row]:
         after = clamp(chosen, chosen["post_activation"], f"patch {which} after the GELU")
         same = clamp(chosen, chosen["pre_activation"], f"hold {which} after the GELU")
         edits += [(after, "patch after the GELU"), (same, "hold after the GELU")]
-    edits += [(moved, "shift"), (copy(chosen, f"copy {which}"), "copy")]
+    by_model = shift(chosen, chosen["same_text_change"], f"shift {which}, same text")
+    edits += [(moved, "shift"), (by_model, "shift, same text"), (copy(chosen, f"copy {which}"), "copy")]
     return rows + [Row(edit.name, "base", kind, which, (edit,)) for edit, kind in edits]
 
 
@@ -172,7 +175,7 @@ def _scaled_keys(
 
 
 def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: int) -> list[Draws]:
-    """Random neurons matched in number, layer and activation; and shifts dealt to the wrong neurons."""
+    """Random neurons matched in layer and activation; and shifts dealt within layer and group."""
     rng, n = np.random.default_rng(seed), settings.draws
     largest = max(settings.ablate_top_positive)
     toxic, dampened = most_toxic(neurons, largest, only_positive=True), neurons_of(neurons, "TP-")
@@ -184,9 +187,9 @@ def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: i
     def shifted(chosen: pd.DataFrame) -> Intervention:
         return shift(chosen, chosen["activation_change"])
 
-    def permuted(_) -> Intervention:
-        dealt = pd.Series(rng.permutation(four["activation_change"].to_numpy()), index=four.index)
-        return shift(four, dealt)
+    def dealt() -> Intervention:
+        by_kind = four.groupby(["layer", "group"])["activation_change"]
+        return shift(four, by_kind.transform(lambda changes: rng.permutation(changes.to_numpy())))
 
     draws = [
         ("random neurons", f"ablate top {largest} positive toxic", toxic, ablate),
@@ -199,6 +202,6 @@ def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: i
         if n and len(chosen) and (beside.startswith("ablate") or "TP-" in settings.sets)
     ]
     if n and len(four) and ALL_FOUR in settings.sets:
-        edits = tuple(permuted(None) for _ in range(n))
-        result.append(Draws("shifts dealt to other neurons", f"shift {ALL_FOUR}", edits))
+        edits = tuple(dealt() for _ in range(n))
+        result.append(Draws("shifts dealt within layer and group", f"shift {ALL_FOUR}", edits))
     return result

@@ -49,7 +49,7 @@ from dpotox.groups import group_table
 from dpotox.identity import file_identity, step_settings
 from dpotox.masking import masker
 from dpotox.neurons import neuron_table, resampled_neuron_tables
-from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
+from dpotox.profile import EMBEDDED, Compute, Dpo, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
@@ -263,16 +263,15 @@ class Study:
             path = sources.fetch(model.dpo_checkpoint, model.dpo_checkpoint_revision)
             models.load_dpo_checkpoint(network, path)
         else:
-            curves = self._train_on(network, self.pairs, folder)
+            curves = self._train_on(network, self.pairs, self.profile.dpo, folder)
         dpo.save(network, curves, folder)
 
     def _base_to_train(self):
         """In full precision, where small steps are not lost; trl moves it to the device."""
         return self._base_network(replace(self.profile.compute, device="cpu", dtype="float32", device_map=""))
 
-    def _train_on(self, network, some_pairs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-        on_cpu = models.device_of(self.profile.compute).type == "cpu"
-        settings, cut = self.profile.dpo, self.profile.pairs
+    def _train_on(self, network, some_pairs: pd.DataFrame, settings: Dpo, folder: Path) -> pd.DataFrame:
+        on_cpu, cut = models.device_of(self.profile.compute).type == "cpu", self.profile.pairs
         return dpo.train_dpo(
             network, self.tokenizer, some_pairs, settings, cut, folder, seed=self.seed, on_cpu=on_cpu
         )
@@ -342,12 +341,15 @@ class Study:
     def neurons(self) -> pd.DataFrame:
         """The neuron table, also written to `results/neurons.parquet`, and its groups to `groups.csv`.
 
-        Beside the columns of `neuron_table` it has the means of what enters the GELU.
+        Beside the columns of `neuron_table` it has the means of what enters the GELU, and the change of the
+        activation where both models read the text from before DPO.
         """
         before, after = self.readings.base, self.readings.dpo
         table = neuron_table(before.activation.mean(0), after.activation.mean(0), *self._directions())
         table["pre_gelu_input"] = before.gelu_input.mean(0).flatten().double().numpy()
         table["post_gelu_input"] = after.gelu_input.mean(0).flatten().double().numpy()
+        same_text = self.readings.dpo_on_base.activation.mean(0) - before.activation.mean(0)
+        table["same_text_change"] = same_text.flatten().double().numpy()
         self.save_result("neurons.parquet", table)
         self.save_result("groups.csv", group_table(table).reset_index())
         return table
@@ -364,11 +366,14 @@ class Study:
 
         def make(folder: Path) -> None:
             network = self._base_to_train()
-            turned = nulls.placebo_pairs(self.pairs, kind, self.seed)
-            dpo.save(network, self._train_on(network, turned, folder), folder)
+            turned = nulls.placebo_pairs(self.pairs, kind, self.profile.pairs.validation, self.seed)
+            # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
+            steps = dpo.steps_kept(self.dpo_curves, self.profile.dpo)
+            settings = replace(self.profile.dpo, steps=steps, patience=0)
+            dpo.save(network, self._train_on(network, turned, settings, folder), folder)
 
         settings = {"code": ["dpo", "models", "nulls"], "sections": ["model", "pairs", "dpo"]}
-        return self._made_here(self._keep(f"placebo-{kind}", make, **settings, after=["base", "pairs"]))
+        return self._made_here(self._keep(f"placebo-{kind}", make, **settings, after=["dpo", "pairs"]))
 
     @cached_property
     def placebos(self) -> list[str]:
@@ -461,7 +466,11 @@ class Study:
 
         def make(folder: Path) -> None:
             for name, model in zip(OUTCOMES, (self.base, self.dpo), strict=True):
-                artifacts.part(folder / f"{name}.npz", partial(save_result, examine(model, self.exam)))
+
+                def write(path: Path, model: TransformersModel = model) -> None:
+                    save_result(examine(model, self.exam), path)
+
+                artifacts.part(folder / f"{name}.npz", write)
 
         folder = self._keep(
             "outcomes",
@@ -478,7 +487,8 @@ class Study:
 
         def make(folder: Path) -> None:
             settings = self.profile.interventions
-            steering = evidence.steering(self.readings.base, self.readings.dpo, self.probe.unit)
+            read = self.readings.base, self.readings.dpo_on_base
+            steering = evidence.steering(*read, self.probe.unit, self.seed)
             table_rows = rows.table1_rows(self.neurons, models.key_biases(self.dpo), steering, settings)
             draws = rows.random_draws(self.neurons, settings, self.seed)
             exam, known = self.exam, self.outcomes
@@ -591,7 +601,9 @@ class Study:
 
     def identity(self) -> str:
         """What all results were made with, as a hash."""
-        return self._identity("table1") + repr(self.profile)
+        second = self.profile.scorer.second
+        path = f"{second.partition('.py:')[0]}.py" if ".py:" in second else second
+        return f"{self._identity('table1')} {file_identity(path)} {self.profile!r}"
 
     def _identity(self, step: str) -> str:
         """What an earlier step was made with, as a hash; makes the step if it is missing."""

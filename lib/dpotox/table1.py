@@ -28,6 +28,9 @@ from dpotox.progress import bar
 from dpotox.rows import Draws, Row
 from dpotox.scoring import Score
 
+FEWEST_DRAWS = 5
+"""From fewer random draws nothing is concluded."""
+
 
 @dataclass(frozen=True)
 class Table1:
@@ -63,16 +66,25 @@ class Table1:
         return replace(self, results=results)
 
     def beyond_draws(self, name: str, resamples: int) -> Estimate:
-        """The share of DPO's effect that a row recovers beyond the mean of its random draws."""
-        before, after = self["before DPO"].greedy, self["after DPO"].greedy
-        return estimate(
-            lambda none, row, draws, dpo: (draws.mean(-1) - row.mean(-1)) / (none.mean(-1) - dpo.mean(-1)),
-            before,
-            self[name].greedy,
-            self.draws[name].mean(0),
-            after,
-            resamples=resamples,
-        )
+        """The share of DPO's effect that a row recovers beyond the mean of its random draws.
+
+        Prompts and draws are both resampled; fewer than `FEWEST_DRAWS` give no interval.
+        """
+        drawn = self.draws[name]
+        outcomes = np.stack([self[n].greedy for n in ("before DPO", name, "after DPO")])
+        rng, (n_draws, n_prompts) = np.random.default_rng(0), drawn.shape
+
+        def beyond(prompts: np.ndarray, draws: np.ndarray) -> np.ndarray:
+            """For weights of prompts and of draws, a row each per resample."""
+            none, row, dpo = outcomes @ prompts.T
+            return (((prompts @ drawn.T) * draws).sum(1) - row) / (none - dpo)
+
+        value = float(beyond(np.full((1, n_prompts), 1 / n_prompts), np.full((1, n_draws), 1 / n_draws))[0])
+        if n_draws < FEWEST_DRAWS:
+            return Estimate(value, float("nan"), float("nan"))
+        weights = [rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in drawn.shape]
+        low, high = np.quantile(beyond(weights[1], weights[0]), [0.025, 0.975])
+        return Estimate(value, float(low), float(high))
 
     def drawn_shares(self, name: str) -> Float[np.ndarray, "draw"]:
         """The share of DPO's effect that each random draw beside a row recovers."""
