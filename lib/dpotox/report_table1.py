@@ -77,7 +77,7 @@ def by_set(summary: pd.DataFrame, measure: str) -> Styler:
         part = summary[summary["which"] == which].set_index(["kind", "positions"])
         if len(part):
             first = part.iloc[0]
-            row = {"neurons": f"{which}: {first['neurons']:,} ({first['of_all_neurons']:.0%})"}
+            row = {"neurons": f"{which} ({first['neurons']:,})"}
             rows.append(row | {way: _short(part.loc[key], measure) for way, key in ways.items()})
     return shown(pd.DataFrame(rows))
 
@@ -114,7 +114,7 @@ def draws(table: Table1, resamples: int) -> Styler:
 
 
 def _short(line: pd.Series, name: str) -> str:
-    """With fewer digits, so that seven columns fit on a page."""
+    """With fewer digits, so that eight columns fit on a page."""
     value, low, high = (line[f"{name}{end}"] for end in ("", "_low", "_high"))
     digits = ".2f" if abs(high) < 10 else ".0f"
     return f"{value:{digits}} [{low:{digits}}, {high:{digits}}]"
