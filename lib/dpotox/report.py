@@ -259,7 +259,7 @@ def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     return Markdown(
         f"Along 95 % of random directions the share of TP- is between {low:.0%} and {high:.0%}. The probe's "
         f"here, {probe:.1%}, lies **{stands(probe)}** that range, and the published {paper:.1%} "
-        f"{stands(paper)} it. But no such range is published for the paper's own models, and shares depend on "
-        "the model: from the published numbers alone nobody can say whether theirs is special."
+        f"{stands(paper)} it. But no such range is published for the paper's own models, and shares differ "
+        "between models: from the published numbers alone nobody can say whether theirs is special."
         f"\n\nIn the other comparisons the share is: {rest}."
     )
