@@ -17,7 +17,7 @@
 #
 # **Question.** Which of the paper's claims hold on this model?
 #
-# Each claim names one quantity and a range, in `lib/dpotox/claims.py`. The ranges of the paper's claims were
+# Each claim names one quantity and a range, in `lib/dpotox/claims.toml`. The ranges of the paper's claims were
 # written before the runs shown here, but knowing the paper's numbers: that these lie inside is no discovery. Our
 # own claims were written knowing earlier runs of `mini` with seed 0; other seeds and other models put them to the
 # test. A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
@@ -94,5 +94,5 @@ report.verdict_counts(study.claims)
 #
 # ## How to change this
 #
-# A claim is one entry of `CLAIMS` in `lib/dpotox/claims.py`; its quantity is measured in
+# A claim is one entry of `lib/dpotox/claims.toml`; its quantity is measured in
 # `lib/dpotox/evidence.py`.
