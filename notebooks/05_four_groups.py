@@ -119,7 +119,7 @@ report.shown(
 # The last line says what the names leave out: groups are named by what activations do, while DPO also turns
 # value vectors. Where that counts, a group that is named as increasing toxicity can end on the other side.
 #
-# The paper's 2025 version sorts by the sign of the *projection* change instead. The two differ where DPO
+# The paper's 2025 version {cite}`yang2025dpo` sorts by the sign of the *projection* change instead. The two differ where DPO
 # moved the value vector itself:
 
 # %%

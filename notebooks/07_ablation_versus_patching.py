@@ -155,7 +155,8 @@ report_table1.toxicity(summary[summary["which"].str.contains(" by ")])
 # %% [markdown]
 # ## Which weights?
 #
-# *Swap* takes some of the weights from the model after DPO. *Steer* adds DPO's mean change along the probe, on the same
+# *Swap* takes some of the weights from the model after DPO. The paper's 2025 version {cite}`yang2025dpo` edits
+# activations along the probe; *steer* does the simplest of that kind. It adds DPO's mean change along the probe, on the same
 # text, to the residual stream after one layer: if the probe were all there is to it, that would do what DPO does. The
 # control adds a vector of the same length in a random direction.
 
