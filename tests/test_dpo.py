@@ -25,7 +25,7 @@ WEIGHT = "transformer.h.0.mlp.c_fc.weight"
 def train(study: Study, folder: Path, **changes) -> tuple[torch.Tensor, pd.DataFrame]:
     """A weight after training, and the curves."""
     folder.mkdir(exist_ok=True)
-    network = study._base_network(study.profile.compute)
+    network = study.base_network(study.profile.compute)
     curves = dpo.train_dpo(
         network,
         study.tokenizer,

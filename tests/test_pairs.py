@@ -1,6 +1,7 @@
 """Preference pairs: as many as asked for, with as little steering as does it, and resumable."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from dpotox.interventions import steer
 from dpotox.models import nearest_tokens
 from dpotox.probe import Probe
 from dpotox.profile import Pairs
-from dpotox.study import Study
+from dpotox.steps import pair_blocks
 from dpotox.tracing import window_nll
 
 SETTINGS = Pairs(
@@ -88,12 +89,13 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_
         assert (tmp_path / "cut" / name).stat().st_mtime_ns == time
 
 
-def test_asking_for_another_number_of_pairs_samples_no_block_again(study):
-    profile = study.profile
-    fewer = replace(profile, pairs=replace(profile.pairs, count=60, validation=20))
-    other = replace(profile, pairs=replace(profile.pairs, margin=0.3))
-    folders = [Study(p, 0, study.folder)._pair_blocks() for p in (other, fewer, profile)]
-    assert folders[1] == folders[2] != folders[0]
+def test_asking_for_another_number_of_pairs_samples_no_block_again(tmp_path):
+    def blocks(**changed) -> Path:
+        sizes = {"count": 700, "validation": 64, "margin": 0.4} | changed
+        return pair_blocks(tmp_path, {"profile": {"pairs": sizes}, "seed": 0})
+
+    assert blocks() == blocks(count=60, validation=20)
+    assert blocks() != blocks(margin=0.3)
 
 
 def test_too_few_pairs_are_said_with_what_the_prompts_gave(model, probe, many_prompts, tmp_path):

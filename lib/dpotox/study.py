@@ -3,53 +3,46 @@
     study = open_study("mini", seed=0)
     study.neurons          # trains, fits, reads whatever is missing, then loads the table
 
-The order of the steps is the order of the properties below. Each step is a call to the module of its
-name; here is only what it needs, where it is kept, and which settings it depends on.
+The order of the steps is the order of the properties below. Here is what each step needs, where it is
+kept, and which settings it depends on; how it is made is in `dpotox.steps`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from nnsight import TransformersModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from dpotox import (
     artifacts,
     claims,
     data,
-    dpo,
     evidence,
     models,
     nulls,
-    pairs,
-    pretraining,
     probe,
     readings,
-    rows,
-    sources,
+    steps,
     table1,
     tracing,
 )
 from dpotox.errors import UserError
-from dpotox.evaluation import OUTCOMES, Exam, Result, exam_windows, examine, load_result, save_result
+from dpotox.evaluation import OUTCOMES, Exam, Result, exam_windows, load_result
 from dpotox.groups import group_table
 from dpotox.identity import file_identity, step_settings
 from dpotox.masking import masker
-from dpotox.neurons import neuron_table, resampled_neuron_tables
-from dpotox.profile import EMBEDDED, Compute, Dpo, Profile, load_profile
+from dpotox.neurons import resampled_neuron_tables
+from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
@@ -98,14 +91,9 @@ class Study:
     @cached_property
     def base_folder(self) -> Path:
         """The model pre-trained here: weights, tokenizer, curve and loss report."""
-
-        settings = self.profile.pretraining
-        texts = data.pretraining_texts(self.profile) if settings.texts else None
-
-        def make(folder: Path) -> None:
-            on_cpu = models.device_of(self.profile.compute).type == "cpu"
-            pretraining.pretrain_into(folder, settings, self.seed, texts, on_cpu=on_cpu)
-
+        given = self.profile.pretraining.texts
+        texts = data.pretraining_texts(self.profile) if given else None
+        make = partial(steps.make_base, texts=texts)
         return self._keep("base", make, code=["pretraining"], sections=["pretraining"], content=repr(texts))
 
     @cached_property
@@ -120,9 +108,10 @@ class Study:
     @cached_property
     def base(self) -> TransformersModel:
         """The model before DPO, ready for tracing."""
-        return models.traced(self._base_network(self.profile.compute), self.tokenizer)
+        return models.traced(self.base_network(self.profile.compute), self.tokenizer)
 
-    def _base_network(self, compute: Compute):
+    def base_network(self, compute: Compute) -> PreTrainedModel:
+        """The same without nnsight, on the device and in the precision asked for."""
         model = self.profile.model
         source = self.base_folder if model.base == EMBEDDED else model.base
         network = models.load_network(source, model.revision, compute)
@@ -152,25 +141,9 @@ class Study:
     @cached_property
     def probe(self) -> probe.Probe:
         """The toxic direction, fitted to comments or given by the profile."""
-
-        def make(folder: Path) -> None:
-            texts, toxic = data.comments(self.profile, self.seed)
-            settings, batch = self.profile.probe, self.profile.compute.batch_size
-            features = tracing.mean_residuals(
-                self.base, texts, max_tokens=settings.max_tokens, batch_size=batch
-            )
-            fitted = probe.fit_probe(features, np.array(toxic), settings, self.seed)
-            if settings.path:
-                path = sources.fetch(settings.path, settings.path_revision)
-                given = probe.load_direction(path, features.shape[1])
-                fitted = probe.with_direction(fitted, given, features, np.array(toxic))
-            probe.save(fitted, folder)
-            features = {"features": features.contiguous(), "toxic": torch.tensor(toxic)}
-            save_file(features, folder / "features.safetensors")
-
         folder = self._keep(
             "probe",
-            make,
+            steps.make_probe,
             code=["probe", "data", "tracing"],
             sections=["model", "probe", "data.comments", "data.prompts", "sizes.comments"],
             after=["base"],
@@ -180,21 +153,13 @@ class Study:
     @cached_property
     def shuffled_directions(self) -> Float[Tensor, "draw d_model"]:
         """Probes fitted to the same comments with their labels shuffled."""
-
-        def make(folder: Path) -> None:
-            given = load_file(self.folder / "probe" / "features.safetensors")
-            directions = probe.shuffled_directions(
-                given["features"],
-                given["toxic"].numpy(),
-                self.profile.probe,
-                self.probe.C,
-                draws=self.profile.nulls.shuffled_labels,
-                seed=self.seed,
-            )
-            save_file({"directions": directions}, folder / "directions.safetensors")
-
-        sections = ["probe", "nulls.shuffled_labels"]
-        folder = self._keep("shuffled-probes", make, code=["probe"], sections=sections, after=["probe"])
+        folder = self._keep(
+            "shuffled-probes",
+            steps.make_shuffled_directions,
+            code=["probe"],
+            sections=["probe", "nulls.shuffled_labels"],
+            after=["probe"],
+        )
         return load_file(folder / "directions.safetensors")["directions"]
 
     # Step 3: DPO
@@ -202,79 +167,25 @@ class Study:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Preference pairs: `prompt`, `chosen`, `rejected` and their toxicities."""
-
-        def make(folder: Path) -> None:
-            settings, given = self.profile.pairs, self.profile.data.pairs
-            if given != EMBEDDED:
-                given = sources.fetch(given, self.profile.data.pairs_revision)
-                frame = sources.given_pairs(given, settings.validation)
-            else:
-                prompts = data.pair_prompts(self.profile, self.seed)
-                frame = pairs.make_pairs(
-                    self.base,
-                    tracing.cut(self.tokenizer, prompts, settings.prompt_tokens),
-                    self.score,
-                    self.probe,
-                    settings,
-                    self._pair_blocks(),
-                    batch_size=self.profile.compute.batch_size,
-                    seed=self.seed,
-                )
-            frame.to_parquet(folder / "pairs.parquet")
-
-        folder = self._keep("pairs", make, **self._pair_parts)
-        return pd.read_parquet(folder / "pairs.parquet")
-
-    @property
-    def _pair_parts(self) -> dict:
         texts = ["data.text", "data.pair_text", "data.pairs"]
-        return {
+        decides = {
             "code": ["pairs", "data", "scoring", "tracing"],
             "sections": ["model", "pairs", *texts, "scorer.name", "scorer.revision"],
             "after": ["base", "probe"],
         }
-
-    def _pair_blocks(self) -> Path:
-        """Where sampled blocks are kept: the same for any number of pairs, so none is sampled again."""
-        settings = self._settings(**self._pair_parts)
-        for key in ("count", "validation"):
-            del settings["profile"]["pairs"][key]
-        name = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        for other in self.folder.glob(".pair-blocks-*"):
-            if not other.name.endswith(name):
-                shutil.rmtree(other, ignore_errors=True)
-        return self.folder / f".pair-blocks-{name}"
+        make = partial(steps.make_pairs, settings=self._settings(**decides))
+        folder = self._keep("pairs", make, **decides)
+        return pd.read_parquet(folder / "pairs.parquet")
 
     @cached_property
     def dpo_folder(self) -> Path:
         """The weights after DPO and the training curves."""
-        return self._keep("dpo", self._train_dpo, **self._dpo_parts)
+        return self._keep("dpo", steps.make_dpo, **self._dpo_parts)
 
     @property
     def _dpo_parts(self) -> dict:
         after = [] if self.profile.model.dpo_checkpoint else ["pairs"]
         return {"code": ["dpo", "models"], "sections": ["model", "pairs", "dpo"], "after": ["base", *after]}
-
-    def _train_dpo(self, folder: Path) -> None:
-        model = self.profile.model
-        network = self._base_to_train()
-        curves = pd.DataFrame()
-        if model.dpo_checkpoint:
-            path = sources.fetch(model.dpo_checkpoint, model.dpo_checkpoint_revision)
-            models.load_dpo_checkpoint(network, path)
-        else:
-            curves = self._train_on(network, self.pairs, self.profile.dpo, folder)
-        dpo.save(network, curves, folder)
-
-    def _base_to_train(self):
-        """In full precision, where small steps are not lost; trl moves it to the device."""
-        return self._base_network(replace(self.profile.compute, device="cpu", dtype="float32", device_map=""))
-
-    def _train_on(self, network, some_pairs: pd.DataFrame, settings: Dpo, folder: Path) -> pd.DataFrame:
-        on_cpu, cut = models.device_of(self.profile.compute).type == "cpu", self.profile.pairs
-        return dpo.train_dpo(
-            network, self.tokenizer, some_pairs, settings, cut, folder, seed=self.seed, on_cpu=on_cpu
-        )
 
     def join_dpo(self) -> None:
         """Train as one of several processes, of which the first keeps the result (`dpotox.train_dpo`).
@@ -290,7 +201,7 @@ class Study:
         if int(os.environ.get("RANK", 0)) == 0:
             _ = self.dpo_folder
         elif not artifacts.is_made(self.folder / "dpo", self._settings(**self._dpo_parts)):
-            self._train_dpo(artifacts.unfinished(self.folder / "dpo"))
+            steps.make_dpo(self, artifacts.unfinished(self.folder / "dpo"))
 
     @cached_property
     def dpo(self) -> TransformersModel:
@@ -323,14 +234,9 @@ class Study:
     @cached_property
     def readings(self) -> readings.Readings:
         """What was read while the models before and after DPO wrote."""
-
-        def make(folder: Path) -> None:
-            direction = self.probe.direction
-            readings.read_models(self.base, self.dpo, self.prompts, direction, self.profile, folder)
-
         folder = self._keep(
             "readings",
-            make,
+            steps.make_readings,
             code=["readings", "data"],
             sections=["model", "data.prompts", "sizes", "interventions.figure_top"],
             after=["probe", "dpo"],
@@ -344,36 +250,28 @@ class Study:
         Beside the columns of `neuron_table` it has the means of what enters the GELU, and the change of the
         activation where both models read the text from before DPO.
         """
-        before, after = self.readings.base, self.readings.dpo
-        table = neuron_table(before.activation.mean(0), after.activation.mean(0), *self._directions())
-        table["pre_gelu_input"] = before.gelu_input.mean(0).flatten().double().numpy()
-        table["post_gelu_input"] = after.gelu_input.mean(0).flatten().double().numpy()
-        same_text = self.readings.dpo_on_base.activation.mean(0) - before.activation.mean(0)
-        table["same_text_change"] = same_text.flatten().double().numpy()
+        table = steps.neurons(self)
         self.save_result("neurons.parquet", table)
         self.save_result("groups.csv", group_table(table).reset_index())
         return table
 
-    def _directions(self) -> tuple:
-        """Value vectors before and after DPO, and the probe."""
-        vectors = models.value_vectors(self.base), models.value_vectors(self.dpo)
-        return *vectors, self.probe.direction
+    @cached_property
+    def value_vectors(self) -> tuple[Float[Tensor, "layer neuron d_model"], ...]:
+        """The value vectors before and after DPO."""
+        return models.value_vectors(self.base), models.value_vectors(self.dpo)
 
     # Step 6: what the shares would be if there were nothing to find
 
     def placebo(self, kind: str) -> TransformersModel:
         """The model after DPO on preferences that are shuffled or reversed (`nulls.PLACEBOS`)."""
-
-        def make(folder: Path) -> None:
-            network = self._base_to_train()
-            turned = nulls.placebo_pairs(self.pairs, kind, self.profile.pairs.validation, self.seed)
-            # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
-            steps = dpo.steps_kept(self.dpo_curves, self.profile.dpo)
-            settings = replace(self.profile.dpo, steps=steps, patience=0)
-            dpo.save(network, self._train_on(network, turned, settings, folder), folder)
-
-        settings = {"code": ["dpo", "models", "nulls"], "sections": ["model", "pairs", "dpo"]}
-        return self._made_here(self._keep(f"placebo-{kind}", make, **settings, after=["dpo", "pairs"]))
+        folder = self._keep(
+            f"placebo-{kind}",
+            partial(steps.make_placebo, kind=kind),
+            code=["dpo", "models", "nulls"],
+            sections=["model", "pairs", "dpo"],
+            after=["dpo", "pairs"],
+        )
+        return self._made_here(folder)
 
     @cached_property
     def placebos(self) -> list[str]:
@@ -383,23 +281,9 @@ class Study:
     @cached_property
     def nulls(self) -> nulls.Nulls:
         """What was read for the comparisons in which there is less, or nothing, to find."""
-
-        def make(folder: Path) -> None:
-            nulls.read_nulls(
-                self.base,
-                self.dpo,
-                {kind: partial(self.placebo, kind) for kind in self.placebos},
-                self.prompts,
-                self.readings,
-                self.probe.direction,
-                self.profile,
-                self.seed,
-                folder,
-            )
-
         folder = self._keep(
             "nulls",
-            make,
+            steps.make_nulls,
             code=["nulls", "dpo", "models"],
             sections=["model", "pairs", "dpo", "nulls.placebos", "data.prompts", "sizes"],
             after=["readings", *([] if self.profile.model.dpo_checkpoint else ["pairs"])],
@@ -409,32 +293,25 @@ class Study:
     @cached_property
     def comparisons(self) -> pd.DataFrame:
         """The groups' shares in every comparison of `dpotox.nulls`, also in `results/comparisons.csv`."""
-
-        def make() -> pd.DataFrame:
-            draws = self.profile.compute.neuron_bootstrap
-            vectors = self._directions()
-            return nulls.comparisons(self.nulls, self.readings, *vectors, draws=draws, seed=self.seed)
-
-        sections = ["compute.neuron_bootstrap"]
-        table = self._table("comparisons", make, code=["nulls"], sections=sections, after=["nulls"])
+        table = self._table(
+            "comparisons",
+            steps.comparisons,
+            code=["nulls"],
+            sections=["compute.neuron_bootstrap"],
+            after=["nulls"],
+        )
         self.save_result("comparisons.csv", table)
         return table
 
     @cached_property
     def other_directions(self) -> pd.DataFrame:
         """What follows from the neuron table along other directions: `kind` (random, shuffled labels)."""
-
-        def make() -> pd.DataFrame:
-            n, vectors = self.profile.nulls.directions, self._directions()
-            directions = {
-                "random": nulls.random_directions(n, len(self.probe.direction), self.seed),
-                "shuffled labels": self.shuffled_directions,
-            }
-            return nulls.along(directions, self.readings, *vectors[:2])
-
-        sections = ["nulls.directions", "nulls.shuffled_labels", "probe"]
         table = self._table(
-            "other-directions", make, code=["nulls", "probe"], sections=sections, after=["readings"]
+            "other-directions",
+            steps.other_directions,
+            code=["nulls", "probe"],
+            sections=["nulls.directions", "nulls.shuffled_labels", "probe"],
+            after=["readings"],
         )
         self.save_result("other_directions.csv", table)
         return table
@@ -463,18 +340,9 @@ class Study:
     @cached_property
     def outcomes(self) -> dict[str, Result]:
         """The models before and after DPO, examined without interventions (`evaluation.OUTCOMES`)."""
-
-        def make(folder: Path) -> None:
-            for name, model in zip(OUTCOMES, (self.base, self.dpo), strict=True):
-
-                def write(path: Path, model: TransformersModel = model) -> None:
-                    save_result(examine(model, self.exam), path)
-
-                artifacts.part(folder / f"{name}.npz", write)
-
         folder = self._keep(
             "outcomes",
-            make,
+            steps.make_outcomes,
             code=["evaluation", "data", "scoring"],
             sections=["model", "data", "sizes", "scorer.name", "scorer.revision"],
             after=["dpo"],
@@ -484,19 +352,9 @@ class Study:
     @cached_property
     def table1(self) -> table1.Table1:
         """The outcome of every row of table 1 and of our controls, by the row's name."""
-
-        def make(folder: Path) -> None:
-            settings = self.profile.interventions
-            read = self.readings.base, self.readings.dpo_on_base
-            steering = evidence.steering(*read, self.probe.unit, self.seed)
-            table_rows = rows.table1_rows(self.neurons, models.key_biases(self.dpo), steering, settings)
-            draws = rows.random_draws(self.neurons, settings, self.seed)
-            exam, known = self.exam, self.outcomes
-            table1.examine_rows(table_rows, draws, self.base, self.dpo, exam, known, folder)
-
         folder = self._keep(
             "table1",
-            make,
+            steps.make_table1,
             code=["table1", "rows", "data", "scoring"],
             sections=["model", "data", "sizes", "scorer.name", "scorer.revision", "interventions"],
             after=["readings", "outcomes"],
@@ -506,10 +364,9 @@ class Study:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """Table 1 with every measure and its interval, also in `results/table1.csv`."""
-        resamples = self.profile.compute.bootstrap
         table = self._table(
             "summary",
-            lambda: self.table1.summary(resamples),
+            lambda study: study.table1.summary(study.profile.compute.bootstrap),
             code=["table1"],
             sections=["compute.bootstrap"],
             after=["table1"],
@@ -536,7 +393,8 @@ class Study:
         tables = resampled_neuron_tables(
             self.readings.base.activation,
             self.readings.dpo.activation,
-            *self._directions(),
+            *self.value_vectors,
+            self.probe.direction,
             draws=self.profile.compute.neuron_bootstrap,
             seed=self.seed,
         )
@@ -546,8 +404,8 @@ class Study:
     def claims_of(self, chapter: str) -> pd.DataFrame:
         """The claims table of one chapter; makes only the steps that the chapter needs."""
 
-        def make() -> pd.DataFrame:
-            table = claims.judge(evidence.measure(self, chapter))
+        def make(study: Study) -> pd.DataFrame:
+            table = claims.judge(evidence.measure(study, chapter))
             return table[table["chapter"] == chapter].reset_index(drop=True)
 
         return self._table(
@@ -571,15 +429,18 @@ class Study:
         """Write a table to `results/` whole, as CSV, parquet or JSON by the name's ending."""
         artifacts.write_table(self.folder / "results" / name, table)
 
-    def _table(self, name: str, make: Callable[[], pd.DataFrame], **decides) -> pd.DataFrame:
-        """Keep a table as `_keep` does."""
-        folder = self._keep(name, lambda folder: make().to_parquet(folder / "table.parquet"), **decides)
-        return pd.read_parquet(folder / "table.parquet")
+    def _table(self, name: str, make: Callable[[Study], pd.DataFrame], **decides) -> pd.DataFrame:
+        """Keep a table as `_keep` keeps a folder."""
+
+        def write(study: Study, folder: Path) -> None:
+            make(study).to_parquet(folder / "table.parquet")
+
+        return pd.read_parquet(self._keep(name, write, **decides) / "table.parquet")
 
     def _keep(
         self,
         name: str,
-        make: Callable[[Path], None],
+        make: Callable[[Study, Path], None],
         *,
         code: list[str],
         sections: list[str],
@@ -588,7 +449,7 @@ class Study:
     ) -> Path:
         """Keep a step's folder, made anew when its settings, files, code or earlier steps change."""
         settings = self._settings(code=code, sections=sections, after=after, content=content)
-        return artifacts.keep(self.folder / name, settings, make)
+        return artifacts.keep(self.folder / name, settings, partial(make, self))
 
     def _settings(
         self, *, code: list[str], sections: list[str], after: list[str] = (), content: str = ""
