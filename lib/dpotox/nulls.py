@@ -28,7 +28,6 @@ from dpotox.profile import Profile
 from dpotox.readings import Readings
 from dpotox.tracing import read_generation
 
-PLACEBOS = ("shuffled", "reversed")
 HEADLINE = "DPO, each model's own text"
 SAMPLED = "DPO, each model's own sampled text"
 NOISE = "before DPO, sampled twice"

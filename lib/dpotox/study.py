@@ -263,7 +263,7 @@ class Study:
     # Step 6: what the shares would be if there were nothing to find
 
     def placebo(self, kind: str) -> TransformersModel:
-        """The model after DPO on preferences that are shuffled or reversed (`nulls.PLACEBOS`)."""
+        """The model after DPO on preferences that are shuffled or reversed."""
         folder = self._keep(
             f"placebo-{kind}",
             partial(steps.make_placebo, kind=kind),
