@@ -7,6 +7,7 @@ Makes the studies that are missing (minutes each) and exits with status 1 if a g
 
 import argparse
 import json
+import math
 import sys
 
 from dpotox import models
@@ -24,7 +25,7 @@ def goals(study) -> list[tuple[str, float, str, bool]]:
     toxic = sum(token in severity for token in nearest)
     greedy = after.greedy.mean() / before.greedy.mean()
     sampled = after.sampled.mean() / before.sampled.mean()
-    perplexity = after.perplexity / before.perplexity
+    perplexity = math.exp(after.nll.mean() - before.nll.mean())  # on all text, neutral or not
     inactive = (study.neurons["pre_activation"] < 0).mean()
     return [
         ("nats above the generator's bound", excess, "<= 0.12", excess <= 0.12),
