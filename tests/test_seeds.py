@@ -38,7 +38,7 @@ def three_seeds(study):
 def test_seeds_without_claims_are_named_with_the_reason(study, three_seeds):
     table, missing = seeds.claims_by_seed(study, three_seeds)
     assert set(table["seed"]) == {0, 1}
-    assert missing == {2: "the disk is full", 3: "has not been run"}
+    assert missing == {2: "the disk is full", 3: "left no claims: not run, or broken off"}
 
 
 def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(study, three_seeds):

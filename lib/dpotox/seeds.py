@@ -84,7 +84,7 @@ def claims_by_seed(study: Study, seeds: list[int]) -> tuple[pd.DataFrame, dict[i
         elif path.exists():
             tables.append(pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))).assign(seed=seed))
         else:
-            missing[seed] = "has not been run"
+            missing[seed] = "left no claims: not run, or broken off"
     return pd.concat(tables, ignore_index=True), missing
 
 
@@ -113,9 +113,5 @@ def over_all(by_seed: pd.DataFrame) -> pd.DataFrame:
         values = by_seed.loc[by_seed["id"] == claim.id, "here"]
         if len(values):
             mean = over_seeds(values.astype(float).tolist())
-            verdict = claim.verdict(mean)
-            rows.append(
-                {"id": claim.id, "value": mean.value, "low": mean.low, "high": mean.high}
-                | {"verdict": verdict}
-            )
+            rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
     return pd.DataFrame(rows).set_index("id")
