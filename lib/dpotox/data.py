@@ -122,22 +122,24 @@ def pair_prompts(profile: Profile, seed: int) -> list[str]:
 def plain_text(profile: Profile, seed: int) -> list[str]:
     """Neutral text to measure perplexity on: documents without toxic words, or the text file (section 2)."""
     if profile.data.text == EMBEDDED:
-        return [text for text in _embedded_text(profile, seed) if Language().toxicity(text) == 0]
+        return _embedded_text(profile, seed, toxic=False)
     return [sources.text(profile.data.text, profile.data.text_revision, "test")]
 
 
 def other_text(profile: Profile, seed: int) -> list[str]:
     """Text that is not neutral: documents with toxic words, or comments that the probe does not use."""
     if profile.data.text == EMBEDDED:
-        return [text for text in _embedded_text(profile, seed) if Language().toxicity(text) > 0]
+        return _embedded_text(profile, seed, toxic=True)
     frame = _comments(profile)
     rest = frame.drop(_balanced(frame, profile.sizes.comments, stream("comments", seed)).index)
     return ["\n\n".join(rest["text"].head(COMMENTS_FOR_TEXT))]
 
 
-def _embedded_text(profile: Profile, seed: int) -> list[str]:
+def _embedded_text(profile: Profile, seed: int, *, toxic: bool) -> list[str]:
+    """Of as many random documents as there are windows, those with toxic words or those without."""
     rng, language = stream("text", seed), Language()
-    return [" ".join(language.sample(rng).words) for _ in range(profile.sizes.text_windows)]
+    texts = [" ".join(language.sample(rng).words) for _ in range(profile.sizes.text_windows)]
+    return [text for text in texts if (language.toxicity(text) > 0) == toxic]
 
 
 def references(profile: Profile, seed: int) -> list[tuple[str, str]]:
