@@ -58,13 +58,13 @@ language, rng = Language(), data.stream("show", seed)
 samples = [
     {
         "hostility": level,
-        "document": mask(" ".join(language.sample(rng, 30, level).words)),
+        "document": " ".join(language.sample(rng, 30, level).words),
     }
     for level in language.data["hostility"]["levels"]
     for _ in range(2)
 ]
 report.texts_table(
-    pd.DataFrame(samples), {"hostility": "{:.2f}"}
+    pd.DataFrame(samples), mask, {"hostility": "{:.2f}"}
 ) if generated else None
 
 # %% [markdown]

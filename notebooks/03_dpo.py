@@ -76,7 +76,7 @@ None if finished or given else report.shown(yield_report(pairs))
 
 # %%
 None if finished else report.texts_table(
-    pairs[["prompt", "chosen", "rejected"]].head(4).map(mask)
+    pairs[["prompt", "chosen", "rejected"]].head(4), mask
 )
 
 # %% [markdown]

@@ -13,7 +13,6 @@ from dpotox.evaluation import (
     token_f1,
 )
 from dpotox.language import Language
-from dpotox.masking import masker
 from dpotox.pretraining import word_tokenizer
 from dpotox.profile import Sizes
 
@@ -93,14 +92,3 @@ def test_windows_are_equally_long_and_as_many_as_asked():
     assert torch.equal(windows[0], tokenizer(texts[0], return_tensors="pt")["input_ids"][0, :4])
     with pytest.raises(UserError, match="window_tokens"):
         text_windows(tokenizer, texts, 40, limit=3)
-
-
-def test_toxic_words_are_masked_and_others_are_not():
-    language = Language()
-
-    def score(texts):
-        return np.array([language.toxicity(t) for t in texts])
-
-    text = "you fool , the soup seems fresh"
-    assert masker(score, 0.2)(text) == "you f*** , the soup seems fresh"
-    assert masker(score, 0.2)(", .") == ", ."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,6 +16,7 @@ from dpotox import seeds
 from dpotox.claims import CLAIMS
 from dpotox.evaluation import Result, estimate, mean
 from dpotox.groups import REDUCING, group_table
+from dpotox.masking import Mask
 from dpotox.models import cosines, nearest_tokens
 from dpotox.published import NUMBERS, published_groups
 
@@ -138,19 +138,17 @@ def verdict_counts(claims: pd.DataFrame) -> Markdown:
     )
 
 
-def token_table(
-    study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask: Callable[[str], str], k: int = 8
-) -> Styler:
+def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask: Mask, k: int = 8) -> Styler:
     """The nearest tokens of named directions, with their cosine with the probe."""
     rows = [
         {
             "vector": name,
             "cosine with probe": number(float(cosines(vector, study.probe.direction))),
-            "nearest tokens": mask(", ".join(nearest_tokens(study.base, study.tokenizer, vector, k))),
+            "nearest tokens": ", ".join(nearest_tokens(study.base, study.tokenizer, vector, k)),
         }
         for name, vector in vectors.items()
     ]
-    return texts_table(pd.DataFrame(rows))
+    return texts_table(pd.DataFrame(rows), mask)
 
 
 def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
@@ -191,15 +189,19 @@ def groups_beside_published(here: pd.DataFrame) -> Styler:
     return shown(table)
 
 
-def continuations(texts: pd.DataFrame, mask, rows: int = 8) -> Styler:
+def continuations(texts: pd.DataFrame, mask: Mask, rows: int = 8) -> Styler:
     """Prompts with what the model wrote before and after DPO, side by side, toxic words masked."""
-    table = texts[["prompt", "base", "dpo"]].head(rows).map(mask)
-    return texts_table(table.rename(columns={"base": "before DPO", "dpo": "after DPO"}))
+    table = texts[["prompt", "base", "dpo"]].head(rows)
+    return texts_table(table.rename(columns={"base": "before DPO", "dpo": "after DPO"}), mask)
 
 
-def texts_table(table: pd.DataFrame, formats: dict | None = None) -> Styler:
-    """A table of running text, which may break lines and is shown as text, never as HTML."""
-    style = table.style.hide(axis="index").format(formats or str, escape="html")
+def texts_table(table: pd.DataFrame, mask: Mask, formats: dict | None = None) -> Styler:
+    """A table of running text, toxic words masked; shown as text, never as HTML.
+
+    Args:
+        formats: of columns that are not text.
+    """
+    style = table.style.hide(axis="index").format(dict.fromkeys(table, mask.html) | (formats or {}))
     return style.set_table_attributes('class="texts"')
 
 

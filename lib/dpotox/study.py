@@ -40,7 +40,7 @@ from dpotox.errors import UserError
 from dpotox.evaluation import OUTCOMES, Exam, Result, exam_windows, load_result
 from dpotox.groups import group_table
 from dpotox.identity import file_identity, step_settings
-from dpotox.masking import masker
+from dpotox.masking import Mask
 from dpotox.neurons import resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
@@ -123,11 +123,9 @@ class Study:
         """The function that says how toxic texts are."""
         return load_scorer(self.profile, self.seed, self.folder.parent.parent)
 
-    def mask(self, show_toxic: bool = False) -> Callable[[str], str]:
-        """A function that hides the toxic words of a text, or leaves it as it is with `show_toxic`."""
-        if show_toxic:
-            return lambda text: text
-        return masker(self.score, self.profile.scorer.mask_from)
+    def mask(self, show_toxic: bool = False) -> Mask:
+        """What hides the toxic words of a text, or leaves it as it is with `show_toxic`."""
+        return Mask(self.score, self.profile.scorer.mask_from, show_toxic)
 
     @cached_property
     def second_score(self) -> Score | None:
