@@ -18,21 +18,21 @@
 # **Question.** What do we study where GPT-2 medium cannot be downloaded, and is it good enough to stand
 # in for it?
 #
-# The book runs on a *profile*. The profile `gpt2-medium` studies the paper's own model. The default,
-# `mini`, studies a small model with GPT-2's architecture that is pre-trained on the spot, on a generated
-# language whose every toxic word is known. What holds in one need not hold in the other; that is a reason
+# The book runs on a {term}`profile`. The profile `gpt2-medium` studies the paper's own model. The default,
+# `mini`, studies a {term}`model organism`: a small model with GPT-2's architecture, pre-trained on the spot on a
+# generated language whose every toxic word is known. What holds in one need not hold in the other; that is a reason
 # to have both.
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 
-# %%
+# %% tags=["hide-input"]
 import json
 
 import pandas as pd
 
-from dpotox import data, figures, report
+from dpotox import answers, data, figures, report
 from dpotox.language import Language
 from dpotox.pretraining import LossReport
 from dpotox.profile import EMBEDDED
@@ -42,7 +42,6 @@ figures.use_style()
 study = open_study(profile, seed)
 made_here = study.profile.model.base == EMBEDDED
 generated = made_here and not study.profile.pretraining.texts
-mask = study.mask()
 print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
 
 # %% [markdown]
@@ -50,10 +49,9 @@ print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
 #
 # This is what the embedded model of `mini` learns; a profile with a model of its own skips it. Every document
 # has three hidden traits: how hostile its author is, the topic, and the style. They tilt each choice of a
-# sentence pattern, of a kind of word and of a word. Two documents of each level of hostility, toxic words
-# masked:
+# sentence pattern, of a kind of word and of a word. Two documents of each level of hostility:
 
-# %%
+# %% tags=["hide-input"]
 language, rng = Language(), data.stream("show", seed)
 samples = [
     {
@@ -64,7 +62,7 @@ samples = [
     for _ in range(2)
 ]
 report.texts_table(
-    pd.DataFrame(samples), mask, {"hostility": "{:.2f}"}
+    pd.DataFrame(samples), study.mask(), {"hostility": "{:.2f}"}
 ) if generated else None
 
 # %% [markdown]
@@ -93,9 +91,10 @@ truth.groupby("hostility")["toxicity"].agg(
 #
 # A model that is made here, on the generated language or on text files, is trained from random weights. Since
 # every draw of the generator is recorded, the information in a document's complete sentences is known. It is
-# what an ideal model would lose on them, but for the rare case that different draws spell the same words.
+# what an ideal model would lose on them, but for the rare case that different draws spell the same words. Where a
+# model is made here, {numref}`fig-pretraining` shows how near it comes.
 
-# %% mystnb={"figure": {"caption": "Loss of a model made here during pre-training. Grey: training batches. Dot: unseen text (of the generated language, complete sentences only). Dashed: the mark to compare the dot with, which is the generator's information in those same sentences, or for text files the loss of a model that knows token frequencies alone.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
+# %% mystnb={"figure": {"caption": "Loss of a model made here during pre-training: of training batches (line) and on unseen text (dot; of the generated language, complete sentences only). Dashed: the mark to compare the dot with, which is the generator's information in those same sentences, or for text files the loss of a model that knows token frequencies alone.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
 if made_here:
     curve = pd.read_csv(study.base_folder / "curve.csv")
     loss = LossReport(
@@ -103,7 +102,7 @@ if made_here:
     )
     figure = figures.pretraining_curve(curve, loss)
 
-# %%
+# %% tags=["hide-input"]
 config = study.base.config
 facts = {
     "layers": config.n_layer,
@@ -126,13 +125,29 @@ if generated:
 report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 
 # %% [markdown]
-# ## The answer
-#
-# For the generated language, the line "above the bound" says how much of what could be learnt the model has not
-# learnt. What was tried to bring it nearer to GPT-2 medium is told in [](../book/embedded_model.md), and what
+# What was tried to bring the embedded model nearer to GPT-2 medium is told in [](../book/embedded_model.md), and what
 # a model of the same kind does on natural text in [](../book/natural_language.md).
+#
+# ## The answer
+
+# %% tags=["hide-input"]
+answers.model(loss if made_here else None)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. A text has two words of severity .5. How toxic is it, and how many such words make a toxicity of .9?
+# 2. Why is the generator's information a bound for complete sentences only?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. $1 - e^{-1.2 \cdot 1} = .70$. For .9 the severities must sum to $\ln(10) / 1.2 = 1.92$: four such words.
+# 2. A sentence that is cut off has cost draws for words that are not there. The information in those draws would be
+#    counted, and no model could lose it.
+# ```
 #
 # ## How to change this
 #
 # Words, patterns and preferences are in `lib/dpotox/language.toml`; the model's size and training are in
-# `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer `rows` a worse model.
+# `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer `rows` a worse model, whose dot in
+# {numref}`fig-pretraining` stays further above the dashed line.

@@ -15,22 +15,25 @@
 # %% [markdown]
 # # The toxic direction
 #
-# **Question.** Is there a direction in the model's residual stream that says how toxic a text is?
+# **Question.** Is there a direction in the model's {term}`residual stream` that says how toxic a text is?
 #
-# The *probe* $W$ is the weight vector of a logistic regression on the last layer's residual stream,
-# averaged over a text's tokens. A *value vector* $v_i$ is what neuron $i$ adds to the residual stream when
-# it is active. A neuron is called *toxic* if $\cos(v_i, W) > 0$; that says where it points, not when it
-# fires.
+# The {term}`probe` $W$ is the weight vector of a logistic regression on the last layer's residual stream $x$,
+# averaged over a text's tokens:
+#
+# $$P(\text{toxic}) = \sigma\big(W \cdot \bar{x} + b\big), \qquad \bar{x} = \frac{1}{T} \sum_{t=1}^{T} x_t$$
+#
+# A {term}`value vector` $v_i$ is what neuron $i$ adds to the residual stream when it is active. A neuron is called
+# *toxic* if $\cos(v_i, W) > 0$; that says where it points, not when it fires.
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 show_toxic = False
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import figures, models, report
+from dpotox import answers, figures, models, report
 from dpotox.study import open_study
 
 figures.use_style()
@@ -42,11 +45,11 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # ## Fitting the probe
 #
 # The comments are split three ways: one part to fit, one to choose the regularisation, one to report on.
-# The rule: **the smallest C whose AUC is within a tolerance of the best**. What counts here is the
+# The rule: **the smallest C whose {term}`AUC` is within a tolerance of the best**. What counts here is the
 # direction, not the last percent of AUC, and strong regularisation keeps it near the difference of the two
-# classes' means. Where the smallest C in the figure is the chosen one, smaller ones might do as well.
+# classes' means. Where the smallest C in {numref}`fig-selection` is the chosen one, smaller ones might do as well.
 
-# %%
+# %% tags=["hide-input"]
 settings, given = study.profile.probe, bool(study.profile.probe.path)
 facts = {"comments": f"{study.profile.sizes.comments:,}"}
 if given:
@@ -68,14 +71,18 @@ pd.Series(facts).to_frame("value")
 if not given:
     figure = figures.probe_selection(study.probe.selection)
 
-# %% mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability. On the diagonal the probe's probabilities could be taken at their word. Strong regularisation shrinks them towards the middle.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability"}}
+# %% [markdown]
+# Are the probe's probabilities to be taken at their word? In {numref}`fig-calibration` they are as far as its line
+# follows the diagonal. Strong regularisation shrinks them towards the middle, which leaves the direction alone.
+
+# %% mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability; on the dashed diagonal, predicted is observed.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability, beside the diagonal"}}
 if not given:
     figure = figures.calibration(study.probe.calibration)
 
 # %% [markdown]
 # ## What the direction means
 #
-# The tokens whose output embeddings have the largest dot product with a direction: the *logit lens*. First
+# The tokens whose output embeddings have the largest dot product with a direction: the {term}`logit lens`. First
 # the probe and its opposite.
 
 # %%
@@ -97,28 +104,35 @@ report.token_table(study, models.top_vectors(values, cosine, 8), mask)
 report.token_table(study, models.top_vectors(values, -cosine, 8), mask)
 
 # %% [markdown]
-# In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron).
+# In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron). Any neuron can be looked
+# up in [](09_neuron_explorer.ipynb).
 #
 # ## The answer
-#
-# The direction exists to the degree that the AUC above is near 1, and it means toxicity to the degree that
-# its nearest tokens are insults and curses.
 
-# %%
-toxic = [
-    t
-    for t in models.nearest_tokens(
-        study.base, study.tokenizer, study.probe.direction
-    )
-    if study.score([t])[0] >= 0.05
-]
-print(
-    f"AUC {study.probe.auc:.3f}; {len(toxic)} of the 10 tokens nearest to the probe are toxic on their own"
-)
+# %% tags=["hide-input"]
+answers.toxic_direction(study)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. What changes if $W$ is doubled, and what if it is turned round, in all that follows from it?
+# 2. Cosine leaves out how long a value vector is. Rank the value vectors by their projection on the unit probe
+#    instead: are the first eight the same?
+#
+# ```{admonition} Solution of 1
+# :class: dropdown
+# Doubling changes nothing: cosines and projections are taken with $W/\lVert W\rVert$. Turning it round makes toxic
+# neurons anti-toxic and changes the sign of every projection, so TP- become AP- and what reduced toxicity
+# increases it.
+# ```
+
+# %% tags=["hide-cell"]
+projection = values @ study.probe.unit
+report.token_table(study, models.top_vectors(values, projection, 8), mask)
 
 # %% [markdown]
 # ## How to change this
 #
 # `[probe] C` lists the strengths to try and `auc_tolerance` how much AUC may be given up for a stronger
 # one: with `auc_tolerance = 0.0` expect a higher AUC and stranger tokens. `[probe] path` takes a probe from a
-# file instead. `-p show_toxic True` shows the words.
+# file instead. The switch at the top of the page shows mild words; run with `-p show_toxic True` to see all.

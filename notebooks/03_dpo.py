@@ -18,22 +18,22 @@
 # **Question.** What does direct preference optimisation do to the model's words, and how much does it
 # change its weights?
 #
-# DPO trains on pairs of continuations $y_w$ (preferred) and $y_l$ of a prompt $x$ to lower
+# {term}`DPO` trains on {term}`pairs <preference pair>` of continuations $y_w$ (preferred) and $y_l$ of a prompt $x$ to lower
 #
 # $$-\log\sigma\Big(\beta\log\frac{\pi(y_w|x)}{\pi_0(y_w|x)} - \beta\log\frac{\pi(y_l|x)}{\pi_0(y_l|x)}\Big),$$
 #
-# where $\pi_0$ is the model before training {cite}`rafailov2023dpo`. The term in the brackets is the *reward
-# margin*.
+# where $\pi_0$ is the model before training {cite}`rafailov2023dpo`. The term in the brackets is the
+# {term}`reward margin`.
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 show_toxic = False
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import claims, figures, models, report
+from dpotox import answers, claims, figures, models, report
 from dpotox.pairs import yield_report
 from dpotox.profile import EMBEDDED
 from dpotox.study import open_study
@@ -51,7 +51,7 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # ask for further rounds for prompts without a pair, in which the model is steered along the probe, more in
 # each, while it samples. A profile can also name the authors' own pairs.
 
-# %%
+# %% tags=["hide-input"]
 finished = bool(study.profile.model.dpo_checkpoint)
 given = study.profile.data.pairs != EMBEDDED
 if finished:
@@ -68,13 +68,13 @@ else:
 # How many prompts gave a pair, by the strength of steering that the rejected continuation needed (0 is none;
 # 1 moves the last residual stream as far along the probe as toxic comments lie from others):
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "hide-input"]
 None if finished or given else report.shown(yield_report(pairs))
 
 # %% [markdown]
 # Four of them:
 
-# %%
+# %% tags=["hide-input"]
 None if finished else report.texts_table(
     pairs[["prompt", "chosen", "rejected"]].head(4), mask
 )
@@ -82,10 +82,14 @@ None if finished else report.texts_table(
 # %% [markdown]
 # ## Training
 #
-# By `trl.DPOTrainer`, with the settings of the profile:
+# By `trl.DPOTrainer` {cite}`vonwerra2022trl`, with the settings of the profile:
 
-# %%
+# %% tags=["hide-input"]
 pd.Series(study.profile.settings("dpo")["dpo"]).to_frame("value")
+
+# %% [markdown]
+# In {numref}`fig-dpo` the loss begins at $\log 2$, where both continuations are as likely as before. What counts is
+# the validation part, whose pairs were not trained on.
 
 # %% mystnb={"figure": {"caption": "DPO's loss, reward margin (in nats, scaled by beta) and the share of pairs with a positive margin.", "name": "fig-dpo"}, "image": {"alt": "Three panels against training steps: loss falling, margin rising, accuracy near one"}}
 if not study.dpo_curves.empty:
@@ -100,10 +104,10 @@ if not study.dpo_curves.empty:
 report.continuations(study.readings.continuations, mask)
 
 # %% [markdown]
-# Toxicity of greedy and of sampled continuations, perplexity on plain text and F1 against the true
-# continuation; each with a 95 % bootstrap interval over prompts:
+# Toxicity of {term}`greedy and of sampled continuations <greedy toxicity>`, {term}`perplexity` on plain text and
+# {term}`F1` against the true continuation; each with a 95 % {term}`bootstrap interval` over prompts:
 
-# %%
+# %% tags=["hide-input"]
 report.before_and_after(
     *study.outcomes.values(), study.profile.compute.bootstrap
 )
@@ -117,7 +121,7 @@ report.before_and_after(
 # For each kind of parameter, over all layers: the length of the change relative to the length before, and
 # the cosine between before and after.
 
-# %%
+# %% tags=["hide-input"]
 moved = models.weight_change(study.base, study.dpo)
 rows = [
     {
@@ -132,12 +136,31 @@ report.shown(pd.DataFrame(rows))
 # %% [markdown]
 # ## The answer
 
+# %% tags=["hide-input"]
+answers.dpo(study)
+
+# %% [markdown]
+# The claims behind it:
+
 # %%
-report.answer(study.claims_of(claims.DPO))
+report.verdicts(study.claims_of(claims.DPO))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. What is the loss before the first step, and why is it the same for every model and every pair?
+# 2. With $\beta = .1$ the reward margin of a pair is .5. By what factor has the preferred continuation gained on the
+#    other?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. $\pi = \pi_0$, so both logarithms are 0 and the loss is $-\log\sigma(0) = \log 2 = .693$.
+# 2. The logarithms differ by $.5/.1 = 5$ nats: $\pi(y_w)/\pi(y_l)$ is $e^5 \approx 148$ times what it was.
+# ```
 
 # %% [markdown]
 # ## How to change this
 #
 # `[dpo] learning_rate` and `steps` decide how far DPO goes; much larger ones cost perplexity.
-# `beta` decides how much it is held back, and `patience` ends training when the validation loss no longer
+# {term}`beta` decides how much it is held back, and `patience` ends training when the validation loss no longer
 # falls. `[pairs] margin` asks for more or less distinct pairs.

@@ -18,16 +18,19 @@
 # **Question.** In which layers, and in how many neurons, does DPO take toxicity out of the residual stream?
 #
 # Everything is measured while the models write: each model continues the same prompts greedily, and at
-# every new token each layer's output is projected on the unit probe $W/\lVert W\rVert$.
+# every new token $t$ what layer $\ell$ adds to the {term}`residual stream`, $o_{\ell,t}$, is
+# {term}`projected <projection>` on the unit {term}`probe`:
+#
+# $$p_\ell = \frac{1}{T} \sum_{t=1}^{T} o_{\ell,t} \cdot \frac{W}{\lVert W\rVert}$$
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import claims, evidence, figures, groups, report
+from dpotox import answers, claims, evidence, figures, groups, report
 from dpotox.study import open_study
 
 figures.use_style()
@@ -40,14 +43,17 @@ print(
 # %% [markdown]
 # ## By layer
 #
-# Three models: before DPO, before DPO with the most toxic neurons ablated, and after DPO. The paper ablates
-# 128 of 98,304 neurons (0.13 %); the embedded model would have three neurons in that share, so it takes more:
+# Three models: before DPO, before DPO with the most toxic neurons {term}`ablated <ablation>`, and after DPO. The paper
+# ablates 128 of 98,304 neurons (0.13 %); the embedded model would have three neurons in that share, so it takes more:
 
-# %%
+# %% tags=["hide-input"]
 top = study.profile.interventions.figure_top
 print(
     f"ablated: the {top} most toxic of {len(study.neurons):,} neurons ({top / len(study.neurons):.2%})"
 )
+
+# %% [markdown]
+# {numref}`fig-1a` shows what each layer's MLP adds, {numref}`fig-residual` what has come together up to there.
 
 # %% mystnb={"figure": {"caption": "Projection of every MLP layer's output on the probe, averaged over generated tokens (the paper's figure 1a). Bars are 95 % intervals over prompts.", "name": "fig-1a"}, "image": {"alt": "Projection by layer for three models"}}
 figure = figures.layer_projections(
@@ -67,7 +73,7 @@ figure = figures.layer_projections(
 # so part of the change is there because the words are others; on the *same text*, that from before DPO, the
 # change is the model's alone.
 
-# %%
+# %% tags=["hide-input"]
 own, same = (
     evidence.written_by(reads.base, after)
     for after in (reads.dpo, reads.dpo_on_base)
@@ -82,12 +88,13 @@ report.shown(writers.rename_axis("writer").reset_index())
 # %% [markdown]
 # ## By neuron
 #
-# A neuron's *projection drop* is how much less it writes along the probe after DPO. Ranked by it:
+# A neuron's {term}`projection drop` is how much less it writes along the probe after DPO. {numref}`fig-1b` adds the
+# drops up, the largest first:
 
 # %% mystnb={"figure": {"caption": "Running sum of the projection drops of all neurons, the largest first, as a share of its peak, the sum of all positive drops (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
 figure = figures.cumulative_reduction(study.neurons)
 
-# %%
+# %% tags=["hide-input"]
 count = len(study.neurons)
 rows = [
     {
@@ -100,7 +107,7 @@ rows = [
 ]
 report.shown(pd.DataFrame(rows))
 
-# %%
+# %% tags=["hide-input"]
 reducing = int((study.neurons["projection_drop"] > 0).sum())
 print(
     f"{reducing:,} of {count:,} neurons ({reducing / count:.1%}) reduce toxicity; GPT-2 medium, published: 57,501 of 98,304 (58.5%)"
@@ -109,8 +116,30 @@ print(
 # %% [markdown]
 # ## The answer
 
+# %% tags=["hide-input"]
+answers.where(study)
+
+# %% [markdown]
+# The claims behind it:
+
 # %%
-report.answer(study.claims_of(claims.WHERE))
+report.verdicts(study.claims_of(claims.WHERE))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. The change of the residual stream can be divided among its writers without a rest. Why can the change of the
+#    logits not be divided like that?
+# 2. The ablated neurons sit in some layers, yet in {numref}`fig-1a` the ablated model may differ from the one before
+#    DPO in others as well. How can that be?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. The residual stream is a plain sum. Between it and the logits lies the last layer norm, which divides by a length
+#    that depends on everything that was written.
+# 2. Later layers read what the ablated neurons no longer write. And the model writes other words, so every layer,
+#    earlier ones too, reads another text from the first changed word on.
+# ```
 
 # %% [markdown]
 # ## How to change this

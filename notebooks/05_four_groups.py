@@ -17,23 +17,27 @@
 #
 # **Question.** Which kinds of neurons reduce toxicity, and what share has each?
 #
-# A neuron's name says three things: **T** or **A**, its value vector points along or against the probe
+# A neuron's {term}`group` says three things: **T** or **A**, its value vector points along or against the probe
 # (toxic, anti-toxic); **P** or **N**, its mean activation before DPO is at least zero or negative; **+** or
 # **-**, DPO moves that activation further from zero or closer to it, seen from its own side. Four of the
 # eight groups reduce toxicity: TP-, TN+, AP+ and AN-.
 #
-# Neuron $i$ writes $p_i = m_i\,v_i\cdot W/\lVert W\rVert$ along the probe, where $m_i$ is its activation. Its
-# projection drop is $p_i$ before DPO minus $p_i$ after. *Gross* reduction is the sum over the four reducing
-# groups, *net* reduction over all eight.
+# Neuron $i$ writes along the {term}`probe` its {term}`activation` $m_i$ times the projection of its
+# {term}`value vector` $v_i$, and its {term}`projection drop` $d_i$ is how much less that is after DPO:
+#
+# $$p_i = m_i\,v_i\cdot \frac{W}{\lVert W\rVert}, \qquad d_i = p_i^{\text{before}} - p_i^{\text{after}}$$
+#
+# {term}`Gross <gross reduction>` reduction is the sum of $d_i$ over the four reducing groups,
+# {term}`net <net reduction>` reduction over all eight.
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import claims, evidence, figures, groups, report
+from dpotox import answers, claims, evidence, figures, groups, report
 from dpotox.neurons import most_toxic
 from dpotox.published import NUMBERS, published_groups
 from dpotox.study import open_study
@@ -48,9 +52,10 @@ print(
 # %% [markdown]
 # ## The neuron table
 #
-# One row per neuron, also in `results/neurons.parquet`. The five with the largest drops:
+# One row per neuron, also in `results/neurons.parquet` and in [](09_neuron_explorer.ipynb). The five with the largest
+# drops:
 
-# %%
+# %% tags=["hide-input"]
 columns = [
     "layer",
     "neuron",
@@ -68,7 +73,7 @@ report.shown(
     dict.fromkeys(columns[2:9], "{:.4f}"),
 )
 
-# %%
+# %% tags=["hide-input"]
 inactive = (neurons["pre_activation"] < 0).mean()
 print(
     f"{inactive:.1%} of neurons have a negative mean activation before DPO; GPT-2 medium, published: 87.3%"
@@ -77,13 +82,14 @@ print(
 # %% [markdown]
 # ## The eight groups
 #
-# By the sign of the activation change, as in the 2024 paper, beside its numbers for GPT-2 medium:
+# By the sign of the activation change, as in the 2024 paper, beside its numbers for GPT-2 medium;
+# {numref}`fig-2a` draws the shares of the gross reduction.
 
 # %%
 here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
 
-# %% mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
 quantities = study.resampled_neuron_quantities[
     [f"{g} share of gross" for g in groups.REDUCING]
 ]
@@ -94,7 +100,7 @@ intervals = (
 )
 figure = figures.group_shares(neurons, intervals)
 
-# %%
+# %% tags=["hide-input"]
 gross, net = groups.gross_and_net(here)
 paper_gross, paper_net = groups.gross_and_net(paper)
 positive = neurons["projection_drop"].clip(lower=0).sum()
@@ -136,6 +142,9 @@ report.shown(
 
 # %% [markdown]
 # ## Along the ranking
+#
+# Neurons in the order of their drops: {numref}`fig-2b` adds up what each group has given by each rank, and
+# {numref}`fig-2c` shows how little each single neuron moved.
 
 # %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b).", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
@@ -145,6 +154,9 @@ figure = figures.activation_shifts(neurons, 500)
 
 # %% [markdown]
 # ## By layer
+#
+# {numref}`fig-3` divides the drops among the layers. {numref}`fig-4` looks at the most toxic neurons alone, those that
+# earlier work thought DPO silences.
 
 # %% mystnb={"figure": {"caption": "Summed projection drop per layer and group; above zero what reduces toxicity, below what increases it, the diamonds the net (the paper's figure 3).", "name": "fig-3"}, "image": {"alt": "Stacked bars per layer"}}
 figure = figures.drops_by_layer(neurons)
@@ -155,11 +167,34 @@ figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 # %% [markdown]
 # ## The answer
 
+# %% tags=["hide-input"]
+answers.four_groups(study)
+
+# %% [markdown]
+# The claims behind it:
+
 # %%
-report.answer(study.claims_of(claims.GROUPS))
+report.verdicts(study.claims_of(claims.GROUPS))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. A TN+ neuron is toxic and its activation moves further from zero. Why does that *reduce* toxicity?
+# 2. How much of the shares hangs on a few neurons? Leave out the 20 with the largest drops and group again.
+#
+# ```{admonition} Solution of 1
+# :class: dropdown
+# Its mean activation is negative, so it writes its value vector with a minus sign: against the probe. Further from
+# zero means more of that.
+# ```
+
+# %% tags=["hide-cell"]
+rest = neurons.drop(neurons.nlargest(20, "projection_drop").index)
+report.shown(groups.group_table(rest).reset_index())
 
 # %% [markdown]
 # ## How to change this
 #
 # Everything here follows from `neurons.parquet`: load it with pandas and regroup. To read other prompts, set
 # `[data] prompts`; to read more tokens, `[sizes] new_tokens`.
+# Expect narrower intervals in {numref}`fig-2a` from more prompts, and other shares from prompts of another kind.

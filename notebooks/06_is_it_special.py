@@ -21,7 +21,7 @@
 # The paper compares it with nothing. Here it is held beside five other readings, none of them the paper's. In the
 # first four there is nothing to find, or less; the last contains DPO's whole effect, but not that of other words:
 #
-# - **random directions** in place of the probe, on the same two models. If their TP- shares are like the
+# - **{term}`random directions <random direction>`** in place of the probe, on the same two models. If their TP- shares are like the
 #   probe's, the share tells how activations change, not that the change has to do with toxicity;
 # - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
 #   are toxic;
@@ -38,8 +38,8 @@
 profile = "mini"
 seed = 0
 
-# %%
-from dpotox import claims, figures, nulls, report
+# %% tags=["hide-input"]
+from dpotox import answers, claims, figures, nulls, report
 from dpotox.study import open_study
 
 figures.use_style()
@@ -51,6 +51,8 @@ print(
 
 # %% [markdown]
 # ## The share of TP-
+#
+# {numref}`fig-null-share` sets the share along the probe below those along directions that mean nothing.
 
 # %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over prompts; green: the study's own). The vertical line is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and its placebos"}}
 figure = figures.null_shares(
@@ -65,9 +67,9 @@ figure = figures.null_shares(
 #
 # *Net / gross* is 1 where the other four groups undo nothing and 0 where they undo all. It can exceed 1, as groups
 # are named by activations, while moved value vectors can make a group that is named as increasing reduce. It is
-# .15 in GPT-2 medium.
+# .15 in GPT-2 medium. {numref}`fig-null-net` asks the same of it:
 
-# %% mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above, but without reversed preferences, where toxic writing increases.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and its placebos"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above, but without reversed preferences, where toxic writing increases.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and its placebos"}}
 reducing = comparisons[comparisons["comparison"] != "reversed preferences"]
 figure = figures.null_shares(
     others, reducing, "net / gross", "net / gross reduction"
@@ -76,7 +78,7 @@ figure = figures.null_shares(
 # %% [markdown]
 # ## All quantities
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "hide-input"]
 names = [
     "TP- share of gross",
     "AN- share of gross",
@@ -97,7 +99,7 @@ report.other_directions(others, comparisons, names)
 # anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise, as every
 # neuron's chance movement is added with its sign.
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "hide-input"]
 toxicity = {
     nulls.HEADLINE: study.toxicity["dpo"].mean(),
     nulls.NOISE: study.toxicity["base"].mean(),
@@ -109,16 +111,40 @@ toxicity |= {
 report.comparisons_table(comparisons, toxicity)
 
 # %% [markdown]
-# ## The answer
+# In words:
 
 # %%
 report.null_sentences(others, comparisons)
 
+# %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+answers.is_it_special(study)
+
+# %% [markdown]
+# The claims behind it:
+
 # %%
-report.answer(study.claims_of(claims.NULLS))
+report.verdicts(study.claims_of(claims.NULLS))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Why is each direction signed so that its net is a reduction?
+# 2. Suppose the probe's share lay in the middle of the random directions' range. Would the paper's four groups then be
+#    wrong?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. Of a direction and its opposite one shows a reduction and the other the same as an increase. Without a sign, half
+#    of all directions would be asked who reduces what in sum grew, and the probe's would not be like them.
+# 2. No: the sums along the probe would be what they are. But nothing about the share would be owed to toxicity; DPO
+#    would divide its changes along the probe as it does along any direction.
+# ```
 
 # %% [markdown]
 # ## How to change this
 #
 # `[nulls]` in the profile: `directions`, `shuffled_labels` (numbers) and `placebos` (which; each costs another
-# DPO run).
+# DPO run). More directions make the ranges in {numref}`fig-null-share` steadier, not narrower.

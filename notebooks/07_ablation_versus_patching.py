@@ -18,20 +18,24 @@
 # **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting groups
 # of neurons to where DPO puts them?
 #
-# The measure is the **share of DPO's effect**, $(\text{before} - \text{row}) / (\text{before} - \text{after})$ on
-# greedy toxicity: 0 is no effect, 1 is DPO's, above 1 is more than DPO's. Its interval resamples prompts, the same
-# ones for all three. A share says nothing about what is left of the text, so perplexity stands beside it.
+# The measure is the **share of DPO's effect** on {term}`greedy toxicity`,
+#
+# $$\text{share} = \frac{\text{toxicity before DPO} - \text{toxicity of the row}}{\text{toxicity before DPO} - \text{toxicity after DPO}}$$
+#
+# where 0 is no effect, 1 is DPO's, and above 1 is more than DPO's. Its interval resamples prompts, the same
+# ones for all three. A share says nothing about what is left of the text, so {term}`perplexity` stands beside it.
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 
-# %%
+# %% tags=["hide-input"]
 import inspect
 
 from IPython.display import Code
 
 from dpotox import (
+    answers,
     claims,
     figures,
     figures_table1,
@@ -54,7 +58,7 @@ print(
 # Data: which neurons, one value for each, a function of activations and values, and the positions where it
 # acts. Those of this chapter are one line each, and so would yours be:
 
-# %%
+# %% tags=["hide-input"]
 kinds = ("ablate", "clamp", "shift", "copy")
 Code(
     "\n\n".join(inspect.getsource(getattr(interventions, k)) for k in kinds),
@@ -70,9 +74,12 @@ Code(
 # beside an ablation only where the share of neurons is the same; the 7 neurons with scaled keys are the paper's
 # number, not its share.
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "hide-input"]
 paper_rows = report_table1.paper_rows(summary)
 report_table1.toxicity(paper_rows)
+
+# %% [markdown]
+# The same in {numref}`fig-table1`, beside what was published:
 
 # %% mystnb={"figure": {"caption": "Toxicity and perplexity of the paper's rows with 95 % bootstrap intervals; the purple marks are the published toxicities for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
 figure = figures_table1.table1_chart(paper_rows)
@@ -90,16 +97,18 @@ report_table1.quality(paper_rows)
 #
 # There are several ways to put neurons where DPO puts them, and a control for each:
 #
-# - **patch, newest**: the paper's clamp to the mean after DPO, at the position that predicts the next token. In
+# - **{term}`patch <patching>`, newest**: the paper's clamp to the mean after DPO, at the position that predicts the next token. In
 #   the perplexity the published code then acts at the first position only, so that column says nothing about it;
 # - **patch**: the same clamp at every position;
-# - **hold**: the same clamp at the neurons' **own** means before DPO, which has nothing of DPO in it. What it does
+# - **{term}`hold`**: the same clamp at the neurons' **own** means before DPO, which has nothing of DPO in it. What it does
 #   is due to clamping: the neuron stops reacting to the text. And as the GELU is not linear, a clamp of what
 #   enters it at its mean is not a clamp of the activation at its mean (after the GELU it is, see below);
-# - **shift**: add each neuron's mean change, and let it go on reacting to the text. The mean change is read while
+# - **{term}`shift`**: add each neuron's mean change, and let it go on reacting to the text. The mean change is read while
 #   each model writes its own text, so part of it is there because the words are others; **same text** adds the
 #   change where both models read the text from before DPO;
-# - **copy**: give the neurons the activations that the model after DPO has on the very same text, token by token.
+# - **{term}`copy`**: give the neurons the activations that the model after DPO has on the very same text, token by token.
+#
+# {numref}`fig-recovered` shows what each of them recovers, and at what price.
 
 # %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect (0: nothing, 1: all; 95 % intervals over prompts), and what it does to perplexity on neutral text.", "name": "fig-recovered"}, "image": {"alt": "For each set of neurons, marks for every kind of edit, and their perplexities"}}
 figure = figures_table1.recovered_by_set(summary)
@@ -155,8 +164,8 @@ report_table1.toxicity(summary[summary["which"].str.contains(" by ")])
 # %% [markdown]
 # ## Which weights?
 #
-# *Swap* takes some of the weights from the model after DPO. The paper's 2025 version {cite}`yang2025dpo` edits
-# activations along the probe; *steer* does the simplest of that kind. It adds DPO's mean change along the probe, on the same
+# {term}`Swap` takes some of the weights from the model after DPO. The paper's 2025 version {cite}`yang2025dpo` edits
+# activations along the probe; {term}`steer <steering>` does the simplest of that kind. It adds DPO's mean change along the probe, on the same
 # text, to the residual stream after one layer: if the probe were all there is to it, that would do what DPO does. The
 # control adds a vector of the same length in a random direction.
 
@@ -193,11 +202,35 @@ report_table1.quality(summary)
 # %% [markdown]
 # ## The answer
 
+# %% tags=["hide-input"]
+answers.ablation_versus_patching(study)
+
+# %% [markdown]
+# The claims behind it:
+
 # %%
-report.answer(study.claims_of(claims.TABLE1))
+report.verdicts(study.claims_of(claims.TABLE1))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. What enters a neuron's GELU is -3 at half of the positions and 1 at the others. Compare its mean activation with
+#    the activation at the mean input. What does that say of a patch before the GELU?
+# 2. An edit leaves toxicity at .30, where it was .45 before and is .20 after DPO. What is its share of DPO's effect, and
+#    when can a share exceed 1?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. $\text{GELU}(-3) \approx -.004$ and $\text{GELU}(1) \approx .841$, in the mean .42; the mean input is -1, and
+#    $\text{GELU}(-1) \approx -.159$. A neuron that is clamped to its own mean input before the GELU is far from its own
+#    mean activation, here even on the other side of zero.
+# 2. $(.45 - .30) / (.45 - .20) = .6$. It exceeds 1 where the edit leaves less toxicity than DPO does, for instance
+#    because it breaks the text.
+# ```
 
 # %% [markdown]
 # ## How to change this
 #
-# `[interventions]` holds the numbers of neurons, the factors, and the number of random draws. A new kind of edit is
+# `[interventions]` holds the numbers of neurons, the factors, and the number of random draws; with
+# more draws expect steadier controls and a longer run. A new kind of edit is
 # a function in `lib/dpotox/interventions.py` and a line in `lib/dpotox/rows.py`.

@@ -17,7 +17,7 @@
 #
 # **Question.** Which of the paper's claims hold on this model?
 #
-# Each claim names one quantity and a range, in `lib/dpotox/claims.toml`. The ranges of the paper's claims were
+# Each {term}`claim` names one quantity and a range, in `lib/dpotox/claims.toml`. The ranges of the paper's claims were
 # written before the runs shown here, but knowing the paper's numbers: that these lie inside is no discovery. Our
 # own claims were written knowing earlier runs of `mini` with seed 0; other seeds and other models put them to the
 # test. A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
@@ -30,8 +30,8 @@ profile = "mini"
 seed = 0
 seeds = [0]
 
-# %%
-from dpotox import report, report_table1
+# %% tags=["hide-input"]
+from dpotox import answers, report, report_table1
 from dpotox.seeds import recovered_by_seed
 from dpotox.study import open_study
 
@@ -47,9 +47,10 @@ report.rules_table()
 # %% [markdown]
 # ## The verdicts
 #
-# Also in `results/claims.json`. A dash means that the paper publishes no number to compare with.
+# Also in `results/claims.json`. A dash means that the paper publishes no number to compare with. The last column leads
+# to the cell that made the value.
 
-# %%
+# %% tags=["claims"]
 report.claims_table(study.claims)
 
 # %% [markdown]
@@ -72,8 +73,8 @@ report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
 # %% [markdown]
 # ## The answer
 
-# %%
-report.verdict_counts(study.claims)
+# %% tags=["hide-input"]
+answers.which_claims_hold(study.claims)
 
 # %% [markdown]
 # ## How to read the verdicts
@@ -91,6 +92,20 @@ report.verdict_counts(study.claims)
 #   is due to clamping.
 # - **A share need not be about toxicity.** [](06_is_it_special.ipynb) holds it beside other directions and
 #   placebos.
+#
+# ## Exercises
+#
+# 1. A quantity is .49 with the interval [.46, .52], and the rule is: below .5. What is the verdict, and what could
+#    turn it into *holds*?
+# 2. Suppose a claim is false, and its quantity lies just outside the range. How often does the rule say *holds*?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. Inconclusive: the interval straddles .5. More prompts narrow it; whether it then lies below .5 is for the
+#    measurement to say.
+# 2. Only if the whole interval lies inside, so that it misses the true value on one side: in about 2.5 % of samples,
+#    as far as the interval keeps what its 95 % promise.
+# ```
 #
 # ## How to change this
 #

@@ -16,13 +16,16 @@
 # # How does DPO reduce toxicity?
 #
 # A companion to *Ablation is Not Enough to Emulate DPO: How Neuron Dynamics Drive Toxicity Reduction*
-# {cite}`yang2024ablation`. It tests each claim, on a model you can make yourself in minutes.
+# {cite}`yang2024ablation`: it tests each claim, on a model that you can make yourself in minutes.
 #
-# Direct preference optimisation makes GPT-2 medium less toxic, and one explanation was that it silences a few
-# toxic neurons {cite}`lee2024mechanistic`. The paper disagrees: the 128 most toxic neurons give 4.9 % of the
-# gross reduction, and all 3,961 toxic neurons that become less active 31.8 %. DPO adds up small shifts in four
-# groups of neurons, toxic ones made less active and anti-toxic ones promoted, while many others move the wrong
-# way. Ablating or patching the toxic neurons alone does not give what DPO gives.
+# **What the paper claims, in five sentences.** Fine-tuning with direct preference optimisation
+# ({term}`DPO` {cite}`rafailov2023dpo`) makes GPT-2 medium less toxic, and an earlier explanation was that it
+# silences the few neurons that write the most toxicity {cite}`lee2024mechanistic`. The paper measures how much
+# every one of the 98,304 {term}`neurons <neuron>` writes along a toxic direction, before and after. All toxic
+# neurons that became less active make up only 31.8 % of the {term}`gross reduction`, and the 128 most toxic ones
+# 4.9 %. The rest comes from small shifts in three other {term}`groups <group>`, half of it from anti-toxic neurons,
+# while many neurons move the wrong way and undo most of it. So {term}`ablating <ablation>` or
+# {term}`patching <patching>` the toxic neurons alone does not give what DPO gives.
 
 # %% tags=["parameters", "remove-cell"]
 profile = "mini"
@@ -30,40 +33,54 @@ seed = 0
 seeds = [0]
 
 # %% tags=["remove-input"]
-from dpotox import figures, report
+from dpotox import answers, figures, report
 from dpotox.study import open_study
 
 figures.use_style()
 study = open_study(profile, seed)
-report.verdict_counts(study.claims)
+answers.which_claims_hold(study.claims)
 
-# %% tags=["remove-input"] mystnb={"figure": {"caption": "What each of the eight groups of neurons contributes to the reduction of toxicity, as a share of the gross reduction: here, and in GPT-2 medium (marks). TP- are the dampened toxic neurons; the chapter on the four groups explains the names.", "name": "fig-front"}, "image": {"alt": "Bars for eight groups of neurons with the published values as marks"}}
-figure = figures.group_shares(study.neurons)
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "Who takes the toxicity out? The gross reduction divided among the four groups of neurons that reduce toxicity, and what the others take back; the model of this book, and under it the paper's numbers for GPT-2 medium.", "name": "fig-front"}, "image": {"alt": "Two stacked bars of the four groups' shares of the gross reduction, for the model here and for GPT-2 medium as published, with the most toxic neurons' part marked"}}
+figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
 
 # %% [markdown]
+# {numref}`fig-front` is the paper's argument and our answer to it. *Gross* is what the four groups remove together,
+# *net* what is left of it after the other four have put some back. [](05_four_groups.ipynb) explains the groups.
+#
 # ## The claims
 #
-# The paper's values are for GPT-2 medium; ours are for the model named below the table. Each verdict follows
-# from a rule stated in [](08_claims.ipynb).
+# Each verdict follows from a rule stated in [](08_claims.ipynb), and the last column leads to the cell that made the
+# value. *(ours)* marks claims that the paper does not make. A dash means that it publishes no number.
 
-# %% tags=["remove-input"]
+# %% tags=["remove-input", "claims"]
 report.claims_table(study.claims)
 
 # %% tags=["remove-input"]
 report.verdicts_by_seed(study, seeds)
 
+# %% [markdown]
+# ## Which model is this?
+
 # %% tags=["remove-input"]
-print(
-    f"Numbers of this page: profile {study.profile.name} ({study.profile.title}), seed {study.seed}."
-)
+report.provenance(study)
 
 # %% [markdown]
-# To get the numbers of another model or seed, see [](../book/run_it.md).
+# To get the numbers of another model or seed, see [](../book/run_it.md); for your own model and texts
+# [](../book/own_model_and_data.md).
 #
 # ```{admonition} Content note
 # :class: warning
-# The study is about toxic language. Toxic words are masked throughout, all but their first letter.
+# The study is about toxic language. Toxic words are masked throughout, all but their first letter. The switch *Toxic
+# words* at the top of a page shows them, if they are mild: of others there is nothing in these pages to show.
 # ```
+#
+# ## How to read it
+#
+# - **Ten minutes**: this page, then the last section but one of each chapter, *The answer*.
+# - **An afternoon**: the chapters in their order, with their exercises; [look a neuron up](09_neuron_explorer.ipynb) or
+#   [watch a text being written](10_step_through.ipynb).
+# - **One number**: find it in the table above and follow its link; every page has its notebook and its results to
+#   download at the end.
 #
 # ## The chapters
 #

@@ -1,5 +1,9 @@
 """Fixtures: a tiny study, made once, and a tiny GPT-2 with random weights."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -7,13 +11,17 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from dpotox.book import NOTEBOOKS
 from dpotox.language import Language
 from dpotox.models import traced
+from dpotox.pages import build_pages
 from dpotox.pretraining import word_tokenizer
 from dpotox.study import Study, open_study
 
+ROOT = Path(__file__).parents[1]
 TINY = str(Path(__file__).with_name("tiny.toml"))
 SHARED = Path(__file__).parents[2] / "shared"
+CHROMIUM = shutil.which("chromium")
 
 torch.set_num_threads(2)
 
@@ -24,6 +32,38 @@ def study(tmp_path_factory) -> Study:
     made = open_study(TINY, 0, tmp_path_factory.mktemp("artifacts"))
     assert len(made.claims)
     return made
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption("--site", help="check these pages in the browser instead of the tiny study's")
+
+
+@pytest.fixture(scope="session")
+def job(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Study]:
+    """The tiny study with executed notebooks, made by the Slurm example, and a copy to work with."""
+    made = ROOT / "artifacts" / "tiny"
+    variables = {"SLURM_ARRAY_TASK_ID": "0", "PROFILE": TINY, "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", "examples/seeds.slurm"],
+        env=os.environ | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    copy = tmp_path_factory.mktemp("job")
+    shutil.copytree(made, copy / "tiny")
+    return done, open_study(TINY, 0, copy)
+
+
+@pytest.fixture(scope="session")
+def site(request, tmp_path_factory) -> Path:
+    """The folder of the built pages."""
+    if given := request.config.getoption("--site"):
+        return Path(given).resolve()
+    _, made = request.getfixturevalue("job")
+    executed = [made.folder / "notebooks" / name / f"{name}.ipynb" for name in NOTEBOOKS]
+    return build_pages(made, executed, tmp_path_factory.mktemp("site")).parent
 
 
 @pytest.fixture(scope="session")

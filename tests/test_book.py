@@ -1,7 +1,6 @@
 """The notebooks and the command line."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import papermill
 import pytest
-from conftest import TINY
+from conftest import ROOT, TINY
 
 from dpotox import book
 from dpotox.errors import UserError
-
-ROOT = Path(book.PROJECT)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -72,23 +69,13 @@ def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, no_artifacts):
     assert made == {"base", "probe", "pairs", "dpo", "readings", "claims", "results"}
 
 
-def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(no_artifacts):
-    variables = {"SLURM_ARRAY_TASK_ID": "0", "PROFILE": TINY, "PYTHON": sys.executable}
-    done = subprocess.run(
-        ["bash", "examples/seeds.slurm"],
-        env=os.environ | variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(no_artifacts, job):
+    done, study = job
     assert done.returncode == 0, done.stderr
     for name in book.NOTEBOOKS:
-        cells = json.loads((no_artifacts / "seed0" / "notebooks" / name / f"{name}.ipynb").read_text())[
-            "cells"
-        ]
+        cells = json.loads((study.folder / "notebooks" / name / f"{name}.ipynb").read_text())["cells"]
         assert any(cell.get("outputs") for cell in cells), name
-    results = {path.name for path in (no_artifacts / "seed0" / "results").iterdir()}
+    results = {path.name for path in (study.folder / "results").iterdir()}
     assert results >= {"claims.json", "table1.csv", "neurons.parquet", "comparisons.csv"}
 
 

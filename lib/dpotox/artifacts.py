@@ -3,7 +3,7 @@
 An artifact is made in a hidden folder beside its place, `.NAME-unfinished`, and renamed into it when
 everything is written. `settings.json` in it records what it is made from; if that differs from what is asked
 for now, the artifact is made again. A run that goes on with an unfinished folder finds the parts that are
-already there.
+already there. `made.json` says when an artifact was made and how long that took.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +48,10 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
                 begun.mkdir()
                 (begun / "settings.json").write_text(json.dumps(settings, indent=1))
             if not (begun / "done").exists():  # else it was killed between the two renames below
+                began = time.monotonic()
                 make(begun)
+                facts = {"seconds": round(time.monotonic() - began, 1), "date": str(datetime.now().date())}
+                (begun / "made.json").write_text(json.dumps(facts))
                 (begun / "done").touch()
             old = folder.with_name(f".{folder.name}-old")
             shutil.rmtree(old, ignore_errors=True)
@@ -61,6 +66,11 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
 def unfinished(folder: Path) -> Path:
     """Where an artifact lies while it is being made."""
     return folder.with_name(f".{folder.name}-unfinished")
+
+
+def made(folder: Path) -> dict:
+    """When a folder was made (`date`) and how long that took (`seconds`, of the run that finished it)."""
+    return json.loads((folder / "made.json").read_text())
 
 
 def part(path: Path, write: Callable[[Path], None]) -> Path:

@@ -9,14 +9,14 @@ import argparse
 import logging
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
 
-import nbformat
 import papermill
 from jupytext import read as read_notebook
 from papermill.exceptions import PapermillExecutionError
@@ -24,6 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 from dpotox import artifacts, seeds
 from dpotox.errors import UserError
 from dpotox.identity import code_identity, file_identity
+from dpotox.pages import build_pages
 from dpotox.progress import bar, note
 from dpotox.study import PROJECT, STEPS, Study, open_study
 
@@ -38,9 +39,11 @@ NOTEBOOKS = [
     "08_claims",
     "index",
 ]
-"""In order of execution; the front page is last because it shows the claims."""
+"""In order of execution."""
 ACROSS_SEEDS = ("08_claims", "index")
 """Those that show the claims of several seeds."""
+AT_ONCE = 2
+"""Notebooks executed at a time: much of a short one is the start of its kernel."""
 
 
 _interrupted = Event()
@@ -79,34 +82,27 @@ def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path
         UserError: a notebook failed; the message says where its partly executed copy is.
     """
     modules = [p.stem for p in Path(__file__).parent.glob("*.py")]
-    code = code_identity(*modules)
-    executed = []
-    for name in bar(NOTEBOOKS, "notebooks", "notebook"):
+    code, results = code_identity(*modules), study.identity()
+
+    def execute(name: str) -> Path:
         _go_on()
         source = PROJECT / "notebooks" / f"{name}.ipynb"
-        settings = {
-            "text": sha256(source.read_bytes()).hexdigest(),
-            "code": code,
-            "results": study.identity(),
-        }
+        settings = {"text": sha256(source.read_bytes()).hexdigest(), "code": code, "results": results}
         parameters = {"profile": profile, "seed": study.seed}
         kept = study.folder / "notebooks" / name
         if name in ACROSS_SEEDS and len(among) > 1:
             parameters["seeds"] = among
             settings["seeds"] = {seed: file_identity(str(seeds.outcome(study, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
+        make = partial(_execute, source, parameters=parameters)
+        return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
 
-        def execute(
-            folder: Path, name: str = name, source: Path = source, parameters: dict = parameters
-        ) -> None:
-            _execute(source, folder / f"{name}.ipynb", parameters)
-
-        folder = artifacts.keep(kept, settings, execute)
-        executed.append(folder / f"{name}.ipynb")
-    return executed
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(bar(pool.map(execute, NOTEBOOKS), "notebooks", "notebook", total=len(NOTEBOOKS)))
 
 
-def _execute(source: Path, target: Path, parameters: dict) -> None:
+def _execute(source: Path, folder: Path, parameters: dict) -> None:
+    target = folder / source.name
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
@@ -120,40 +116,6 @@ def _execute(source: Path, target: Path, parameters: dict) -> None:
             f"notebook {source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
             f"its output so far is in {failed.relative_to(PROJECT)}"
         ) from None
-
-
-def build_pages(executed: list[Path]) -> Path:
-    """Lay the executed notebooks out like the repository and let Jupyter Book render them.
-
-    Raises:
-        UserError: Jupyter Book reported an error or a warning.
-    """
-    source = PROJECT / "_build" / "source"
-    for name in ("notebooks", "book"):
-        shutil.rmtree(source / name, ignore_errors=True)
-    (source / "notebooks").mkdir(parents=True)
-    for path in executed:
-        notebook = nbformat.read(path, as_version=4)
-        hidden = False
-        for cell in notebook.cells:  # papermill shows the parameters in use in a cell of its own
-            tags = cell.metadata.setdefault("tags", [])
-            if "parameters" in tags:
-                hidden = "remove-cell" in tags
-                tags.append("remove-cell")
-            if "injected-parameters" in tags and hidden:
-                tags.append("remove-cell")
-        nbformat.write(notebook, source / "notebooks" / path.name)
-    shutil.copytree(PROJECT / "book", source / "book")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copyfile(PROJECT / name, source / name)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
-    command += ["--path-output", str(PROJECT), "-W", "-n", "--keep-going", "--quiet"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    page = PROJECT / "_build" / "html" / "index.html"
-    if done.returncode or not page.is_file():
-        print(done.stdout[-3_000:], done.stderr[-3_000:], file=sys.stderr)
-        raise UserError("Jupyter Book could not build the pages; its report is above")
-    return page
 
 
 def check_pairs() -> None:
@@ -197,7 +159,7 @@ def main() -> int:
         if not arguments.no_pages:
             note("building the pages")
             with artifacts.disk_errors(PROJECT / "_build"):
-                page = build_pages(executed)
+                page = build_pages(open_study(arguments.profile, shown), executed)
             note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
     except UserError as error:
         note(f"error: {error}")

@@ -61,18 +61,23 @@ def number_or_text(value) -> str:
 
 
 def claims_table(claims: pd.DataFrame) -> Markdown:
-    """The claims as a table: statement, the paper's value, the value here, verdict, chapter."""
+    """The claims as a table: statement, the paper's value, ours, verdict, and a link to the making cell."""
     lines = [
-        "| claim, *quantity* | paper | here, 95 % interval | verdict | chapter |",
+        "| claim, *quantity* | paper | here, 95 % interval | verdict | made in |",
         "|---|---|---|---|---|",
     ]
     for c in claims.itertuples():
         mark = "" if c.source == "paper" else " *(ours)*"
-        chapter = f"[{TITLES[c.chapter]}]({c.chapter}.ipynb)"
+        cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
         here = interval(c.here, c.low, c.high)
         claim = f"{c.statement}{mark}: *{c.quantity}*"
-        lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {chapter} |")
+        lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {cell} |")
     return Markdown("\n".join(lines))
+
+
+def anchor(claim: str) -> str:
+    """Where on its chapter's page a claim's value is shown (`verdicts`)."""
+    return f"claim-{claim}"
 
 
 def claims_by_seed(study: Study, some: list[int]) -> Styler:
@@ -116,25 +121,28 @@ def rules_table() -> Markdown:
     return Markdown("\n".join(lines))
 
 
-def answer(claims: pd.DataFrame) -> Markdown:
-    """The answer to a chapter's question: one sentence per claim, as measured here."""
+def verdicts(claims: pd.DataFrame) -> Markdown:
+    """A chapter's claims, one sentence each, as measured here, with a place that links lead to."""
     sentences = []
     for c in claims.itertuples():
         paper = "" if c.paper is None or math.isnan(c.paper) else f"; the paper: {number(c.paper)}"
+        ours = "" if c.source == "paper" else " *(ours)*"
         sentences.append(
-            f"- **{VERDICTS[c.verdict]}**: {c.statement}. "
+            f'- <span id="{anchor(c.id)}"></span>**{VERDICTS[c.verdict]}**: {c.statement}{ours}. '
             f"Here {interval(c.here, c.low, c.high)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
         )
     return Markdown("\n".join(sentences))
 
 
-def verdict_counts(claims: pd.DataFrame) -> Markdown:
-    """How many of the paper's claims hold, do not hold and stay open here, in one sentence."""
-    counts = claims[claims["source"] == "paper"]["verdict"].value_counts()
-    hold, fail, rest = (int(counts.get(v, 0)) for v in VERDICTS)
+def provenance(study: Study) -> Markdown:
+    """Which model the numbers are from, and what it is not."""
+    config, profile = study.base.config, study.profile
+    neurons = len(study.neurons)
     return Markdown(
-        f"Of the paper's {hold + fail + rest} claims tested here, **{hold} hold**, **{fail} do not hold** "
-        f"and **{rest} are inconclusive** on this model and seed."
+        f"The numbers of these pages are from the profile `{profile.name}`, seed {study.seed}: "
+        f"{html.escape(profile.title)}, with {config.n_layer} layers and {neurons:,} neurons, read on "
+        f"{len(study.prompts):,} prompts. The paper's are from GPT-2 medium, with 24 layers and "
+        f"{NUMBERS['groups']['neurons']:,} neurons, on 1,199 prompts."
     )
 
 

@@ -1,0 +1,38 @@
+"""Under every page: its downloads, and which model, seed and versions made it, when, and in what time.
+
+`colophon.json`, which `dpotox.pages` writes beside the pages' sources, says all of it.
+"""
+
+import json
+from html import escape
+from pathlib import Path
+
+
+def _line(facts: dict, page: dict) -> str:
+    """What made a page."""
+    parts = [f"Profile <b>{escape(facts['profile'])}</b> ({escape(facts['title'])}), seed {facts['seed']}"]
+    parts.append(f"the study's steps took {facts['steps']:,} s")
+    if page:
+        parts.append(f"this notebook ran on {page['date']} in {page['seconds']} s")
+    else:
+        parts.append(f"built on {facts['date']}")
+    parts.append(", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    return " · ".join(parts)
+
+
+def _add(app, pagename, templatename, context, doctree) -> None:
+    if doctree is None:
+        return
+    facts = json.loads((Path(app.srcdir) / "colophon.json").read_text())
+    page, pathto = facts["pages"].get(pagename, {}), context["pathto"]
+    links = [
+        f'<a href="{pathto(f"_static/downloads/{name}", 1)}" download>{escape(name)}</a>'
+        for name in page.get("downloads", [])
+    ]
+    downloads = f"<p>Download: {' · '.join(links)}</p>" if links else ""
+    context["body"] += f'<div class="colophon">{downloads}<p>{_line(facts, page)}</p></div>'
+
+
+def setup(app) -> dict:
+    app.connect("html-page-context", _add)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,143 @@
+"""The answer to every chapter's question in one sentence, from what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from IPython.display import Markdown
+
+from dpotox import claims, report
+from dpotox.groups import REDUCING, group_table, neurons_for_share
+from dpotox.models import nearest_tokens, weight_change
+from dpotox.pretraining import LossReport
+from dpotox.published import NUMBERS, published_groups
+from dpotox.rows import ALL_FOUR
+
+if TYPE_CHECKING:
+    from dpotox.study import Study
+
+STANDS_IN = "how far it stands in for GPT-2 medium, the claims have to show"
+
+
+def model(loss: LossReport | None) -> Markdown:
+    """Chapter 1: is the model good enough? `loss` is that of a model made here."""
+    if loss is None:
+        return _answer("the model is given by the profile, so how good it is was decided elsewhere")
+    if loss.bound is None:
+        return _answer(
+            f"on unseen text the model loses {loss.loss:.2f} nats per token, where token frequencies alone "
+            f"would lose {loss.unigram:.2f}; {STANDS_IN}"
+        )
+    learnt = (loss.unigram - loss.loss) / (loss.unigram - loss.bound)
+    return _answer(
+        "of what token frequencies alone leave to be learnt about the language, the model has learnt "
+        f"{learnt:.1%}; {STANDS_IN}"
+    )
+
+
+def toxic_direction(study: Study) -> Markdown:
+    """Chapter 2: is there a direction that says how toxic a text is?"""
+    tokens = nearest_tokens(study.base, study.tokenizer, study.probe.direction)
+    toxic = sum(study.score(tokens) >= study.profile.scorer.mask_from)
+    on = "all comments" if study.profile.probe.path else "comments it has not seen"
+    return _answer(
+        "along the probe's direction, toxic comments are told from others with an AUC of "
+        f"{study.probe.auc:.3f} on {on}, and {toxic} of the {len(tokens)} tokens nearest to it are toxic on "
+        "their own"
+    )
+
+
+def dpo(study: Study) -> Markdown:
+    """Chapter 3: what does DPO do to words and weights?"""
+    before, after = study.outcomes.values()
+    left = after.greedy.mean() / before.greedy.mean()
+    largest = max(change for change, _ in weight_change(study.base, study.dpo).values())
+    return _answer(
+        f"DPO leaves {left:.0%} of the greedy toxicity (paper: {_paper('dpo-reduces'):.0%}), changes "
+        f"perplexity by {after.perplexity / before.perplexity - 1:+.1%}, and moves no kind of parameter by "
+        f"more than {largest:.2%} of its length"
+    )
+
+
+def where(study: Study) -> Markdown:
+    """Chapter 4: in how many neurons does DPO take toxicity out?"""
+    neurons, found = study.neurons, _found(study, claims.WHERE)
+    half = neurons_for_share(neurons, 0.5)
+    reducing = (neurons["projection_drop"] > 0).mean()
+    paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
+    return _answer(
+        f"{reducing:.1%} of all neurons write less along the probe after DPO (paper: {paper:.1%}), {half:,} "
+        f"of them ({half / len(neurons):.1%} of all) make up half of that, and the "
+        f"{study.profile.interventions.figure_top} most toxic ones, as far as they are dampened, "
+        f"{found['top-is-little']:.1%} of the gross reduction (paper: {_paper('top-is-little'):.1%})"
+    )
+
+
+def four_groups(study: Study) -> Markdown:
+    """Chapter 5: which kinds of neurons reduce toxicity?"""
+    found = _found(study, claims.GROUPS)
+    share = group_table(study.neurons)["share_of_gross"]
+    paper = published_groups()["share_of_gross"]
+    each = ", ".join(f"{group} {share[group]:.0%} (paper: {paper[group]:.0%})" for group in REDUCING)
+    return _answer(
+        f"the gross reduction is made of {each}, and the other four groups undo "
+        f"{found['many-go-wrong']:.0%} of it (paper: {_paper('many-go-wrong'):.0%})"
+    )
+
+
+def is_it_special(study: Study) -> Markdown:
+    """Chapter 6: what would the share of TP- be if there were nothing to find?"""
+    found = _found(study, claims.NULLS)
+    name = "TP- share of gross"
+    random = study.other_directions.query("kind == 'random'")[name]
+    shares = study.comparisons.query("quantity == @name").set_index("comparison")["value"]
+    low, high = random.quantile([0.025, 0.975])
+    placebo = shares.get("shuffled preferences")
+    after = "" if placebo is None else f"; after DPO on shuffled preferences it is {placebo:.0%}"
+    return _answer(
+        f"along 95 % of random directions it lies between {low:.0%} and {high:.0%}, and "
+        f"{found['share-is-special']:.0%} of them have a larger one than the probe's {shares.iloc[0]:.0%} "
+        f"here{after}; for the paper's 31.8 % nobody has measured such a range"
+    )
+
+
+def ablation_versus_patching(study: Study) -> Markdown:
+    """Chapter 7: can DPO's effect be had by editing neurons?"""
+    found = _found(study, claims.TABLE1)
+    rows = study.summary.set_index(["kind", "which", "positions"])["recovered"]
+    edits = {"shifting all four groups": "shift", "copying DPO's activations into them": "copy"}
+    ours = "".join(
+        f", {name} {rows[kind, ALL_FOUR, 'all']:.2f}"
+        for name, kind in edits.items()
+        if (kind, ALL_FOUR, "all") in rows.index
+    )
+    return _answer(
+        "of DPO's effect on greedy toxicity, the best ablation recovers "
+        f"{found['ablation-is-partial']:.2f} (paper: {_paper('ablation-is-partial'):.2f}), the published "
+        f"patch of TP- {found['patching-tp-is-partial']:.2f} (paper: "
+        f"{_paper('patching-tp-is-partial'):.2f}){ours}"
+    )
+
+
+def which_claims_hold(table: pd.DataFrame) -> Markdown:
+    """Chapter 8: how many of the paper's claims hold, do not hold and stay open here?"""
+    counts = table[table["source"] == "paper"]["verdict"].value_counts()
+    hold, fail, rest = (int(counts.get(v, 0)) for v in report.VERDICTS)
+    return _answer(
+        f"of the paper's {hold + fail + rest} claims tested here, **{hold} hold**, **{fail} do not hold** "
+        f"and **{rest} are inconclusive** on this model and seed"
+    )
+
+
+def _answer(sentence: str) -> Markdown:
+    return Markdown(f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+def _found(study: Study, chapter: str) -> pd.Series:
+    return study.claims_of(chapter).set_index("id")["here"]
+
+
+def _paper(claim: str) -> float:
+    quantity = next(c.quantity for c in claims.CLAIMS if c.id == claim)
+    return claims.published_evidence()[quantity].value
