@@ -1,0 +1,66 @@
+"""The sentences that answer the chapters' questions follow from what was measured."""
+
+import pandas as pd
+import pytest
+
+from dpotox import answers, claims, report
+from dpotox.groups import group_table
+from dpotox.pretraining import LossReport
+
+
+def text(answer) -> str:
+    assert answer.data[0].isupper()
+    assert answer.data.endswith(".")
+    return answer.data
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answers.toxic_direction,
+        answers.dpo,
+        answers.where,
+        answers.four_groups,
+        answers.is_it_special,
+        answers.ablation_versus_patching,
+    ],
+)
+def test_a_chapter_is_answered_with_finite_numbers(study, answer):
+    sentence = text(answer(study))
+    assert any(c.isdigit() for c in sentence)
+    assert "nan" not in sentence
+
+
+def test_the_answer_on_groups_gives_their_shares_beside_the_paper_s(study):
+    sentence = text(answers.four_groups(study))
+    share = group_table(study.neurons)["share_of_gross"]["TP-"]
+    assert f"TP- {share:.0%} (paper: 32%)" in sentence
+    undone = study.claims_of(claims.GROUPS).set_index("id").loc["many-go-wrong", "here"]
+    assert f"undo {undone:.0%} of it (paper: 85%)" in sentence
+
+
+def test_the_answer_on_the_model_is_the_part_of_what_could_be_learnt():
+    found = text(answers.model(LossReport(loss=2.2, unigram=6.0, bound=2.0)))
+    assert "95.0%" in found
+    assert "6.00" in text(answers.model(LossReport(loss=2.2, unigram=6.0, bound=None)))
+    assert "%" not in text(answers.model(None))
+
+
+def test_claims_are_counted_by_verdict_and_only_the_paper_s():
+    table = pd.DataFrame(
+        {
+            "source": ["paper"] * 4 + ["ours"],
+            "verdict": ["holds", "holds", "holds", "does not hold", "inconclusive"],
+        }
+    )
+    sentence = text(answers.which_claims_hold(table))
+    for part in ("4 claims", "**3 hold**", "**1 do not hold**", "**0 are inconclusive**"):
+        assert part in sentence
+
+
+def test_the_claims_table_links_to_places_that_the_chapters_have(study):
+    table = report.claims_table(study.claims).data
+    for claim in claims.CLAIMS:
+        place = report.anchor(claim.id)
+        assert f'{claim.chapter}.html#{place}"' in table
+        assert f'id="{place}"' in report.verdicts(study.claims_of(claim.chapter)).data
