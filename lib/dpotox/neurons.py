@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dpotox.errors import UserError
@@ -35,10 +35,25 @@ def neuron_table(
         `projection_drop`, `activation_change`, `group` (by activation change), `group_by_projection`.
 
     Raises:
-        UserError: an activation is not a finite number; the neuron is named.
+        UserError: a number is not finite, or a vector has no length; the neuron is named.
     """
+    if not 0 < direction.double().norm() < torch.inf:
+        raise UserError("the probe has no length or a number that is not finite; give or fit another one")
+    for when, values in (("before", pre_values), ("after", post_values)):
+        lengths = values.norm(dim=-1)
+        _refuse(
+            ~((lengths > 0) & torch.isfinite(lengths)), f"a value vector {when} DPO without a finite length"
+        )
     along = (_along(values, direction[None])[0] for values in (pre_values, post_values))
     return _table(pre_activation, post_activation, *along)
+
+
+def _refuse(wrong: Bool[Tensor, "layer neuron"], what: str) -> None:
+    if wrong.any():
+        layer, neuron = wrong.nonzero()[0].tolist()
+        raise UserError(
+            f"neuron {layer}:{neuron} has {what}; check the model, or use compute.dtype = 'float32'"
+        )
 
 
 def _along(
@@ -65,12 +80,7 @@ def _table(
 ) -> pd.DataFrame:
     layers, width = pre_activation.shape
     for when, activation in (("before", pre_activation), ("after", post_activation)):
-        if not torch.isfinite(activation).all():
-            layer, neuron = (~torch.isfinite(activation)).nonzero()[0].tolist()
-            raise UserError(
-                f"neuron {layer}:{neuron} has a mean activation {when} DPO that is not a finite number; "
-                "check the model, or use compute.dtype = 'float32'"
-            )
+        _refuse(~torch.isfinite(activation), f"a mean activation {when} DPO that is not a finite number")
     columns = {
         "cosine": pre_along[1],
         "post_cosine": post_along[1],
