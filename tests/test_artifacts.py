@@ -55,7 +55,7 @@ def test_what_an_interrupted_run_finished_is_gone_on_with(tmp_path):
         keep(tmp_path / "step", {"a": 1}, lambda folder: make(folder, True))
     folder = keep(tmp_path / "step", {"a": 1}, lambda folder: make(folder, False))
     assert done == ["one", "two"]
-    assert {p.name for p in folder.iterdir()} == {"one", "two", "settings.json"}
+    assert {p.name for p in folder.iterdir()} == {"one", "two", "settings.json", "made.json"}
 
 
 def test_what_was_begun_with_other_settings_is_thrown_away(tmp_path):
@@ -80,7 +80,7 @@ def test_what_was_whole_but_not_yet_in_its_place_is_not_made_again(tmp_path, mon
         keep(tmp_path / "step", {"a": 2}, writer("new"))
     folder = keep(tmp_path / "step", {"a": 2}, writer("newer"))
     assert (folder / "result.txt").read_text() == "new"
-    assert {p.name for p in folder.iterdir()} == {"result.txt", "settings.json"}
+    assert {p.name for p in folder.iterdir()} == {"result.txt", "settings.json", "made.json"}
 
 
 def test_an_artifact_with_damaged_settings_is_made_anew(tmp_path):
@@ -88,6 +88,34 @@ def test_an_artifact_with_damaged_settings_is_made_anew(tmp_path):
     (folder / "settings.json").write_text("{")
     keep(folder, {"a": 1}, writer("second"))
     assert (folder / "result.txt").read_text() == "second"
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("hurt", [truncate, flip_a_bit, lambda path: path.unlink()])
+def test_a_damaged_artifact_is_named_and_made_again(tmp_path, capsys, hurt):
+    folder = keep(tmp_path / "step", {"a": 1}, writer("first"))
+    hurt(folder / "result.txt")
+    keep(folder, {"a": 1}, writer("second"))
+    assert (folder / "result.txt").read_text() == "second"
+    assert "step is damaged (result.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_an_artifact_that_cannot_say_what_it_holds_is_made_again(tmp_path, capsys, content):
+    folder = keep(tmp_path / "step", {"a": 1}, writer("first"))
+    (folder / "made.json").write_text(content)
+    keep(folder, {"a": 1}, writer("second"))
+    assert (folder / "result.txt").read_text() == "second"
+    assert "made.json cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

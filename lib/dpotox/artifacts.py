@@ -3,12 +3,14 @@
 An artifact is made in a hidden folder beside its place, `.NAME-unfinished`, and renamed into it when
 everything is written. `settings.json` in it records what it is made from; if that differs from what is asked
 for now, the artifact is made again. A run that goes on with an unfinished folder finds the parts that are
-already there. `made.json` says when an artifact was made and how long that took.
+already there. `made.json` says when an artifact was made, in what time, and what its files are: damage is
+noticed, and the artifact made again.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -34,13 +36,15 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
     Raises:
         UserError: the disk is full or the folder cannot be written; the old artifact stays as it was.
     """
-    if is_made(folder, settings):
+    if is_made(folder, settings) and not damage(folder):
         return folder
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):  # a second run waits, then reuses
             if is_made(folder, settings):
-                return folder
+                if not (found := damage(folder)):
+                    return folder
+                print(f"{folder.name} is damaged ({found}); making it again", file=sys.stderr, flush=True)
             print(f"making {folder.name}", file=sys.stderr, flush=True)
             begun = unfinished(folder)
             if not is_made(begun, settings):  # else what is in it is gone on with
@@ -51,7 +55,8 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
                 began = time.monotonic()
                 make(begun)
                 facts = {"seconds": round(time.monotonic() - began, 1), "date": str(datetime.now().date())}
-                (begun / "made.json").write_text(json.dumps(facts))
+                facts["files"] = {str(p.relative_to(begun)): _digest(p) for p in _files(begun)}
+                (begun / "made.json").write_text(json.dumps(facts, indent=1))
                 (begun / "done").touch()
             old = folder.with_name(f".{folder.name}-old")
             shutil.rmtree(old, ignore_errors=True)
@@ -69,8 +74,32 @@ def unfinished(folder: Path) -> Path:
 
 
 def made(folder: Path) -> dict:
-    """When a folder was made (`date`) and how long that took (`seconds`, of the run that finished it)."""
+    """When a folder was made (`date`), in how many `seconds` (of the run that ended it), and its `files`."""
     return json.loads((folder / "made.json").read_text())
+
+
+def damage(folder: Path) -> str:
+    """What differs between an artifact's files and what was written; empty if nothing does."""
+    try:
+        written = made(folder)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "made.json cannot be read"
+    there = {str(p.relative_to(folder)): p for p in _files(folder)}
+    if missing := sorted(written.keys() - there.keys()):
+        return f"{missing[0]} is missing"
+    changed = sorted(name for name, digest in written.items() if _digest(there[name]) != digest)
+    return f"{changed[0]} is not what was written" if changed else ""
+
+
+def _files(folder: Path) -> list[Path]:
+    """What an artifact holds, without what this module itself keeps there."""
+    own = {"settings.json", "made.json", "done"}
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in own)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def part(path: Path, write: Callable[[Path], None]) -> Path:
