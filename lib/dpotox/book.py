@@ -37,6 +37,8 @@ NOTEBOOKS = [
     "06_is_it_special",
     "07_ablation_versus_patching",
     "08_claims",
+    "09_neuron_explorer",
+    "10_step_through",
     "index",
 ]
 """In order of execution."""
