@@ -28,6 +28,7 @@ from dpotox import (
     models,
     nulls,
     pairs,
+    per_token,
     pretraining,
     probe,
     readings,
@@ -218,11 +219,31 @@ def make_outcomes(study: Study, folder: Path) -> None:
 
 def make_table1(study: Study, folder: Path) -> None:
     """Examine every row and draw of table 1."""
+    draws = rows.random_draws(study.neurons, study.profile.interventions, study.seed)
+    table1.examine_rows(table1_rows(study), draws, study.base, study.dpo, study.exam, study.outcomes, folder)
+
+
+def table1_rows(study: Study) -> list[rows.Row]:
+    """The rows of table 1."""
     settings, read = study.profile.interventions, study.readings
     steering = evidence.steering(read.base, read.dpo_on_base, study.probe.unit, study.seed)
-    table_rows = rows.table1_rows(study.neurons, models.key_biases(study.dpo), steering, settings)
-    draws = rows.random_draws(study.neurons, settings, study.seed)
-    table1.examine_rows(table_rows, draws, study.base, study.dpo, study.exam, study.outcomes, folder)
+    return rows.table1_rows(study.neurons, models.key_biases(study.dpo), steering, settings)
+
+
+def step_through(study: Study) -> pd.DataFrame:
+    """Continue a few prompts token by token before DPO, after it and under the main interventions."""
+    chosen = per_token.chosen_prompts(study.toxicity)
+    top, sizes = study.profile.interventions.figure_top, study.profile.sizes
+    return per_token.make(
+        per_token.conditions(table1_rows(study), study.neurons, top),
+        study.base,
+        study.dpo,
+        {number: study.prompts[number] for number in chosen},
+        study.probe.direction,
+        study.score,
+        new_tokens=sizes.new_tokens,
+        batch_size=study.profile.compute.batch_size,
+    )
 
 
 def _on_cpu(study: Study) -> bool:

@@ -32,6 +32,7 @@ from dpotox import (
     nulls,
     probe,
     readings,
+    step_through,
     steps,
     table1,
     tracing,
@@ -56,6 +57,7 @@ STEPS = (
     "nulls",
     "table1",
     "summary",
+    "step_through",
     "claims",
 )
 """The steps in their order."""
@@ -376,6 +378,19 @@ class Study:
     def second_table1(self) -> table1.Table1 | None:
         """Table 1 with greedy toxicity judged by the second scorer, if the profile names one."""
         return self.table1.rescored(self.second_score) if self.second_score else None
+
+    @cached_property
+    def step_through(self) -> pd.DataFrame:
+        """A few continuations token by token (`per_token.make`), in `results/step_through.csv` masked."""
+        table = self._table(
+            "step_through",
+            steps.step_through,
+            code=["per_token", "data", "evidence", "scoring"],
+            sections=["model", "data.prompts", "sizes", "scorer.name", "scorer.revision", "interventions"],
+            after=["readings"],
+        )
+        self.save_result("step_through.csv", step_through.masked_table(table, self.mask()))
+        return table
 
     # Step 8: the claims
 
