@@ -25,6 +25,13 @@
     const word = make("span", { class: "word", hidden: "" }, shown);
     return make("span", { class: "masked" }, make("span", { class: "stars" }, hidden), word);
   });
+  // Spaces before a token stand outside of it, so that its box never begins at the end of a line.
+  const spaced = (segments) => {
+    if (!segments.length) return ["", segments];
+    const [first, ...rest] = segments, [hidden, shown, masked] = first, bare = hidden.trimStart();
+    if (masked || !(bare || rest.length)) return ["", segments];
+    return [hidden.slice(0, hidden.length - bare.length), bare ? [[bare, shown.trimStart(), masked], ...rest] : rest];
+  };
   const visible = (segments) => {
     const shows = document.documentElement.dataset.toxic === "shown";
     return segments.map(([hidden, shown]) => (shows ? shown : hidden)).join("").trim();
@@ -57,6 +64,7 @@
     const back = button("previous token", "\u2190", () => go(at - 1));
     const next = button("next token", "\u2192", () => go(at + 1));
     const play = button("play", "\u25b6\ufe0e", () => (timer ? stop() : run()));
+    play.className = "st-play";
     const slider = make("input", { type: "range", min: 1, step: 1 });
     slider.addEventListener("input", () => go(slider.valueAsNumber - 1));
     const count = make("output", { class: "st-count" });
@@ -77,10 +85,12 @@
     root.setAttribute("aria-label", "continuations token by token");
 
     function lane(of) {
+      const written = make("p", { class: "st-text" });
       const tokens = of.tokens.map((segments, i) => {
-        const value = of.projection[i];
-        const token = make("span", { class: value > 0 ? "st-token st-up" : "st-token" }, ...text(segments));
+        const value = of.projection[i], [space, bare] = spaced(segments);
+        const token = make("span", { class: value > 0 ? "st-token st-up" : "st-token" }, ...text(bare));
         token.style.setProperty("--tint", (Math.abs(value) / farthest).toFixed(3));
+        written.append(space, token);
         return token;
       });
       const value = make("b"), toxicity = make("b");
@@ -104,7 +114,7 @@
       const figures = make("div", { class: "st-figures" },
         make("span", {}, "projection ", value), make("span", {}, "toxicity so far ", toxicity));
       const box = make("div", { class: "st-lane", role: "group", "aria-label": of.name },
-        name, make("p", { class: "st-text" }, ...tokens), make("div", {}, figures, chart));
+        name, written, make("div", {}, figures, chart));
       const show = () => {
         tokens.forEach((token, i) => {
           token.classList.toggle("st-now", i === at);
@@ -125,7 +135,9 @@
       stop();
       prompt = some;
       choices.forEach((choice, i) => choice.setAttribute("aria-pressed", data.prompts[i] === some));
-      given.replaceChildren(...text(some.prompt));
+      given.replaceChildren(
+        ...text(some.prompt), make("span", { class: "st-way" }, `number ${some.number} in the table of results`),
+      );
       lanes = some.lanes.map(lane);
       laneBox.replaceChildren(...lanes.map((one) => one.box));
       slider.max = steps();

@@ -65,7 +65,7 @@ def _prompt(part: pd.DataFrame, mask: Mask) -> dict:
                 "toxicity": lane["toxicity"].round(3).tolist(),
             }
         )
-    return {"number": int(part["number"].iloc[0]) + 1, "prompt": first, "lanes": lanes}
+    return {"number": int(part["number"].iloc[0]), "prompt": first, "lanes": lanes}
 
 
 def _static(prompt: dict) -> str:
@@ -79,7 +79,7 @@ def _static(prompt: dict) -> str:
     heads = ("condition", "continuation", "mean projection", "toxicity")
     columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
-        f'<table class="texts"><caption>Prompt {prompt["number"]:,}: {marked(prompt["prompt"])}</caption>'
+        f'<table class="texts"><caption>Prompt {prompt["number"]}: {marked(prompt["prompt"])}</caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
@@ -136,8 +136,9 @@ def answer(study: Study) -> Markdown:
     never = f"; {first.isna().sum()} of {len(first)} never do" if first.isna().any() else ""
     return Markdown(
         "Greedy continuations after DPO depart from those before "
-        f"{'nowhere' if first.isna().all() else where + never} (all prompts). Of {len(toxic)} shown whose "
-        f"continuation was toxic before DPO, so many are not under each condition: {turned}."
+        f"{'nowhere' if first.isna().all() else where + never} (all prompts). Of the {len(toxic)} prompts "
+        "shown whose continuation was toxic before DPO, so many are no longer so under each condition: "
+        f"{turned}."
     )
 
 

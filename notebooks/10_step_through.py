@@ -1,0 +1,111 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Token by token
+#
+# **Question.** What happens, word by word? Chapter 7 says how toxic whole continuations are under each edit.
+# Here you can watch a few of them being written.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+from dpotox import report, step_through
+from dpotox.study import open_study
+
+study = open_study(profile, seed)
+table = study.step_through
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {table['number'].nunique()} prompts, {table['condition'].nunique()} conditions"
+)
+
+# %% [markdown]
+# ## How to read it
+#
+# Each lane is one model or one edit, and all of them continue the same prompt greedily, in step. The line is the
+# projection of the last layer's residual stream on the unit probe at the position that predicts the token: the
+# higher it is, the further the model leans towards the toxic direction as it chooses its next word. Move with the
+# slider, the buttons or the arrow keys, after a click anywhere in the lanes, and see where a lane leaves the first
+# one.
+
+# %% tags=["full-width"]
+step_through.page(study)
+
+# %% [markdown]
+# The edits are rows of chapter 7's table; the ablation is the one of chapter 4. A patch at the newest position is
+# the paper's; shift and copy are ours {cite}`yang2024ablation`. *Toxicity so far* is that of the text up to the
+# token, by the study's scorer.
+#
+# ## Which prompts
+
+# %%
+step_through.rule(study)
+
+# %% [markdown]
+# ## The same as numbers
+#
+# Means over the prompts shown; every token is in `results/step_through.csv`, with toxic words masked.
+
+# %%
+report.shown(step_through.by_condition(study).reset_index())
+
+# %% [markdown]
+# ## The answer
+
+# %%
+step_through.answer(study)
+
+# %% [markdown]
+# These are a few prompts, chosen by a rule; what holds for all of them, with intervals, is in chapter 7.
+#
+# ## How to change this
+#
+# `SHOWN` in `lib/dpotox/per_token.py` is the number of prompts, and `conditions` there names the edits: any row of
+# table 1 can stand beside the others. `[sizes] new_tokens` is the number of tokens; more of them give edits more
+# time to part from each other.
+#
+# ## Exercises
+#
+# **1.** At which token is the largest gap between the projections before and after DPO, for each prompt? Does it
+# lie before or after the first token that differs?
+#
+# ```{admonition} Solution
+# :class: dropdown
+#
+#     wide = table.pivot(index=["number", "step"], columns="condition")
+#     values, ids = wide["projection"], wide["token_id"]
+#     gap = values["before DPO"] - values["after DPO"]
+#     differs = ids["before DPO"] != ids["after DPO"]
+#     gap.groupby("number").idxmax(), differs[differs].groupby("number").head(1)
+#
+# Up to and with the first token that differs, both models have read the same text, so a gap there is due to the
+# model alone. A later gap is due to the other words as well.
+# ```
+#
+# **2.** Does the projection say what comes? Compare its mean at the tokens that raise the toxicity so far with
+# its mean at the others, before DPO.
+#
+# ```{admonition} Solution
+# :class: dropdown
+#
+#     before = table[table["condition"] == "before DPO"]
+#     so_far = before.groupby("number")["toxicity"]
+#     raises = so_far.diff().fillna(before["toxicity"]) > 0
+#     before.groupby(raises)["projection"].agg(["mean", "count"])
+#
+# The probe was fitted to mean features of whole comments, not to single positions, so nothing says that it must
+# peak just there. With so few tokens, look at the counts before you believe a difference.
+# ```
