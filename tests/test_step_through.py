@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dpotox.interventions import clamp
 from dpotox.masking import Mask
-from dpotox.per_token import chosen_prompts, conditions, make, pieces, read_tokens
+from dpotox.per_token import chosen_prompts, conditions, pieces, read_tokens
 from dpotox.rows import Row
 from dpotox.step_through import marked, masked_pieces, page
 from dpotox.study import PROJECT
@@ -123,7 +123,7 @@ def test_pieces_of_byte_pairs_join_to_the_text_even_where_a_character_is_cut(byt
 
 
 def test_pieces_of_whole_words_have_the_space_before_them(model):
-    ids = torch.tensor(model.tokenizer("fresh bread .")["input_ids"])
+    ids = torch.tensor(model.tokenizer("fresh bread .", add_special_tokens=False)["input_ids"])
     assert pieces(model.tokenizer, "the soup", ids) == [" fresh", " bread", " ."]
 
 
@@ -287,20 +287,3 @@ def test_it_fits_a_phone_and_axe_finds_nothing_serious(browser_page):
     options = {"preload": False}  # it would fetch the style sheets, which file:// does not allow
     found = axe.Axe().run(browser_page, options=options).response["violations"]
     assert not [v["id"] for v in found if v["impact"] in ("serious", "critical")]
-
-
-def test_conditions_start_from_their_own_model(model, network, prompts):
-    rows = [Row("before DPO", "base", "none"), Row("after DPO", "dpo", "none")]
-    table = make(
-        rows,
-        model,
-        model,
-        {7: prompts[0]},
-        torch.ones(16),
-        lambda texts: np.zeros(len(texts)),
-        new_tokens=STEPS,
-        batch_size=2,
-    )
-    both = table.groupby("condition")["projection"].agg(list)
-    assert both["before DPO"] == both["after DPO"]
-    assert table["number"].unique().tolist() == [7]
