@@ -385,7 +385,7 @@ class Study:
         table = self._table(
             "step_through",
             steps.step_through,
-            code=["per_token", "data", "evidence", "scoring"],
+            code=["per_token", "data", "scoring"],
             sections=["model", "data.prompts", "sizes", "scorer.name", "scorer.revision", "interventions"],
             after=["readings"],
         )
