@@ -1,258 +1,185 @@
 """The figures: one family, one colour per group everywhere, the paper's value drawn where there is one.
 
-Every function takes tables and returns a matplotlib figure; none computes a result.
+Every function takes tables and returns a matplotlib figure; none computes a result. The style is in
+`dpotox.figure_style`; those of the neuron table are in `dpotox.figures_neurons`, and of table 1 in
+`dpotox.figures_table1`.
 """
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpotox.groups import INCREASING, REDUCING, gross_and_net, group_table, layer_drops, ranking
+from dpotox.figure_style import (
+    ABLATED,
+    AFTER,
+    BACK,
+    BASE,
+    BEFORE,
+    COLOURS,
+    DPO,
+    GREY,
+    INK,
+    MUTED,
+    PAPER,
+    PUBLISHED,
+    SMALL,
+    WITHOUT,
+    label_right,
+    layer_axis,
+    name_row,
+    name_y,
+    note,
+    panel,
+    paper_mark,
+    percent,
+    rows_only,
+    save_standalone,
+    use_style,
+    zero_line,
+)
+from dpotox.figures_neurons import (
+    activation_shifts,
+    cumulative_reduction,
+    drops_by_layer,
+    group_shares,
+    overview,
+    stacked_shares,
+    top_toxic_activations,
+)
+from dpotox.groups import gross_and_net
 from dpotox.pretraining import LossReport
 from dpotox.published import published_groups
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = {
-    "TP-": "#D55E00",
-    "AN-": "#0072B2",
-    "TN+": "#E69F00",
-    "AP+": "#56B4E9",
-    "TP+": "#8C6D5A",
-    "AN+": "#7A8691",
-    "TN-": "#B39B7D",
-    "AP-": "#A5B3BF",
-}
-BASE, ABLATED, DPO, PAPER, HERE = "#333333", "#CC79A7", "#009E73", "#AA3377", "#333333"
-
-
-def use_style() -> None:
-    """Set the book's look; call it once at the top of a notebook."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "savefig.dpi": 220,
-            "savefig.bbox": "tight",
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 10,
-            "axes.titlelocation": "left",
-            "legend.frameon": False,
-            "figure.constrained_layout.use": True,
-        }
-    )
+__all__ = [
+    "BASE",
+    "COLOURS",
+    "DPO",
+    "PAPER",
+    "activation_shifts",
+    "calibration",
+    "cumulative_reduction",
+    "dpo_curves",
+    "drops_by_layer",
+    "group_shares",
+    "layer_projections",
+    "null_shares",
+    "overview",
+    "pretraining_curve",
+    "probe_selection",
+    "save_standalone",
+    "stacked_shares",
+    "top_toxic_activations",
+    "use_style",
+]
 
 
 def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
     """Training loss of batches; at its end the loss on unseen text and a mark to compare it with."""
-    figure, axes = plt.subplots(figsize=(6, 3))
+    figure, axes = panel(2.9)
     end, marks = curve["step"].max(), {"token frequencies alone": report.unigram}
     if report.bound is not None:
         marks = {"generator's information": report.bound}
-    axes.plot(curve["step"], curve["loss"], color="#BBBBBB")
-    axes.plot(end, report.loss, "o", color=BASE)
-    axes.annotate(
-        f"unseen text, {report.loss:.2f}",
-        (end, report.loss),
-        xytext=(0, 10),
-        textcoords="offset points",
-        ha="right",
-    )
-    for name, value in marks.items():
-        axes.axhline(value, color=DPO, linestyle="--")
-        axes.annotate(
-            f"{name}, {value:.2f}",
-            (end, value),
-            xytext=(0, -12),
-            textcoords="offset points",
-            ha="right",
-            color=DPO,
-        )
+    axes.plot(curve["step"], curve["loss"], color=GREY, linewidth=1.2)
+    axes.plot(end, report.loss, "o", color=BASE, clip_on=False, zorder=4)
+    for value in marks.values():
+        axes.axhline(value, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
     low = min(report.loss, *marks.values()) - 0.5
     high = max(4.5, report.loss + 1, *(v + 0.5 for v in marks.values()))
-    axes.set(xlabel="training step", ylabel="loss in nats per token", ylim=(low, high))
+    name_y(axes, "loss, nats per token")
+    axes.set(xlabel="training step", ylim=(low, high), xlim=(0, end))
+    inside = curve[(curve["loss"] < high - 0.2 * (high - low)) & (curve["step"] > 0.04 * end)]
+    if len(inside):
+        at = inside.iloc[0]
+        note(axes, "training batches", (at["step"], at["loss"]), (8, 6), va="bottom", color=MUTED)
+    above = report.loss >= max(marks.values())
+    for name, value, up in (
+        ("unseen text", report.loss, above),
+        *((name, value, not above) for name, value in marks.items()),
+    ):
+        place = {"ha": "right", "va": "bottom" if up else "top"}
+        note(axes, f"{name}: {value:.2f}", (end, value), (0, 8 if up else -5), **place)
     return figure
 
 
 def probe_selection(selection: pd.DataFrame) -> Figure:
     """AUC over the regularisation strength, the chosen one marked."""
-    figure, axes = plt.subplots(figsize=(5, 2.8))
-    axes.semilogx(selection["C"], selection["auc"], "o-", color=BASE)
+    figure, axes = panel(2.5)
+    axes.semilogx(selection["C"], selection["auc"], "o-", color=GREY, markersize=4, linewidth=1.2)
     chosen = selection[selection["chosen"]].iloc[0]
-    axes.plot(chosen["C"], chosen["auc"], "o", color=COLOURS["TP-"], markersize=10)
-    axes.annotate("chosen", (chosen["C"], chosen["auc"]), xytext=(8, 8), textcoords="offset points")
-    axes.set(xlabel="C (small: strong regularisation)", ylabel="AUC, selection set")
+    axes.plot(chosen["C"], chosen["auc"], "o", color=INK, markersize=8, zorder=4)
+    middle = np.sqrt(selection["C"].min() * selection["C"].max())
+    left = chosen["C"] > middle
+    text = f"chosen: C = {chosen['C']:g}, AUC {chosen['auc']:.3f}"
+    below = chosen["auc"] > selection["auc"].mean()
+    note(axes, text, (chosen["C"], chosen["auc"]), (0, -14 if below else 14), ha="right" if left else "left")
+    axes.margins(0.05, 0.28)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter("{x:g}")
+    name_y(axes, "AUC on the selection part")
+    axes.set_xlabel("C (small: strong regularisation)")
     return figure
 
 
 def calibration(points: pd.DataFrame) -> Figure:
     """Observed share of toxic comments against the probe's predicted probability."""
-    figure, axes = plt.subplots(figsize=(3.6, 3.4))
-    axes.plot([0, 1], [0, 1], color="#BBBBBB", linestyle="--")
-    axes.plot(points["predicted"], points["observed"], "o-", color=BASE)
-    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
+    figure, axes = panel(3.4)
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    axes.annotate(
+        "as predicted", (0.16, 0.19), ha="center", fontsize=SMALL, color=MUTED, rotation=45, va="center"
+    )
+    axes.plot(points["predicted"], points["observed"], "o-", color=INK, markersize=4, clip_on=False)
+    middle = points.iloc[len(points) // 2]
+    beside = (-8, "right") if middle["observed"] > middle["predicted"] else (8, "left")
+    note(axes, "this probe", (middle["predicted"], middle["observed"]), (beside[0], 4), ha=beside[1])
+    for axis in (axes.xaxis, axes.yaxis):
+        percent(axis)
+    name_y(axes, "observed share of toxic comments")
+    axes.set(xlabel="predicted probability", xlim=(0, 1), ylim=(0, 1))
     axes.set_aspect("equal")
     return figure
 
 
 def dpo_curves(curves: pd.DataFrame) -> Figure:
     """Loss, reward margin and accuracy by step, training and validation."""
-    figure, panels = plt.subplots(1, 3, figsize=(9, 2.6))
-    for axes, measure in zip(panels, ("loss", "margin", "accuracy"), strict=True):
-        for split, colour in (("train", "#BBBBBB"), ("validation", DPO)):
+    names = {"loss": "loss, nats", "margin": "reward margin, nats", "accuracy": "pairs with a positive margin"}
+    figure, panels = panel(4.6, len(names), sharex=True)
+    for axes, (measure, name) in zip(panels, names.items(), strict=True):
+        labels = []
+        for split, colour in (("train", GREY), ("validation", DPO)):
             part = curves[curves["split"] == split]
-            axes.plot(part["step"], part[measure], color=colour, label=split)
-        axes.set(title=measure, xlabel="step")
-    panels[0].legend()
+            axes.plot(part["step"], part[measure], color=colour, linewidth=1.3)
+            if len(part):
+                labels.append((part[measure].iloc[-1], {"train": "training"}.get(split, split), colour))
+        name_y(axes, name)
+        axes.locator_params(axis="y", nbins=4)
+        if measure == "accuracy":
+            percent(axes.yaxis)
+        label_right(axes, labels)
+    panels[-1].set_xlabel("training step")
     return figure
 
 
 def layer_projections(base: np.ndarray, ablated: np.ndarray, dpo: np.ndarray, ylabel: str) -> Figure:
     """A projection on the probe by layer, for the three models (figure 1a). Arrays: (prompt, layer)."""
-    figure, axes = plt.subplots(figsize=(6, 3.2))
+    figure, axes = panel(3)
+    labels = []
     for values, name, colour, marker in (
-        (base, "before DPO", BASE, "o"),
-        (ablated, "top toxic neurons ablated", ABLATED, "s"),
-        (dpo, "after DPO", DPO, "^"),
+        (base, BEFORE, BASE, "o"),
+        (ablated, WITHOUT.replace("neurons ", "neurons\n"), ABLATED, "s"),
+        (dpo, AFTER, DPO, "^"),
     ):
         centre = values.mean(0)
-        spread = 1.96 * values.std(0) / np.sqrt(len(values))
-        layers = np.arange(len(centre))
-        axes.errorbar(layers, centre, spread, color=colour, marker=marker, label=name, capsize=2)
-    axes.axhline(0, color="#DDDDDD", zorder=0)
-    axes.set(xlabel="layer", ylabel=ylabel, xticks=layers)
-    axes.legend()
-    return figure
-
-
-def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
-    """Running sum of projection drops over neurons, largest first, as a share of its peak (figure 1b).
-
-    The peak is the sum of all positive drops, which is a little more than the four groups' sum.
-    """
-    ranked = ranking(neurons)
-    share = ranked["cumulative_drop"] / ranked["cumulative_drop"].max()
-    figure, axes = plt.subplots(figsize=(6, 3.2))
-    axes.plot(ranked["rank"], share, color=BASE)
-    for level in (0.5, 0.95):
-        at = int((share >= level).idxmax()) + 1
-        axes.plot([at, at, 0], [0, level, level], color="#BBBBBB", linewidth=1)
-        axes.annotate(f"{level:.0%}: {at:,}", (at, level), xytext=(6, -10), textcoords="offset points")
-    axes.set(
-        xlabel="neurons, largest projection drop first",
-        ylabel="share of all positive drops",
-        xlim=(0, len(ranked)),
-        ylim=(0, 1.05),
-    )
-    return figure
-
-
-def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -> Figure:
-    """Every group's summed projection drop as a share of the gross reduction, beside the paper's (2a).
-
-    Args:
-        intervals: `low` and `high` by group, for the four reducing groups.
-    """
-    here, paper = group_table(neurons), published_groups()
-    order = list(REDUCING) + list(INCREASING)
-    figure, axes = plt.subplots(figsize=(7, 3.4))
-    for i, group in enumerate(order):
-        gross = here.loc[list(REDUCING), "projection_drop"].sum()
-        value = here.loc[group, "projection_drop"] / gross
-        reference = paper.loc[group, "projection_drop"] / paper.loc[list(REDUCING), "projection_drop"].sum()
-        axes.bar(i, value, color=COLOURS[group], width=0.7)
-        if intervals is not None and group in intervals.index:
-            low, high = intervals.loc[group, ["low", "high"]]
-            axes.plot([i, i], [low, high], color="black", linewidth=1)
-        axes.plot([i - 0.4, i + 0.4], [reference] * 2, color=PAPER, linewidth=2)
-        axes.annotate(
-            f"{value:.0%}",
-            (i, value),
-            xytext=(-14, 4 if value > 0 else -12),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axes.plot([], [], color=PAPER, linewidth=2, label="GPT-2 medium, published")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xticks=range(len(order)), xticklabels=order, ylabel="share of the gross reduction")
-    axes.legend(loc="lower left")
-    return figure
-
-
-def stacked_shares(neurons: pd.DataFrame) -> Figure:
-    """What each reducing group adds along the ranking (figure 2b)."""
-    ranked = ranking(neurons)
-    ranked = ranked[ranked["projection_drop"] > 0]
-    running = ranked[[f"cumulative_{g}" for g in REDUCING]].to_numpy().T
-    running = running / running[:, -1].sum()
-    figure, axes = plt.subplots(figsize=(6, 3.2))
-    axes.stackplot(ranked["rank"], running, colors=[COLOURS[g] for g in REDUCING], linewidth=0)
-    middle = np.cumsum(running[:, -1]) - running[:, -1] / 2
-    for group, height in zip(REDUCING, middle, strict=True):
-        axes.annotate(
-            group,
-            (ranked["rank"].iloc[-1], height),
-            xytext=(4, -3),
-            textcoords="offset points",
-            color=COLOURS[group],
-            annotation_clip=False,
-        )
-    axes.set(
-        xlabel="neurons, largest projection drop first",
-        ylabel="share of the four groups' positive drops",
-        xlim=(1, ranked["rank"].iloc[-1]),
-        ylim=(0, 1),
-    )
-    return figure
-
-
-def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
-    """Mean activation before and after DPO of the neurons with the largest drops, by group (2c)."""
-    ranked = ranking(neurons).head(top)
-    figure, panels = plt.subplots(2, 2, figsize=(8, 4.6), sharex=True)
-    for axes, group in zip(panels.flat, REDUCING, strict=True):
-        part = ranked[ranked["group"] == group]
-        axes.vlines(part["rank"], part["pre_activation"], part["post_activation"], color=COLOURS[group])
-        axes.plot(part["rank"], part["pre_activation"], "o", color="#999999", markersize=2)
-        axes.plot(part["rank"], part["post_activation"], "o", color=COLOURS[group], markersize=2.5)
-        axes.axhline(0, color="#DDDDDD", zorder=0)
-        axes.set_title(f"{group}: {len(part)} of the top {len(ranked)}", color=COLOURS[group])
-    figure.supxlabel("rank by projection drop", fontsize=10)
-    figure.supylabel("mean activation", fontsize=10)
-    return figure
-
-
-def drops_by_layer(neurons: pd.DataFrame) -> Figure:
-    """Summed projection drop per layer and group, with the net (figure 3)."""
-    table = layer_drops(neurons)
-    figure, axes = plt.subplots(figsize=(7, 3.4))
-    above, below = np.zeros(len(table)), np.zeros(len(table))
-    for group in REDUCING + INCREASING:  # by sign, not by name: moved value vectors can turn a sum
-        drop = table[group].to_numpy()
-        bottom = np.where(drop >= 0, above, below)
-        axes.bar(table.index, drop, bottom=bottom, color=COLOURS[group], label=group)
-        above, below = above + drop.clip(min=0), below + drop.clip(max=0)
-    axes.plot(table.index, table.sum(axis=1), "D-", color="black", markersize=4, label="net")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="layer", ylabel="projection drop", xticks=table.index)
-    axes.legend(ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def top_toxic_activations(toxic: pd.DataFrame) -> Figure:
-    """Mean activations before and after DPO of the most toxic neurons, by rank of cosine (figure 4)."""
-    figure, axes = plt.subplots(figsize=(7, 3))
-    rank = np.arange(1, len(toxic) + 1)
-    axes.vlines(rank, toxic["pre_activation"], toxic["post_activation"], color="#BBBBBB")
-    axes.plot(rank, toxic["pre_activation"], "o", color=BASE, markersize=3, label="before DPO")
-    axes.plot(rank, toxic["post_activation"], "^", color=DPO, markersize=3.5, label="after DPO")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="neurons, largest cosine with the probe first", ylabel="mean activation")
-    axes.legend()
+        reach = 1.96 * values.std(0) / np.sqrt(len(values))
+        style = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "elinewidth": 1}
+        axes.errorbar(np.arange(len(centre)), centre, reach, **style)
+        labels.append((centre[-1], name, colour))
+    zero_line(axes)
+    layer_axis(axes)
+    name_y(axes, f"{ylabel} on the unit probe")
+    label_right(axes, labels, lines=1.9)
     return figure
 
 
@@ -265,29 +192,30 @@ def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, 
     """
     kinds = list(others["kind"].unique())
     here = comparisons[comparisons["quantity"] == quantity].reset_index(drop=True)
-    figure, axes = plt.subplots(figsize=(7, 0.42 * (len(kinds) + len(here)) + 1))
-    names = [f"{kind}: {(others['kind'] == kind).sum()} directions" for kind in kinds]
+    count = len(kinds) + len(here)
+    figure, axes = panel(0.37 * count + 0.95)
+    rows_only(axes)
     for i, kind in enumerate(kinds):
         values = others.loc[others["kind"] == kind, quantity].dropna()
+        name_row(axes, -i + 0.36, f"{kind}: {len(values)} directions")
         low, middle, high = values.quantile([0.025, 0.5, 0.975])
-        axes.plot(values, np.full(len(values), -i), "|", color="#BBBBBB", markersize=9)
-        axes.plot([low, high], [-i, -i], color="#666666", linewidth=3, solid_capstyle="butt")
-        axes.plot(middle, -i, "o", color="white", markeredgecolor="#666666", markersize=6)
+        axes.plot(values, np.full(len(values), -i), "|", color=GREY, markersize=7, markeredgewidth=0.6)
+        axes.plot([low, high], [-i, -i], color=MUTED, linewidth=3, solid_capstyle="butt")
+        axes.plot(middle, -i, "o", markerfacecolor=BACK, markeredgecolor=MUTED, markersize=6)
     for i, row in enumerate(here.itertuples(), start=len(kinds)):
         colour = DPO if i == len(kinds) else BASE
+        name_row(axes, -i + 0.36, row.comparison)
         axes.plot([row.low, row.high], [-i, -i], color=colour)
         axes.plot(row.value, -i, "o", color=colour, markersize=6)
     reference = _published_quantity(quantity)
-    axes.axvline(reference, color=PAPER, linewidth=1.5)
-    axes.annotate(
-        f" GPT-2 medium, published: {reference:.2f}",
-        (reference, 0.6),
-        color=PAPER,
-        fontsize=9,
-        annotation_clip=False,
-    )
-    axes.set_yticks(-np.arange(len(kinds) + len(here)), [*names, *here["comparison"]])
-    axes.set(xlabel=label, ylim=(-len(kinds) - len(here) + 0.5, 1))
+    axes.plot([reference] * 2, [-count + 0.6, 0.85], color=PAPER, linewidth=1, zorder=1)
+    axes.margins(x=0.03)
+    axes.set(xlabel=label, ylim=(-count + 0.6, 0.75))
+    low, high = axes.get_xlim()
+    right = reference > (low + high) / 2
+    place = {"xytext": (-7, 0) if right else (7, 0), "ha": "right" if right else "left"}
+    paper_mark(axes, reference, 0.95, **place)
+    note(axes, f"{PUBLISHED}: {reference:.2f}", (reference, 0.95), **place)
     return figure
 
 

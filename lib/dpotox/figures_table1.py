@@ -1,4 +1,4 @@
-"""The figures of table 1 and its controls, in the style of `dpotox.figures`."""
+"""The figures of table 1 and its controls, in the style of `dpotox.figure_style`."""
 
 from __future__ import annotations
 
@@ -8,76 +8,108 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpotox.figures import BASE, DPO, PAPER
+from dpotox.figure_style import (
+    BACK,
+    COLOURS,
+    GREY,
+    INK,
+    MUTED,
+    SMALL,
+    WIDTH,
+    name_row,
+    note,
+    paper_mark,
+    rows_only,
+)
 from dpotox.published import published_table1
 from dpotox.rows import SETS
 
-WAYS = {  # kind and positions: label, marker, colour
-    ("patch", "newest"): ("patch, newest position", "v", "#CC79A7"),
-    ("patch", "all"): ("patch", "s", "#D55E00"),
-    ("hold", "all"): ("hold: own means", "x", "#999999"),
-    ("shift", "all"): ("shift", "o", "#0072B2"),
-    ("shift, same text", "all"): ("shift, same text", "^", "#56B4E9"),
-    ("copy", "all"): ("copy", "D", "#009E73"),
+WAYS = {  # kind and positions
+    ("patch", "newest"): "patch, newest position",
+    ("patch", "all"): "patch",
+    ("hold", "all"): "hold: own means",
+    ("shift", "all"): "shift",
+    ("shift, same text", "all"): "shift, same text",
+    ("copy", "all"): "copy",
 }
+SHORT = {"all four groups": "all four", "the other four groups": "other four", "all neurons": "all neurons"}
 
 
 def table1_chart(summary: pd.DataFrame) -> Figure:
-    """Toxicity and perplexity of rows with intervals, the paper's toxicity beside it (table 1)."""
-    published = published_table1()["toxicity"]
-    y = np.arange(len(summary))[::-1]
+    """Toxicity and perplexity of rows with intervals, the paper's values beside them (table 1).
+
+    Perplexities are taken times that before DPO, which is what can be compared between models.
+    """
+    published = published_table1()
+    before = summary.loc[summary["published"] == "gpt2: none", "perplexity"].iloc[0]
+    y = np.arange(len(summary))[::-1].astype(float)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9, 0.27 * len(summary) + 1), sharey=True, width_ratios=[2, 1]
+        1, 2, figsize=(WIDTH, 0.37 * len(summary) + 0.8), sharey=True, width_ratios=[2, 1]
     )
-    for name, colour, label, offset in (
-        ("toxicity", BASE, "greedy", 0.12),
-        ("sampled_toxicity", DPO, "sampled", -0.12),
-    ):
-        _dots(left, summary, name, y + offset, colour, label)
-    reference = [published.get(name, np.nan) for name in summary["published"]]
-    left.plot(reference, y, "|", color=PAPER, markersize=12, markeredgewidth=2, label="GPT-2 medium")
-    left.set(xlabel="toxicity", xlim=(0, None))
-    left.set_yticks(y, summary["name"])
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
-    _dots(right, summary, "perplexity", y, BASE, "")
-    wide = summary["perplexity"].max() > 10 * summary["perplexity"].min()
-    right.set_xscale("log" if wide else "linear")
-    right.set_xlabel("perplexity (log)" if wide else "perplexity")
     for axes in (left, right):
-        axes.grid(axis="y", color="#EEEEEE", zorder=0)
+        rows_only(axes)
+    for place, name in zip(y, summary["name"], strict=True):
+        name_row(left, place + 0.38, name)
+    _dots(left, y, summary, "toxicity", 1, "o", INK)
+    _dots(left, y - 0.2, summary, "sampled_toxicity", 1, "o", INK, hollow=True)
+    _dots(right, y, summary, "perplexity", before, "o", INK)
+    reference = [published["toxicity"].get(name, np.nan) for name in summary["published"]]
+    paper_mark(left, reference, y)
+    relative = published["perplexity"] / published["perplexity"]["gpt2: none"]
+    paper_mark(right, [relative.get(name, np.nan) for name in summary["published"]], y)
+    left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
+    largest = summary["perplexity"].max() / before
+    right.set_xscale("log" if largest > 10 else "linear")
+    right.set_xlabel("perplexity,\ntimes that before DPO")
     return figure
 
 
-def _dots(axes: Axes, table: pd.DataFrame, name: str, y: np.ndarray, colour: str, label: str) -> None:
-    value = table[name]
-    reach = [value - table[f"{name}_low"], table[f"{name}_high"] - value]
-    axes.errorbar(value, y, xerr=np.clip(reach, 0, None), fmt="o", color=colour, markersize=4, label=label)
+def _dots(
+    axes: Axes, y: np.ndarray, table: pd.DataFrame, name: str, unit: float, marker: str, colour: str, hollow=False
+) -> None:
+    value = table[name] / unit
+    reach = [value - table[f"{name}_low"] / unit, table[f"{name}_high"] / unit - value]
+    style = {"fmt": marker, "color": colour, "markersize": 4.5, "elinewidth": 1}
+    if hollow:
+        style |= {"markerfacecolor": BACK, "markeredgewidth": 1}
+    axes.errorbar(value, y, xerr=np.clip(reach, 0, None), **style)
 
 
 def recovered_by_set(summary: pd.DataFrame) -> Figure:
-    """The recovered share and the perplexity of each way to set each set of neurons to where DPO puts it."""
+    """The recovered share and the perplexity of each way to set each set of neurons to where DPO puts it.
+
+    A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO.
+    """
     sets = [which for which in SETS if which in set(summary["which"])]
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9, 0.75 * len(sets) + 1), sharey=True, width_ratios=[2, 1]
-    )
     before = summary.loc[summary["name"] == "before DPO", "perplexity"].iloc[0]
-    for i, ((kind, positions), (label, marker, colour)) in enumerate(WAYS.items()):
+    figure, panels = plt.subplots(
+        3, 2, figsize=(WIDTH, 0.54 * len(sets) + 2.2), sharex=True, sharey=True, squeeze=False
+    )
+    for axes, ((kind, positions), title) in zip(panels.flat, WAYS.items(), strict=True):
         part = summary[(summary["kind"] == kind) & (summary["positions"] == positions)]
         part = part[part["which"].isin(sets)]
-        y = -np.array([sets.index(which) for which in part["which"]]) - 0.13 * (i - 2.5)
-        reach = np.clip(
-            [part["recovered"] - part["recovered_low"], part["recovered_high"] - part["recovered"]], 0, None
-        )
-        style = {"fmt": marker, "color": colour, "markersize": 5, "linewidth": 1}
-        left.errorbar(part["recovered"], y, xerr=reach, label=label, **style)
-        right.plot(part["perplexity"] / before, y, marker, color=colour, markersize=5)
-    for place, name in ((0, "before DPO"), (1, "DPO")):
-        left.axvline(place, color="#888888", linewidth=0.8)
-        left.annotate(name, (place, 0.6), ha="center", fontsize=8, color="#555555", annotation_clip=False)
-    left.set_yticks(-np.arange(len(sets)), sets)
-    left.set(xlabel="share of DPO's effect on greedy toxicity", ylim=(-len(sets) + 0.4, 0.55))
-    right.set_xscale("log")
-    right.set_xlabel("perplexity, times that before DPO (log)")
-    right.axvline(1, color="#888888", linewidth=0.8)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+        axes.set_title(title, color=INK, fontsize=9.5)
+        for place in (0, 1):
+            axes.axvline(place, color=MUTED, linewidth=0.8, zorder=1)
+        for row in part.itertuples():
+            y, colour = -sets.index(row.which), COLOURS.get(row.which, GREY if "other" in row.which else INK)
+            axes.plot([row.recovered_low, row.recovered_high], [y, y], color=colour, linewidth=1.4)
+            axes.plot(row.recovered, y, "o", color=colour, markersize=5)
+            times = row.perplexity / before
+            text = f"×{times:.2f}" if times < 9.95 else f"×{times:,.0f}"  # noqa: RUF001
+            axes.annotate(
+                text,
+                (1.02, y),
+                xycoords=axes.get_yaxis_transform(),
+                va="center",
+                fontsize=SMALL,
+                annotation_clip=False,
+            )
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks(-np.arange(len(sets)), [SHORT.get(which, which) for which in sets])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_ylim(-len(sets) + 0.4, 0.6)
+    note(panels[0, 0], "", (0, 0))
+    for axes in panels[-1]:
+        axes.set_xlabel("share of DPO's effect")
     return figure

@@ -1,0 +1,209 @@
+"""The look of every figure: one palette, one size, one way to label and to draw the paper's values.
+
+A figure is an SVG that serves a light and a dark page. Text and axes are drawn in a few set colours
+(`THEMED`) that the book's pages replace by the theme's; data colours stand out from both backgrounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython import get_ipython
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+# Toxic groups are warm, anti-toxic ones cool; the strong ones reduce toxicity, and each has a muted relative
+# that increases it. Lightness and hue together keep them apart for colour-blind readers.
+COLOURS = {
+    "TP-": "#C8402F",
+    "AN-": "#4C5FC4",
+    "TN+": "#B58E12",
+    "AP+": "#2E9FB4",
+    "TP+": "#9E6259",
+    "AN+": "#747BA8",
+    "TN-": "#A8915E",
+    "AP-": "#66999E",
+}
+MEANING = {
+    "TP-": "toxic, less active",
+    "AN-": "anti-toxic, less inactive",
+    "TN+": "toxic, more inactive",
+    "AP+": "anti-toxic, more active",
+    "TP+": "toxic, more active",
+    "AN+": "anti-toxic, more inactive",
+    "TN-": "toxic, less inactive",
+    "AP-": "anti-toxic, less active",
+}
+"""What DPO does to the neurons of a group, in plain words."""
+
+INK, MUTED, FAINT, BACK = "#1f2630", "#5b6470", "#d8dde3", "#fffffe"
+THEMED = {INK: "ink", MUTED: "muted", FAINT: "faint", BACK: "back"}
+"""Colours that stand for a role; a page may give each role another colour."""
+
+GREY = "#8A9099"
+BASE, ABLATED, DPO, PAPER = INK, "#9A5CC6", "#1E9860", "#C2338A"
+BEFORE, WITHOUT, AFTER = "before DPO", "top toxic neurons ablated", "after DPO"
+PUBLISHED = "paper, GPT-2 medium"
+WIDTH = 5.0  # inches; narrow, so that its text can be read on a phone
+SMALL = 8.5
+
+
+def use_style() -> None:
+    """Set the book's look; call it once at the top of a notebook, whose figures then are SVG."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 200,  # of the parts of a figure that are pixels
+            "figure.facecolor": "none",
+            "figure.constrained_layout.use": True,
+            "savefig.facecolor": "none",
+            "savefig.bbox": "standard",
+            "svg.fonttype": "none",
+            "svg.hashsalt": "dpotox",
+            "font.size": 9.5,
+            "text.color": INK,
+            "axes.facecolor": "none",
+            "axes.edgecolor": MUTED,
+            "axes.labelcolor": MUTED,
+            "axes.labelsize": 9,
+            "axes.linewidth": 0.7,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 9,
+            "axes.titlecolor": MUTED,
+            "axes.titlelocation": "left",
+            "axes.axisbelow": True,
+            "axes.unicode_minus": True,
+            "grid.color": FAINT,
+            "grid.linewidth": 0.7,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.labelsize": SMALL,
+            "ytick.labelsize": SMALL,
+            "xtick.major.width": 0.7,
+            "ytick.major.width": 0.7,
+            "xtick.major.size": 3,
+            "ytick.major.size": 0,
+        }
+    )
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg", bbox_inches=None, metadata={"Date": None})
+
+
+def save_standalone(figure: Figure, path: str | Path) -> None:
+    """Save a figure on white, as SVG or PNG by the path's ending, for a place without the book's themes."""
+    metadata = {"Date": None} if Path(path).suffix == ".svg" else {"Software": None}
+    figure.savefig(path, facecolor="white", dpi=240, metadata=metadata)
+
+
+def panel(height: float, rows: int = 1, **options) -> tuple[Figure, Axes | np.ndarray]:
+    """A figure of the common width, with rows of axes under each other."""
+    return plt.subplots(rows, 1, figsize=(WIDTH, height), **options)
+
+
+def name_y(axes: Axes, text: str, *, grid: bool = True) -> None:
+    """Name the y axis above it, where the text can be read without turning one's head."""
+    axes.set_title(text, pad=8)
+    axes.spines["left"].set_visible(False)
+    if grid:
+        axes.grid(axis="y")
+
+
+def rows_only(axes: Axes) -> None:
+    """Axes whose rows carry their names: no y axis."""
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def name_row(axes: Axes, y: float, name: str) -> None:
+    """The name of a row, above its marks at the left edge, so that no width is lost to names."""
+    axes.annotate(
+        name,
+        (0, y),
+        xycoords=axes.get_yaxis_transform(),
+        va="center",
+        fontsize=SMALL,
+        annotation_clip=False,
+        bbox={"facecolor": BACK, "edgecolor": "none", "pad": 1},
+    )
+
+
+def percent(axis, decimals: int | None = 0) -> None:
+    """Ticks in percent of 1."""
+    axis.set_major_formatter(PercentFormatter(1, decimals))
+
+
+def layer_axis(axes: Axes) -> None:
+    """The layers, counted from 0, at whole numbers and not too many."""
+    axes.set_xlabel("layer")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+
+
+def spread(places: Sequence[float], gap: float) -> np.ndarray:
+    """The places moved as little apart as gives each pair of neighbours the gap; order stays."""
+    order = np.argsort(places, kind="stable")
+    shift = np.arange(len(order)) * gap
+    moved = np.asarray(places, float)[order] - shift
+    blocks: list[list[float]] = []  # least squares with an order: pool neighbours that are out of it
+    for place in moved:
+        blocks.append([place])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    level = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
+    result = np.empty(len(order))
+    result[order] = level + shift
+    return result
+
+
+def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]], lines: float = 1.25) -> None:
+    """Labels right of the axes at these heights (in data), moved apart if need be; call it last.
+
+    Args:
+        labels: height, text and the colour of the mark before it.
+        lines: the least distance, in lines of text.
+    """
+    figure = axes.figure
+    figure.draw_without_rendering()  # settles the limits and the layout
+    low, high = axes.get_ylim()
+    inches = axes.get_window_extent().height / figure.dpi
+    heights = (np.array([height for height, _, _ in labels]) - low) / (high - low)
+    gap = lines * plt.rcParams["font.size"] / 72 / inches
+    for y, (_, text, colour) in zip(spread(heights, gap), labels, strict=True):
+        place = {"xy": (1, y), "xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
+        axes.plot(1.025, y, "s", color=colour, transform=axes.transAxes, clip_on=False, markersize=5)
+        axes.annotate(text, xytext=(14, -0.5), annotation_clip=False, **place)
+
+
+def paper_mark(axes: Axes, x, y, label_at: int | None = None, **place) -> None:
+    """The paper's values, drawn alike in every figure; one of them may be labelled.
+
+    Args:
+        label_at: the index of the mark that gets the label.
+        place: `xytext` in points from that mark, `ha`, `va`.
+    """
+    x, y = np.atleast_1d(x).astype(float), np.atleast_1d(y).astype(float)
+    style = {"markersize": 5.5, "markerfacecolor": BACK, "markeredgecolor": PAPER, "markeredgewidth": 1.6}
+    axes.plot(x, y, "D", clip_on=False, zorder=5, **style)
+    if label_at is not None:
+        note(axes, PUBLISHED, (x[label_at], y[label_at]), **place)
+
+
+def note(axes: Axes, text: str, xy: tuple[float, float], xytext=(7, 0), **place) -> None:
+    """A text beside a point, in points from it."""
+    place = {"va": "center", "fontsize": SMALL, **place}
+    axes.annotate(text, xy, xytext=xytext, textcoords="offset points", annotation_clip=False, **place)
+
+
+def zero_line(axes: Axes) -> None:
+    """The horizontal line at zero."""
+    axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
+
+
+def thinned(n: int, most: int) -> np.ndarray:
+    """At most so many indices of n points, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))

@@ -1,0 +1,267 @@
+"""The figures of the neuron table: what each neuron, group and layer adds, in the style of the book.
+
+Lines over many neurons are thinned out to what can be seen, so that a figure of 98,304 neurons stays small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dpotox.figure_style import (
+    AFTER,
+    BACK,
+    BASE,
+    BEFORE,
+    COLOURS,
+    DPO,
+    GREY,
+    INK,
+    MEANING,
+    MUTED,
+    PUBLISHED,
+    SMALL,
+    label_right,
+    layer_axis,
+    name_y,
+    note,
+    panel,
+    paper_mark,
+    percent,
+    spread,
+    thinned,
+    zero_line,
+)
+from dpotox.groups import GROUPS, INCREASING, REDUCING, gross_and_net, group_table, layer_drops, ranking
+from dpotox.neurons import most_toxic
+from dpotox.published import NUMBERS, published_groups
+
+POINTS = 300  # of a line: more cannot be seen at this width
+
+
+def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
+    """Running sum of projection drops over neurons, largest first, as a share of its peak (figure 1b).
+
+    The peak is the sum of all positive drops, which is a little more than the four groups' sum. The paper's
+    marks are its peak, and its net reduction at the end.
+    """
+    ranked = ranking(neurons)
+    share = (ranked["cumulative_drop"] / ranked["cumulative_drop"].max()).to_numpy()
+    part = np.arange(1, len(share) + 1) / len(share)
+    some = np.union1d(thinned(len(share), POINTS), thinned(max(len(share) // 10, 1), POINTS // 2))
+    figure, axes = panel(3.3)
+    axes.plot(np.append(0, part[some]), np.append(0, share[some]), color=BASE, linewidth=1.8)
+    for level in (0.5, 0.95):
+        at = int((share >= level).argmax())
+        axes.plot([0, part[at], part[at]], [level, level, 0], color=MUTED, linewidth=0.8, linestyle=":")
+        axes.plot(part[at], level, "o", color=BASE, markersize=4)
+        note(axes, f"{level:.0%}: {at + 1:,} neurons", (part[at], level), (7, -7), va="top")
+    paper = NUMBERS["groups"]
+    peak = paper["neurons_that_reduce"] / paper["neurons"]
+    end = paper["net_projection_drop"] / paper["gross_by_projection"]
+    paper_mark(axes, [peak, 1], [1, end])
+    note(axes, f"{PUBLISHED}:\npeak at {peak:.1%} of neurons", (peak, 1), (0, 8), ha="center", va="bottom")
+    note(axes, f"{PUBLISHED}:\nnet {end:.0%}", (1, end), (-9, 0), ha="right")
+    note(axes, f"net {share[-1]:.0%}", (1, share[-1]), (6, 0))
+    name_y(axes, "share of all positive drops")
+    axes.title.set_position((0, 1))
+    percent(axes.xaxis)
+    percent(axes.yaxis)
+    axes.set_yticks(np.arange(0, 1.01, 0.25))
+    axes.set(xlabel="neurons, largest projection drop first", xlim=(0, 1))
+    axes.set_ylim(min(0, share[-1], end) - 0.02, 1.22)
+    return figure
+
+
+def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -> Figure:
+    """Every group's summed projection drop as a share of the gross reduction, beside the paper's (2a).
+
+    Args:
+        intervals: `low` and `high` by group, for the four reducing groups.
+    """
+    here, paper = _shares_of_gross(group_table(neurons)), _shares_of_gross(published_groups())
+    place = {group: -i - (0.5 if group in INCREASING else 0) for i, group in enumerate(GROUPS)}
+    figure, axes = panel(3.9)
+    for group, y in place.items():
+        value = here[group]
+        axes.barh(y, value, color=COLOURS[group], height=0.52, zorder=2)
+        reach = [value, value]
+        if intervals is not None and group in intervals.index:
+            reach = list(intervals.loc[group, ["low", "high"]])
+            axes.plot(reach, [y, y], color=INK, linewidth=1.2, zorder=3)
+        far = max(*reach, paper[group], 0) if value >= 0 else min(*reach, paper[group], 0)
+        side = {"ha": "left", "xytext": (7, 0)} if value >= 0 else {"ha": "right", "xytext": (-7, 0)}
+        note(axes, f"{value:.0%}", (far, y), fontsize=9.5, **side)
+    paper_mark(axes, paper[list(place)], list(place.values()))
+    first = REDUCING[0]
+    note(axes, PUBLISHED, (paper[first], place[first] + 0.26), (0, 5), ha="center", va="bottom")
+    axes.axvline(0, color=MUTED, linewidth=0.8, zorder=4)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks(list(place.values()), [f"{group}  {MEANING[group]}" for group in place])
+    axes.tick_params(axis="y", labelcolor=INK)
+    percent(axes.xaxis)
+    axes.margins(x=0.14)
+    axes.set(xlabel="summed projection drop, share of the gross reduction", ylim=(-8.1, 0.9))
+    return figure
+
+
+def _shares_of_gross(table: pd.DataFrame) -> pd.Series:
+    return table["projection_drop"] / gross_and_net(table)[0]
+
+
+def stacked_shares(neurons: pd.DataFrame) -> Figure:
+    """What each reducing group adds along the ranking (figure 2b); marks are the paper's at its end."""
+    ranked = ranking(neurons)
+    ranked = ranked[ranked["projection_drop"] > 0]
+    some = np.union1d(thinned(len(ranked), POINTS), thinned(max(len(ranked) // 10, 1), POINTS // 2))
+    running = ranked[[f"cumulative_{g}" for g in REDUCING]].to_numpy()[some].T
+    running = np.hstack([np.zeros((len(REDUCING), 1)), running / running[:, -1].sum()])
+    figure, axes = panel(3.3)
+    rank = np.append(0, ranked["rank"].to_numpy()[some])
+    tops = running.cumsum(0)
+    for group, top, own in zip(REDUCING, tops, running, strict=True):
+        axes.fill_between(rank, top - own, top, color=COLOURS[group], linewidth=0)
+        axes.plot(rank, top, color=BACK, linewidth=1)
+    name_y(axes, "share of the four groups' positive drops", grid=False)
+    percent(axes.yaxis)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.locator_params(axis="x", nbins=5)
+    axes.set(xlabel="neurons, largest projection drop first", xlim=(0, rank[-1]), ylim=(0, 1))
+    borders = np.cumsum([published_groups()["share_of_gross"][g] for g in REDUCING])[:-1]
+    paper_mark(axes, np.full(len(borders), rank[-1]), borders)
+    last = running[:, -1]
+    label_right(
+        axes,
+        [
+            (top - own / 2, f"{group} {own:.0%}\n{MEANING[group].replace(', ', ',' + chr(10))}", COLOURS[group])
+            for group, top, own in zip(REDUCING, last.cumsum(), last, strict=True)
+        ],
+        lines=3.7,
+    )
+    figure.supxlabel(
+        f"Diamonds: where the groups end in the {PUBLISHED}", fontsize=SMALL, color=MUTED, x=0.02, ha="left"
+    )
+    return figure
+
+
+def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
+    """Mean activation before and after DPO of the neurons with the largest drops, by group (2c)."""
+    ranked = ranking(neurons).head(top)
+    figure, panels = panel(5.6, len(REDUCING), sharex=True)
+    for axes, group in zip(panels, REDUCING, strict=True):
+        part = ranked[ranked["group"] == group]
+        rank, before, after = (part[c] for c in ("rank", "pre_activation", "post_activation"))
+        axes.vlines(rank, before, after, color=COLOURS[group], linewidth=0.7, rasterized=len(part) > 300)
+        dots = {"rasterized": len(part) > 300, "linestyle": "none", "clip_on": False}
+        axes.plot(rank, before, marker="o", color=GREY, markersize=1.8, **dots)
+        axes.plot(rank, after, marker="o", color=COLOURS[group], markersize=2.4, **dots)
+        zero_line(axes)
+        name_y(axes, f"{group}  {MEANING[group]}: {len(part)} of the top {len(ranked)}")
+        axes.title.set_color(INK)
+        axes.locator_params(axis="y", nbins=4)
+        axes.set_xlim(0, len(ranked) + 1)
+        if len(part):
+            last = part.iloc[-1]
+            pair = [(last["pre_activation"], "before", GREY), (last["post_activation"], "after", COLOURS[group])]
+            label_right(axes, pair)
+    panels[-1].set_xlabel("rank by projection drop")
+    figure.suptitle("mean activation", x=0.01, ha="left", fontsize=9, color=MUTED)
+    return figure
+
+
+def drops_by_layer(neurons: pd.DataFrame) -> Figure:
+    """Summed projection drop per layer and group, with the net (figure 3)."""
+    table = layer_drops(neurons)
+    figure, axes = panel(3.6)
+    above, below = np.zeros(len(table)), np.zeros(len(table))
+    for group in GROUPS:  # by sign, not by name: moved value vectors can turn a sum
+        drop = table[group].to_numpy()
+        bottom = np.where(drop >= 0, above, below)
+        axes.bar(table.index, drop, bottom=bottom, color=COLOURS[group], edgecolor=BACK, linewidth=0.5)
+        above, below = above + drop.clip(min=0), below + drop.clip(max=0)
+    net = table.sum(axis=1)
+    style = {"markersize": 4.5, "markeredgecolor": BACK, "markeredgewidth": 0.7, "linewidth": 1.2}
+    axes.plot(table.index, net, "o-", color=INK, **style)
+    zero_line(axes)
+    layer_axis(axes)
+    name_y(axes, "summed projection drop")
+    low, high = axes.get_ylim()
+    names = [(group, COLOURS[group]) for group in (*REDUCING[::-1], *INCREASING)]
+    heights = [high * (4 - i) / 4 for i in range(4)] + [low * (i + 1) / 4 for i in range(4)]
+    labels = [(y, name, colour) for y, (name, colour) in zip(heights, names, strict=True)]
+    label_right(axes, [*labels, (net.iloc[-1], "net", INK)])
+    return figure
+
+
+def top_toxic_activations(toxic: pd.DataFrame) -> Figure:
+    """Mean activations before and after DPO of the most toxic neurons, by rank of cosine (figure 4)."""
+    figure, axes = panel(3)
+    rank = np.arange(1, len(toxic) + 1)
+    before, after = (toxic[c].to_numpy() for c in ("pre_activation", "post_activation"))
+    axes.vlines(rank, before, after, color=GREY, linewidth=0.8)
+    axes.plot(rank, before, "o", color=BASE, markersize=3, clip_on=False)
+    axes.plot(rank, after, "^", color=DPO, markersize=3.6, clip_on=False)
+    zero_line(axes)
+    axes.margins(y=0.12)
+    most = int(np.abs(after - before).argmax())
+    side = {"ha": "right", "xytext": (-7, 0)} if rank[most] > len(rank) / 2 else {"ha": "left"}
+    box = {"facecolor": BACK, "edgecolor": "none", "alpha": 0.85, "pad": 1}
+    for values, name in ((before, BEFORE), (after, AFTER)):
+        note(axes, name, (rank[most], values[most]), bbox=box, zorder=6, **side)
+    name_y(axes, "mean activation")
+    positive, paper = int((before > 0).sum()), NUMBERS["groups"]["top_128_positive"]
+    axes.annotate(
+        f"active on average before DPO: {positive} of {len(toxic)} ({PUBLISHED}: {paper} of 128)",
+        (1, 1),
+        xycoords="axes fraction",
+        ha="right",
+        va="bottom",
+        fontsize=SMALL,
+    )
+    axes.set(xlabel="neurons, largest cosine with the probe first", xlim=(0, len(toxic) + 1))
+    return figure
+
+
+def overview(neurons: pd.DataFrame, top: int) -> Figure:
+    """The paper's claim in one picture: which part of the reduction comes from which neurons.
+
+    Two columns, this model and the published GPT-2 medium, divide the gross reduction among the four groups;
+    inside them the part of the most toxic neurons that become less active, which are the explanation that
+    the paper tests; beside them what the other four groups take back.
+
+    Args:
+        top: how many neurons count as the most toxic.
+    """
+    here, paper, published = group_table(neurons), published_groups(), NUMBERS["groups"]
+    toxic = most_toxic(neurons, top)
+    dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
+    figure, axes = panel(4.3)
+    _column(axes, 0, here, dampened, f"this model\n{len(neurons):,} neurons", top)
+    heads = f"{PUBLISHED}\n{published['neurons']:,} neurons"
+    _column(axes, 2.1, paper, published["top_128_drop"], heads, 128)
+    axes.set(xlim=(-0.75, 3.1), ylim=(-0.02, 1.13))
+    axes.set_axis_off()
+    middle = paper["share_of_gross"][list(REDUCING)]
+    middle = middle.cumsum() - middle / 2
+    names = [(middle[g], MEANING[g].replace(", ", " neurons,\n"), COLOURS[g]) for g in REDUCING]
+    label_right(axes, names, lines=2.4)
+    return figure
+
+
+def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: str, top: int) -> None:
+    """One model's column of `overview`, with its numbers left of it and what is taken back right of it."""
+    gross, net = gross_and_net(table)
+    bottom, numbers = 0.0, []
+    for group in REDUCING:
+        share = table["share_of_gross"][group]
+        axes.bar(x, share, 0.62, bottom, color=COLOURS[group], edgecolor=BACK, linewidth=1)
+        numbers.append((bottom + share / 2, f"{share:.0%}"))
+        bottom += share
+    axes.bar(x, dampened / gross, 0.62, color=INK, edgecolor=BACK, linewidth=1)
+    axes.bar(x + 0.5, 1 - net / gross, 0.22, net / gross, color=GREY)
+    for y, (_, text) in zip(spread([y for y, _ in numbers], 0.06), numbers, strict=True):
+        axes.annotate(text, (x - 0.38, y), ha="right", va="center")
+    axes.annotate(head, (x, 1.03), ha="center", va="bottom")
