@@ -50,7 +50,7 @@ def _changed(name: str, value: str, prefix: str) -> str:
         return f"#{prefix}{value[1:]}"
     value = re.sub(r"url\(#", f"url(#{prefix}", value)
     if name in ("style", "fill", "stroke"):
-        value = re.sub(r"font-family:[^;]*;?|(?<=px) '[^;]*|(?<=px) [a-zA-Z][^;]*", "", value)
+        value = re.sub(r"font-family:[^;]*;?", "", value)
         for colour, role in THEMED.items():
             value = re.sub(colour, f"var(--chart-{role}, {colour})", value, flags=re.IGNORECASE)
     return value

@@ -49,8 +49,8 @@ GREY = "#8A9099"
 BASE, ABLATED, DPO, PAPER = INK, "#9A5CC6", "#1E9860", "#C2338A"
 BEFORE, WITHOUT, AFTER = "before DPO", "top toxic neurons ablated", "after DPO"
 PUBLISHED = "paper, GPT-2 medium"
-WIDTH = 5.0  # inches; narrow, so that its text can be read on a phone
-SMALL = 8.5
+WIDTH = 4.6  # inches; narrow, so that its text can be read on a phone
+SMALL = 8.8
 
 
 def use_style() -> None:
@@ -193,10 +193,19 @@ def paper_mark(axes: Axes, x, y, label_at: int | None = None, **place) -> None:
         note(axes, PUBLISHED, (x[label_at], y[label_at]), **place)
 
 
-def note(axes: Axes, text: str, xy: tuple[float, float], xytext=(7, 0), **place) -> None:
-    """A text beside a point, in points from it."""
-    place = {"va": "center", "fontsize": SMALL, **place}
-    axes.annotate(text, xy, xytext=xytext, textcoords="offset points", annotation_clip=False, **place)
+def note(axes: Axes, text: str, xy: tuple, xytext: tuple[float, float] = (7, 0), **place) -> None:
+    """A text beside a point, in points from it; lines are set one by one, as a page's font may be narrower."""
+    place = {"va": "center", "fontsize": SMALL, "annotation_clip": False, **place}
+    lines, height = text.split("\n"), 1.25 * place["fontsize"]
+    up = {"center": (len(lines) - 1) / 2, "bottom": len(lines) - 1, "top": 0}[place["va"]]
+    for i, line in enumerate(lines):
+        offset = (xytext[0], xytext[1] + (up - i) * height)
+        axes.annotate(line, xy, xytext=offset, textcoords="offset points", **place)
+
+
+def share(value: float) -> str:
+    """A share in whole percent."""
+    return f"{round(100 * value)}%".replace("-", "−")  # noqa: RUF001
 
 
 def zero_line(axes: Axes) -> None:

@@ -113,7 +113,7 @@ def probe_selection(selection: pd.DataFrame) -> Figure:
     middle = np.sqrt(selection["C"].min() * selection["C"].max())
     left = chosen["C"] > middle
     text = f"chosen: C = {chosen['C']:g}, AUC {chosen['auc']:.3f}"
-    below = chosen["auc"] > selection["auc"].mean()
+    below = chosen["auc"] < selection["auc"].mean()  # the line goes the other way
     note(axes, text, (chosen["C"], chosen["auc"]), (0, -14 if below else 14), ha="right" if left else "left")
     axes.margins(0.05, 0.28)
     axes.minorticks_off()
@@ -144,7 +144,11 @@ def calibration(points: pd.DataFrame) -> Figure:
 
 def dpo_curves(curves: pd.DataFrame) -> Figure:
     """Loss, reward margin and accuracy by step, training and validation."""
-    names = {"loss": "loss, nats", "margin": "reward margin, nats", "accuracy": "pairs with a positive margin"}
+    names = {
+        "loss": "loss, nats",
+        "margin": "reward margin, nats",
+        "accuracy": "pairs with a positive margin",
+    }
     figure, panels = panel(4.6, len(names), sharex=True)
     for axes, (measure, name) in zip(panels, names.items(), strict=True):
         labels = []
@@ -210,7 +214,7 @@ def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, 
     reference = _published_quantity(quantity)
     axes.plot([reference] * 2, [-count + 0.6, 0.85], color=PAPER, linewidth=1, zorder=1)
     axes.margins(x=0.03)
-    axes.set(xlabel=label, ylim=(-count + 0.6, 0.75))
+    axes.set(xlabel=label, ylim=(-count + 0.5, 0.75))
     low, high = axes.get_xlim()
     right = reference > (low + high) / 2
     place = {"xytext": (-7, 0) if right else (7, 0), "ha": "right" if right else "left"}

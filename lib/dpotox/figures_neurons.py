@@ -30,6 +30,7 @@ from dpotox.figure_style import (
     panel,
     paper_mark,
     percent,
+    share,
     spread,
     thinned,
     zero_line,
@@ -48,13 +49,13 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
     marks are its peak, and its net reduction at the end.
     """
     ranked = ranking(neurons)
-    share = (ranked["cumulative_drop"] / ranked["cumulative_drop"].max()).to_numpy()
-    part = np.arange(1, len(share) + 1) / len(share)
-    some = np.union1d(thinned(len(share), POINTS), thinned(max(len(share) // 10, 1), POINTS // 2))
+    running = (ranked["cumulative_drop"] / ranked["cumulative_drop"].max()).to_numpy()
+    part = np.arange(1, len(running) + 1) / len(running)
+    some = np.union1d(thinned(len(running), POINTS), thinned(max(len(running) // 10, 1), POINTS // 2))
     figure, axes = panel(3.3)
-    axes.plot(np.append(0, part[some]), np.append(0, share[some]), color=BASE, linewidth=1.8)
+    axes.plot(np.append(0, part[some]), np.append(0, running[some]), color=BASE, linewidth=1.8)
     for level in (0.5, 0.95):
-        at = int((share >= level).argmax())
+        at = int((running >= level).argmax())
         axes.plot([0, part[at], part[at]], [level, level, 0], color=MUTED, linewidth=0.8, linestyle=":")
         axes.plot(part[at], level, "o", color=BASE, markersize=4)
         note(axes, f"{level:.0%}: {at + 1:,} neurons", (part[at], level), (7, -7), va="top")
@@ -63,15 +64,14 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
     end = paper["net_projection_drop"] / paper["gross_by_projection"]
     paper_mark(axes, [peak, 1], [1, end])
     note(axes, f"{PUBLISHED}:\npeak at {peak:.1%} of neurons", (peak, 1), (0, 8), ha="center", va="bottom")
-    note(axes, f"{PUBLISHED}:\nnet {end:.0%}", (1, end), (-9, 0), ha="right")
-    note(axes, f"net {share[-1]:.0%}", (1, share[-1]), (6, 0))
+    note(axes, f"{PUBLISHED}:\nnet {share(end)}", (1, end), (-9, 0), ha="right")
+    note(axes, f"net {share(running[-1])}", (1, running[-1]), (6, 0))
     name_y(axes, "share of all positive drops")
-    axes.title.set_position((0, 1))
     percent(axes.xaxis)
     percent(axes.yaxis)
     axes.set_yticks(np.arange(0, 1.01, 0.25))
     axes.set(xlabel="neurons, largest projection drop first", xlim=(0, 1))
-    axes.set_ylim(min(0, share[-1], end) - 0.02, 1.22)
+    axes.set_ylim(min(0, running[-1], end) - 0.02, 1.22)
     return figure
 
 
@@ -85,26 +85,25 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
     place = {group: -i - (0.5 if group in INCREASING else 0) for i, group in enumerate(GROUPS)}
     figure, axes = panel(3.9)
     for group, y in place.items():
-        value = here[group]
-        axes.barh(y, value, color=COLOURS[group], height=0.52, zorder=2)
-        reach = [value, value]
+        axes.barh(y, here[group], color=COLOURS[group], height=0.52, zorder=2)
         if intervals is not None and group in intervals.index:
-            reach = list(intervals.loc[group, ["low", "high"]])
-            axes.plot(reach, [y, y], color=INK, linewidth=1.2, zorder=3)
-        far = max(*reach, paper[group], 0) if value >= 0 else min(*reach, paper[group], 0)
-        side = {"ha": "left", "xytext": (7, 0)} if value >= 0 else {"ha": "right", "xytext": (-7, 0)}
-        note(axes, f"{value:.0%}", (far, y), fontsize=9.5, **side)
+            axes.plot(intervals.loc[group, ["low", "high"]], [y, y], color=INK, linewidth=1.2, zorder=3)
+        for x, value in ((1.14, here[group]), (1.32, paper[group])):
+            note(axes, share(value), (x, y), (0, 0), ha="right", xycoords=axes.get_yaxis_transform())
     paper_mark(axes, paper[list(place)], list(place.values()))
     first = REDUCING[0]
     note(axes, PUBLISHED, (paper[first], place[first] + 0.26), (0, 5), ha="center", va="bottom")
+    for x, head in ((1.14, "here"), (1.32, "paper")):
+        note(axes, head, (x, 0.26), (0, 5), ha="right", va="bottom", xycoords=axes.get_yaxis_transform())
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=4)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
-    axes.set_yticks(list(place.values()), [f"{group}  {MEANING[group]}" for group in place])
+    axes.set_yticks(list(place.values()), [f"{group}\u2002{MEANING[group]}" for group in place])
     axes.tick_params(axis="y", labelcolor=INK)
     percent(axes.xaxis)
-    axes.margins(x=0.14)
-    axes.set(xlabel="summed projection drop, share of the gross reduction", ylim=(-8.1, 0.9))
+    axes.locator_params(axis="x", nbins=5)
+    axes.margins(x=0.06)
+    axes.set(xlabel="share of the gross reduction", ylim=(-8.1, 0.9))
     return figure
 
 
@@ -132,18 +131,12 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
     axes.set(xlabel="neurons, largest projection drop first", xlim=(0, rank[-1]), ylim=(0, 1))
     borders = np.cumsum([published_groups()["share_of_gross"][g] for g in REDUCING])[:-1]
     paper_mark(axes, np.full(len(borders), rank[-1]), borders)
-    last = running[:, -1]
-    label_right(
-        axes,
-        [
-            (top - own / 2, f"{group} {own:.0%}\n{MEANING[group].replace(', ', ',' + chr(10))}", COLOURS[group])
-            for group, top, own in zip(REDUCING, last.cumsum(), last, strict=True)
-        ],
-        lines=3.7,
-    )
-    figure.supxlabel(
-        f"Diamonds: where the groups end in the {PUBLISHED}", fontsize=SMALL, color=MUTED, x=0.02, ha="left"
-    )
+    paper, last = published_groups()["share_of_gross"], running[:, -1]
+    ends = zip(REDUCING, last.cumsum() - last / 2, last, strict=True)
+    labels = [
+        (y, f"{group} {share(own)}\npaper {share(paper[group])}", COLOURS[group]) for group, y, own in ends
+    ]
+    label_right(axes, labels, lines=2.4)
     return figure
 
 
@@ -165,7 +158,10 @@ def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
         axes.set_xlim(0, len(ranked) + 1)
         if len(part):
             last = part.iloc[-1]
-            pair = [(last["pre_activation"], "before", GREY), (last["post_activation"], "after", COLOURS[group])]
+            pair = [
+                (last["pre_activation"], "before", GREY),
+                (last["post_activation"], "after", COLOURS[group]),
+            ]
             label_right(axes, pair)
     panels[-1].set_xlabel("rank by projection drop")
     figure.suptitle("mean activation", x=0.01, ha="left", fontsize=9, color=MUTED)
@@ -188,11 +184,10 @@ def drops_by_layer(neurons: pd.DataFrame) -> Figure:
     zero_line(axes)
     layer_axis(axes)
     name_y(axes, "summed projection drop")
+    names = [(g, COLOURS[g]) for g in REDUCING[::-1]] + [("net", INK)] + [(g, COLOURS[g]) for g in INCREASING]
     low, high = axes.get_ylim()
-    names = [(group, COLOURS[group]) for group in (*REDUCING[::-1], *INCREASING)]
-    heights = [high * (4 - i) / 4 for i in range(4)] + [low * (i + 1) / 4 for i in range(4)]
-    labels = [(y, name, colour) for y, (name, colour) in zip(heights, names, strict=True)]
-    label_right(axes, [*labels, (net.iloc[-1], "net", INK)])
+    heights = np.linspace(high, low, 2 * len(names) + 1)[1::2]
+    label_right(axes, [(y, name, colour) for y, (name, colour) in zip(heights, names, strict=True)])
     return figure
 
 
@@ -211,16 +206,8 @@ def top_toxic_activations(toxic: pd.DataFrame) -> Figure:
     box = {"facecolor": BACK, "edgecolor": "none", "alpha": 0.85, "pad": 1}
     for values, name in ((before, BEFORE), (after, AFTER)):
         note(axes, name, (rank[most], values[most]), bbox=box, zorder=6, **side)
-    name_y(axes, "mean activation")
     positive, paper = int((before > 0).sum()), NUMBERS["groups"]["top_128_positive"]
-    axes.annotate(
-        f"active on average before DPO: {positive} of {len(toxic)} ({PUBLISHED}: {paper} of 128)",
-        (1, 1),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        fontsize=SMALL,
-    )
+    name_y(axes, f"mean activation; above 0 before DPO: {positive} of {len(toxic)} (paper: {paper} of 128)")
     axes.set(xlabel="neurons, largest cosine with the probe first", xlim=(0, len(toxic) + 1))
     return figure
 
@@ -238,16 +225,17 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
     here, paper, published = group_table(neurons), published_groups(), NUMBERS["groups"]
     toxic = most_toxic(neurons, top)
     dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
-    figure, axes = panel(4.3)
+    figure, axes = panel(4.5)
     _column(axes, 0, here, dampened, f"this model\n{len(neurons):,} neurons", top)
-    heads = f"{PUBLISHED}\n{published['neurons']:,} neurons"
-    _column(axes, 2.1, paper, published["top_128_drop"], heads, 128)
-    axes.set(xlim=(-0.75, 3.1), ylim=(-0.02, 1.13))
+    head = f"{PUBLISHED}\n{published['neurons']:,} neurons"
+    _column(axes, 2.2, paper, published["top_128_drop"], head, 128)
+    axes.set(xlim=(-0.85, 3), ylim=(-0.17, 1.18))
     axes.set_axis_off()
     middle = paper["share_of_gross"][list(REDUCING)]
     middle = middle.cumsum() - middle / 2
-    names = [(middle[g], MEANING[g].replace(", ", " neurons,\n"), COLOURS[g]) for g in REDUCING]
-    label_right(axes, names, lines=2.4)
+    names = [(middle[g], f"{MEANING[g].replace(', ', ' neurons,' + chr(10))}", COLOURS[g]) for g in REDUCING]
+    top_of_others = (1.04, "taken back by the\nother four groups", GREY)
+    label_right(axes, [*names, top_of_others], lines=2.6)
     return figure
 
 
@@ -256,12 +244,16 @@ def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: st
     gross, net = gross_and_net(table)
     bottom, numbers = 0.0, []
     for group in REDUCING:
-        share = table["share_of_gross"][group]
-        axes.bar(x, share, 0.62, bottom, color=COLOURS[group], edgecolor=BACK, linewidth=1)
-        numbers.append((bottom + share / 2, f"{share:.0%}"))
-        bottom += share
-    axes.bar(x, dampened / gross, 0.62, color=INK, edgecolor=BACK, linewidth=1)
-    axes.bar(x + 0.5, 1 - net / gross, 0.22, net / gross, color=GREY)
+        own = table["share_of_gross"][group]
+        axes.bar(x, own, 0.6, bottom, color=COLOURS[group], edgecolor=BACK, linewidth=1)
+        numbers.append((bottom + own / 2, share(own)))
+        bottom += own
+    axes.bar(x - 0.36, dampened / gross, 0.06, color=INK)
+    note(
+        axes, f"the {top} most toxic\ngive {share(dampened / gross)}", (x, 0), (0, -6), va="top", ha="center"
+    )
+    axes.bar(x + 0.47, 1 - net / gross, 0.2, net / gross, color=GREY)
+    note(axes, f"net\n{share(net / gross)}", (x + 0.47, net / gross), (0, -4), va="top", ha="center")
     for y, (_, text) in zip(spread([y for y, _ in numbers], 0.06), numbers, strict=True):
-        axes.annotate(text, (x - 0.38, y), ha="right", va="center")
-    axes.annotate(head, (x, 1.03), ha="center", va="bottom")
+        note(axes, text, (x - 0.45, y), (0, 0), ha="right", fontsize=9.5)
+    note(axes, head, (x, 1), (0, 8), ha="center", va="bottom")

@@ -14,6 +14,7 @@ from dpotox.figure_style import (
     GREY,
     INK,
     MUTED,
+    PUBLISHED,
     SMALL,
     WIDTH,
     name_row,
@@ -55,6 +56,11 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     _dots(right, y, summary, "perplexity", before, "o", INK)
     reference = [published["toxicity"].get(name, np.nan) for name in summary["published"]]
     paper_mark(left, reference, y)
+    first = summary.iloc[0]
+    note(left, "greedy", (first["toxicity_high"], y[0]), (5, 3))
+    note(left, "sampled", (first["sampled_toxicity_high"], y[0] - 0.2), (5, -4))
+    if np.isfinite(reference[0]):
+        note(left, PUBLISHED, (reference[0], y[0]), (-9, 0), ha="right")
     relative = published["perplexity"] / published["perplexity"]["gpt2: none"]
     paper_mark(right, [relative.get(name, np.nan) for name in summary["published"]], y)
     left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
@@ -65,11 +71,18 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
 
 
 def _dots(
-    axes: Axes, y: np.ndarray, table: pd.DataFrame, name: str, unit: float, marker: str, colour: str, hollow=False
+    axes: Axes,
+    y: np.ndarray,
+    table: pd.DataFrame,
+    name: str,
+    unit: float,
+    marker: str,
+    colour: str,
+    hollow=False,
 ) -> None:
     value = table[name] / unit
     reach = [value - table[f"{name}_low"] / unit, table[f"{name}_high"] / unit - value]
-    style = {"fmt": marker, "color": colour, "markersize": 4.5, "elinewidth": 1}
+    style = {"fmt": marker, "color": colour, "markersize": 4, "elinewidth": 1, "zorder": 6}
     if hollow:
         style |= {"markerfacecolor": BACK, "markeredgewidth": 1}
     axes.errorbar(value, y, xerr=np.clip(reach, 0, None), **style)
@@ -109,7 +122,10 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
         axes.set_yticks(-np.arange(len(sets)), [SHORT.get(which, which) for which in sets])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(-len(sets) + 0.4, 0.6)
-    note(panels[0, 0], "", (0, 0))
     for axes in panels[-1]:
+        axes.set_xticks([0, 1], ["0: none", "1: all"])
         axes.set_xlabel("share of DPO's effect")
+    figure.suptitle(
+        "Numbers: perplexity, times that before DPO", x=0.01, ha="left", fontsize=SMALL, color=MUTED
+    )
     return figure
