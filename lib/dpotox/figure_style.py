@@ -14,7 +14,7 @@ import numpy as np
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 # Toxic groups are warm, anti-toxic ones cool; the strong ones reduce toxicity, and each has a muted relative
@@ -138,10 +138,9 @@ def percent(axis, decimals: int | None = 0) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals))
 
 
-def layer_axis(axes: Axes) -> None:
-    """The layers, counted from 0, at whole numbers and not too many."""
-    axes.set_xlabel("layer")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+def layer_axis(axes: Axes, layers: int) -> None:
+    """The layers, counted from 0; of many, not every one is named."""
+    axes.set(xlabel="layer", xticks=np.arange(0, layers, -(-layers // 8)))
 
 
 def spread(places: Sequence[float], gap: float) -> np.ndarray:
@@ -173,28 +172,21 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]], lines: flo
     inches = axes.get_window_extent().height / figure.dpi
     heights = (np.array([height for height, _, _ in labels]) - low) / (high - low)
     gap = lines * plt.rcParams["font.size"] / 72 / inches
+    start = 1 + 8 * figure.dpi / 72 / axes.get_window_extent().width
     for y, (_, text, colour) in zip(spread(heights, gap), labels, strict=True):
-        place = {"xy": (1, y), "xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
-        axes.plot(1.025, y, "s", color=colour, transform=axes.transAxes, clip_on=False, markersize=5)
-        axes.annotate(text, xytext=(14, -0.5), annotation_clip=False, **place)
+        axes.plot(start, y, "s", color=colour, transform=axes.transAxes, clip_on=False, markersize=5)
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        axes.annotate(text, (start, y), xytext=(7, -0.5), va="center", **place)
 
 
-def paper_mark(axes: Axes, x, y, label_at: int | None = None, **place) -> None:
-    """The paper's values, drawn alike in every figure; one of them may be labelled.
-
-    Args:
-        label_at: the index of the mark that gets the label.
-        place: `xytext` in points from that mark, `ha`, `va`.
-    """
-    x, y = np.atleast_1d(x).astype(float), np.atleast_1d(y).astype(float)
+def paper_mark(axes: Axes, x, y) -> None:
+    """The paper's values, drawn alike in every figure; `note` one of them with `PUBLISHED`."""
     style = {"markersize": 5.5, "markerfacecolor": BACK, "markeredgecolor": PAPER, "markeredgewidth": 1.6}
     axes.plot(x, y, "D", clip_on=False, zorder=5, **style)
-    if label_at is not None:
-        note(axes, PUBLISHED, (x[label_at], y[label_at]), **place)
 
 
 def note(axes: Axes, text: str, xy: tuple, xytext: tuple[float, float] = (7, 0), **place) -> None:
-    """A text beside a point, in points from it; lines are set one by one, as a page's font may be narrower."""
+    """A text beside a point, in points from it; each line is set by itself, as page fonts are narrower."""
     place = {"va": "center", "fontsize": SMALL, "annotation_clip": False, **place}
     lines, height = text.split("\n"), 1.25 * place["fontsize"]
     up = {"center": (len(lines) - 1) / 2, "bottom": len(lines) - 1, "top": 0}[place["va"]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpotox.figure_style import (
@@ -181,7 +180,7 @@ def layer_projections(base: np.ndarray, ablated: np.ndarray, dpo: np.ndarray, yl
         axes.errorbar(np.arange(len(centre)), centre, reach, **style)
         labels.append((centre[-1], name, colour))
     zero_line(axes)
-    layer_axis(axes)
+    layer_axis(axes, base.shape[1])
     name_y(axes, f"{ylabel} on the unit probe")
     label_right(axes, labels, lines=1.9)
     return figure
@@ -218,7 +217,7 @@ def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, 
     low, high = axes.get_xlim()
     right = reference > (low + high) / 2
     place = {"xytext": (-7, 0) if right else (7, 0), "ha": "right" if right else "left"}
-    paper_mark(axes, reference, 0.95, **place)
+    paper_mark(axes, reference, 0.95)
     note(axes, f"{PUBLISHED}: {reference:.2f}", (reference, 0.95), **place)
     return figure
 

@@ -22,14 +22,15 @@ from dpotox.figure_style import (
     MEANING,
     MUTED,
     PUBLISHED,
-    SMALL,
     label_right,
     layer_axis,
+    name_row,
     name_y,
     note,
     panel,
     paper_mark,
     percent,
+    rows_only,
     share,
     spread,
     thinned,
@@ -82,28 +83,24 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
         intervals: `low` and `high` by group, for the four reducing groups.
     """
     here, paper = _shares_of_gross(group_table(neurons)), _shares_of_gross(published_groups())
-    place = {group: -i - (0.5 if group in INCREASING else 0) for i, group in enumerate(GROUPS)}
-    figure, axes = panel(3.9)
-    for group, y in place.items():
-        axes.barh(y, here[group], color=COLOURS[group], height=0.52, zorder=2)
+    figure, axes = panel(0.39 * len(GROUPS) + 0.8)
+    rows_only(axes)
+    edge = axes.get_yaxis_transform()
+    for y, group in enumerate(GROUPS):
+        axes.barh(-y, here[group], color=COLOURS[group], height=0.42, zorder=2)
         if intervals is not None and group in intervals.index:
-            axes.plot(intervals.loc[group, ["low", "high"]], [y, y], color=INK, linewidth=1.2, zorder=3)
-        for x, value in ((1.14, here[group]), (1.32, paper[group])):
-            note(axes, share(value), (x, y), (0, 0), ha="right", xycoords=axes.get_yaxis_transform())
-    paper_mark(axes, paper[list(place)], list(place.values()))
-    first = REDUCING[0]
-    note(axes, PUBLISHED, (paper[first], place[first] + 0.26), (0, 5), ha="center", va="bottom")
-    for x, head in ((1.14, "here"), (1.32, "paper")):
-        note(axes, head, (x, 0.26), (0, 5), ha="right", va="bottom", xycoords=axes.get_yaxis_transform())
+            axes.plot(intervals.loc[group, ["low", "high"]], [-y, -y], color=INK, linewidth=1.2, zorder=3)
+        name_row(axes, 0.41 - y, f"{group}:  {MEANING[group]}")
+        for x, value in ((1.1, here[group]), (1.24, paper[group])):
+            note(axes, share(value), (x, -y), (0, 0), ha="right", xycoords=edge)
+    paper_mark(axes, paper[list(GROUPS)], -np.arange(len(GROUPS)))
+    note(axes, PUBLISHED, (paper[GROUPS[0]], 0.22), (0, 3), ha="center", va="bottom")
+    for x, head in ((1.1, "here"), (1.24, "paper")):
+        note(axes, head, (x, 0.22), (0, 3), ha="right", va="bottom", xycoords=edge)
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=4)
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.set_yticks(list(place.values()), [f"{group}\u2002{MEANING[group]}" for group in place])
-    axes.tick_params(axis="y", labelcolor=INK)
     percent(axes.xaxis)
-    axes.locator_params(axis="x", nbins=5)
-    axes.margins(x=0.06)
-    axes.set(xlabel="share of the gross reduction", ylim=(-8.1, 0.9))
+    axes.margins(x=0.05)
+    axes.set(xlabel="share of the gross reduction", ylim=(-len(GROUPS) + 0.5, 0.75))
     return figure
 
 
@@ -182,7 +179,7 @@ def drops_by_layer(neurons: pd.DataFrame) -> Figure:
     style = {"markersize": 4.5, "markeredgecolor": BACK, "markeredgewidth": 0.7, "linewidth": 1.2}
     axes.plot(table.index, net, "o-", color=INK, **style)
     zero_line(axes)
-    layer_axis(axes)
+    layer_axis(axes, len(table))
     name_y(axes, "summed projection drop")
     names = [(g, COLOURS[g]) for g in REDUCING[::-1]] + [("net", INK)] + [(g, COLOURS[g]) for g in INCREASING]
     low, high = axes.get_ylim()
@@ -200,15 +197,11 @@ def top_toxic_activations(toxic: pd.DataFrame) -> Figure:
     axes.plot(rank, before, "o", color=BASE, markersize=3, clip_on=False)
     axes.plot(rank, after, "^", color=DPO, markersize=3.6, clip_on=False)
     zero_line(axes)
-    axes.margins(y=0.12)
-    most = int(np.abs(after - before).argmax())
-    side = {"ha": "right", "xytext": (-7, 0)} if rank[most] > len(rank) / 2 else {"ha": "left"}
-    box = {"facecolor": BACK, "edgecolor": "none", "alpha": 0.85, "pad": 1}
-    for values, name in ((before, BEFORE), (after, AFTER)):
-        note(axes, name, (rank[most], values[most]), bbox=box, zorder=6, **side)
     positive, paper = int((before > 0).sum()), NUMBERS["groups"]["top_128_positive"]
     name_y(axes, f"mean activation; above 0 before DPO: {positive} of {len(toxic)} (paper: {paper} of 128)")
     axes.set(xlabel="neurons, largest cosine with the probe first", xlim=(0, len(toxic) + 1))
+    if len(toxic):
+        label_right(axes, [(before[-1], BEFORE, BASE), (after[-1], AFTER, DPO)])
     return figure
 
 
@@ -231,11 +224,12 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
     _column(axes, 2.2, paper, published["top_128_drop"], head, 128)
     axes.set(xlim=(-0.85, 3), ylim=(-0.17, 1.18))
     axes.set_axis_off()
+    axes.set_title("shares of the gross reduction of toxicity", pad=10)
     middle = paper["share_of_gross"][list(REDUCING)]
     middle = middle.cumsum() - middle / 2
     names = [(middle[g], f"{MEANING[g].replace(', ', ' neurons,' + chr(10))}", COLOURS[g]) for g in REDUCING]
-    top_of_others = (1.04, "taken back by the\nother four groups", GREY)
-    label_right(axes, [*names, top_of_others], lines=2.6)
+    top_of_others = (1.12, "taken back by the\nother four groups", GREY)
+    label_right(axes, [*names, top_of_others], lines=2.9)
     return figure
 
 
@@ -249,9 +243,8 @@ def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: st
         numbers.append((bottom + own / 2, share(own)))
         bottom += own
     axes.bar(x - 0.36, dampened / gross, 0.06, color=INK)
-    note(
-        axes, f"the {top} most toxic\ngive {share(dampened / gross)}", (x, 0), (0, -6), va="top", ha="center"
-    )
+    foot = f"the {top} most toxic\nneurons give {share(dampened / gross)}"
+    note(axes, foot, (x - 0.39, 0), (0, -6), va="top")
     axes.bar(x + 0.47, 1 - net / gross, 0.2, net / gross, color=GREY)
     note(axes, f"net\n{share(net / gross)}", (x + 0.47, net / gross), (0, -4), va="top", ha="center")
     for y, (_, text) in zip(spread([y for y, _ in numbers], 0.06), numbers, strict=True):

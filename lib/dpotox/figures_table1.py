@@ -59,8 +59,7 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     first = summary.iloc[0]
     note(left, "greedy", (first["toxicity_high"], y[0]), (5, 3))
     note(left, "sampled", (first["sampled_toxicity_high"], y[0] - 0.2), (5, -4))
-    if np.isfinite(reference[0]):
-        note(left, PUBLISHED, (reference[0], y[0]), (-9, 0), ha="right")
+    _label_paper(left, y, summary, np.array(reference))
     relative = published["perplexity"] / published["perplexity"]["gpt2: none"]
     paper_mark(right, [relative.get(name, np.nan) for name in summary["published"]], y)
     left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
@@ -68,6 +67,18 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     right.set_xscale("log" if largest > 10 else "linear")
     right.set_xlabel("perplexity,\ntimes that before DPO")
     return figure
+
+
+def _label_paper(axes: Axes, y: np.ndarray, table: pd.DataFrame, reference: np.ndarray) -> None:
+    """The label of the paper's marks, right of the one with the most room there."""
+    room = np.full(len(table), table[["toxicity_high", "sampled_toxicity_high"]].max(axis=None))
+    for name in ("toxicity", "sampled_toxicity"):
+        above = table[f"{name}_high"] >= reference
+        room = np.where(above, np.minimum(room, table[f"{name}_low"]), room)
+    room = room - reference
+    if np.isfinite(room).any():
+        most = int(np.nanargmax(room))
+        note(axes, PUBLISHED, (reference[most], y[most]))
 
 
 def _dots(
