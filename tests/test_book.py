@@ -62,7 +62,7 @@ def no_artifacts():
 
 def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, no_artifacts):
     outputs = execute("05_four_groups", tmp_path)
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == 5
+    assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 5
     folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir()]
     made = {p.name for p in folders if not p.name.startswith(".")}
     # Table 1 and placebos are not needed.

@@ -97,7 +97,7 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
     note(axes, PUBLISHED, (paper[GROUPS[0]], 0.22), (0, 3), ha="center", va="bottom")
     for x, head in ((1.1, "here"), (1.24, "paper")):
         note(axes, head, (x, 0.22), (0, 3), ha="right", va="bottom", xycoords=edge)
-    axes.axvline(0, color=MUTED, linewidth=0.8, zorder=4)
+    axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
     percent(axes.xaxis)
     axes.margins(x=0.05)
     axes.set(xlabel="share of the gross reduction", ylim=(-len(GROUPS) + 0.5, 0.75))

@@ -65,7 +65,7 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
     largest = summary["perplexity"].max() / before
     right.set_xscale("log" if largest > 10 else "linear")
-    right.set_xlabel("perplexity,\ntimes that before DPO")
+    right.set_xlabel("perplexity,\ntimes before DPO")
     return figure
 
 
@@ -134,9 +134,13 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(-len(sets) + 0.4, 0.6)
     for axes in panels[-1]:
-        axes.set_xticks([0, 1], ["0: none", "1: all"])
+        axes.set_xticks([0, 1])
         axes.set_xlabel("share of DPO's effect")
     figure.suptitle(
-        "Numbers: perplexity, times that before DPO", x=0.01, ha="left", fontsize=SMALL, color=MUTED
+        "0: no effect, 1: that of DPO; numbers: perplexity, times that before",
+        x=0.01,
+        ha="left",
+        fontsize=SMALL,
+        color=MUTED,
     )
     return figure
