@@ -36,9 +36,8 @@ def inline(svg: str, alt: str, prefix: str) -> str:
     width = float(root.get("viewBox").split()[2]) * GROWTH * 96 / 72
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.attrib |= {"class": "chart", "role": "img", "style": f"max-width: {width:.0f}px"}
-    if alt:
-        root.set("aria-label", alt)
+    root.attrib |= {"class": "chart", "style": f"max-width: {width:.0f}px"}
+    root.attrib |= {"role": "img", "aria-label": alt} if alt else {}
     return ElementTree.tostring(root, encoding="unicode")
 
 

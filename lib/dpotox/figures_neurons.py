@@ -220,15 +220,15 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
     dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
     figure, axes = panel(4.5)
     _column(axes, 0, here, dampened, f"this model\n{len(neurons):,} neurons", top)
-    head = f"{PUBLISHED}\n{published['neurons']:,} neurons"
+    head = f"{PUBLISHED.replace(', ', ',' + chr(10))}\n{published['neurons']:,} neurons"
     _column(axes, 2.2, paper, published["top_128_drop"], head, 128)
-    axes.set(xlim=(-0.85, 3), ylim=(-0.17, 1.18))
+    axes.set(xlim=(-0.85, 3), ylim=(-0.15, 1.16))
     axes.set_axis_off()
     axes.set_title("shares of the gross reduction of toxicity", pad=10)
     middle = paper["share_of_gross"][list(REDUCING)]
     middle = middle.cumsum() - middle / 2
     names = [(middle[g], f"{MEANING[g].replace(', ', ' neurons,' + chr(10))}", COLOURS[g]) for g in REDUCING]
-    top_of_others = (1.12, "taken back by the\nother four groups", GREY)
+    top_of_others = (1.06, "taken back by the\nother four groups", GREY)
     label_right(axes, [*names, top_of_others], lines=2.9)
     return figure
 
