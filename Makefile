@@ -6,7 +6,7 @@ SEEDS ?= $(SEED)
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: book test notebooks lint benchmark clean
+.PHONY: book test notebooks picture lint benchmark clean
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
@@ -17,6 +17,9 @@ test: .venv/ready  ## run all tests
 
 notebooks: .venv/ready  ## write the .ipynb anew from the .py, without outputs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"jupytext": null}' notebooks/*.py
+
+picture: .venv/ready  ## draw the README's picture anew from the results
+	@$(BIN)/python -m dpotox.picture --profile "$(PROFILE)" --seed "$(SEED)"
 
 lint: .venv/ready  ## check style and format
 	$(BIN)/ruff check .
