@@ -1,0 +1,100 @@
+"""The pages that people read to run and change the book: what they show must work."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from dpotox import book, claims, study
+from dpotox.claims import Claim
+from dpotox.picture import draw
+
+ROOT = Path(book.PROJECT)
+PAGES = sorted((ROOT / "book").glob("*.md"))
+SOURCES = [*(ROOT / "lib" / "dpotox").glob("*.py"), ROOT / "Makefile"]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "book" / page).read_text(), re.M | re.S)
+
+
+def test_the_python_of_the_page_on_extending_runs(request, monkeypatch, tmp_path, capsys):
+    made = request.getfixturevalue("study")
+    monkeypatch.setattr(study, "open_study", lambda name: made)
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    names = {}
+    for block in blocks("extend_it.md", "python"):
+        exec(block.replace("artifacts/mini/seed0", str(made.folder)), names)
+    assert (tmp_path / "cosine_and_drop.svg").stat().st_size > 1_000
+    shown = capsys.readouterr().out
+    assert "halve the top 20 (20 neurons" in shown
+    quantities = claims_shown()
+    assert all(f"{claim['quantity']}\n" in shown for claim in quantities)
+
+
+def claims_shown() -> list[dict]:
+    entries = [tomllib.loads(block)["claim"] for block in blocks("extend_it.md", "toml")]
+    return [claim for entry in entries for claim in entry]
+
+
+def test_the_claim_of_the_page_on_extending_is_a_claim():
+    (entry,) = claims_shown()
+    claim = Claim(low=entry.pop("above"), high=float("inf"), **entry)
+    assert claim.chapter in claims.CHAPTERS
+    assert claim.id not in {c.id for c in claims.CLAIMS}
+
+
+PLACEHOLDERS = re.compile(r"[A-Z]{2,}|\.\.\.|\d+|'[^']*'")
+"""What a page writes in a message for a value: FILE, dots, a number, a name in quotes."""
+
+
+def written_in_the_source() -> str:
+    """The sources' texts with adjacent string literals joined and the values of f-strings left out."""
+    text = "\n".join(path.read_text() for path in SOURCES)
+    return re.sub(r'["\']\s*\n\s*f?["\']', "", text)
+
+
+def quoted_errors() -> list[str]:
+    text = "\n".join(page.read_text() for page in PAGES)
+    inline = re.findall(r"`error: ([^`]+)`", text)
+    return inline + re.findall(r"^error: (.+)$", text, re.M)
+
+
+@pytest.mark.parametrize("error", quoted_errors())
+def test_an_error_that_a_page_quotes_is_one_that_can_happen(error):
+    source = written_in_the_source()
+    parts = [part.strip(" ,:;()") for part in PLACEHOLDERS.split(error)]
+    parts = [part for part in parts if len(part) > 3]
+    assert parts, "nothing but placeholders"
+    for part in parts:
+        assert part in source, f"no message says {part!r}"
+
+
+def test_the_readme_names_every_module_and_every_folder():
+    readme = (ROOT / "README.md").read_text()
+    modules = {path.stem for path in (ROOT / "lib" / "dpotox").glob("*.py")} - {"__init__"}
+    assert {name for name in modules if f"`{name}`" not in readme} == set()
+    kept = {p.name for p in ROOT.iterdir() if not p.name.startswith(".") and p.is_dir()}
+    kept -= {"artifacts", "_build", "shared", "lib", "local"}
+    assert {name for name in kept if f"`{name}/`" not in readme} == set()
+
+
+def test_every_page_is_in_the_contents_and_every_reference_is_cited():
+    contents = (ROOT / "_toc.yml").read_text()
+    assert {p.stem for p in PAGES if f"book/{p.stem}\n" not in contents} == set()
+    texts = [p.read_text() for p in [*PAGES, *(ROOT / "notebooks").glob("*.py")]]
+    cited = {key for text in texts for keys in re.findall(r"\{cite\}`([^`]+)`", text) for key in keys.split(",")}
+    entries = re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.M)
+    assert cited == set(entries)
+
+
+def test_the_picture_of_the_readme_is_drawn_the_same_twice_and_is_small(request, tmp_path):
+    made = request.getfixturevalue("study")
+    for name in ("one.svg", "two.svg"):
+        draw(made, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert (ROOT / "book" / "_static" / "result.svg").stat().st_size < 200_000
