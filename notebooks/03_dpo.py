@@ -82,7 +82,7 @@ None if finished else report.texts_table(
 # %% [markdown]
 # ## Training
 #
-# By `trl.DPOTrainer` {cite}`vonwerra2022trl`, with the settings of the profile:
+# By `trl.DPOTrainer` {cite}`vonwerra2020trl`, with the settings of the profile:
 
 # %% tags=["hide-input"]
 pd.Series(study.profile.settings("dpo")["dpo"]).to_frame("value")
