@@ -91,7 +91,7 @@ pd.Series(study.profile.settings("dpo")["dpo"]).to_frame("value")
 # In {numref}`fig-dpo` the loss begins at $\log 2$, where both continuations are as likely as before. What counts is
 # the validation part, whose pairs were not trained on.
 
-# %% mystnb={"figure": {"caption": "DPO's loss, reward margin (in nats, scaled by beta) and the share of pairs with a positive margin.", "name": "fig-dpo"}, "image": {"alt": "Three panels against training steps: loss falling, margin rising, accuracy near one"}}
+# %% mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
 if not study.dpo_curves.empty:
     figure = figures.dpo_curves(study.dpo_curves)
 

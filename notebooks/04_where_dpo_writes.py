@@ -91,7 +91,7 @@ report.shown(writers.rename_axis("writer").reset_index())
 # A neuron's {term}`projection drop` is how much less it writes along the probe after DPO. {numref}`fig-1b` adds the
 # drops up, the largest first:
 
-# %% mystnb={"figure": {"caption": "Running sum of the projection drops of all neurons, the largest first, as a share of its peak, the sum of all positive drops (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
+# %% mystnb={"figure": {"caption": "Running sum of the projection drops of all neurons, the largest first, as a share of its peak, the sum of all positive drops (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction. Neurons are counted as a share of all, so that models can be compared; diamonds: the paper's peak, and its net reduction at the end.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
 figure = figures.cumulative_reduction(study.neurons)
 
 # %% tags=["hide-input"]

@@ -89,7 +89,7 @@ print(
 here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the coloured marks are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
 quantities = study.resampled_neuron_quantities[
     [f"{g} share of gross" for g in groups.REDUCING]
 ]
@@ -146,10 +146,10 @@ report.shown(
 # Neurons in the order of their drops: {numref}`fig-2b` adds up what each group has given by each rank, and
 # {numref}`fig-2c` shows how little each single neuron moved.
 
-# %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b).", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
+# %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b). Diamonds at the right edge: where the borders between the groups lie in GPT-2 medium, by the published shares of the gross reduction.", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
 
-# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels of vertical lines from activations before to after"}}
+# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels under each other, with vertical lines from activations before to after"}}
 figure = figures.activation_shifts(neurons, 500)
 
 # %% [markdown]
@@ -158,10 +158,10 @@ figure = figures.activation_shifts(neurons, 500)
 # {numref}`fig-3` divides the drops among the layers. {numref}`fig-4` looks at the most toxic neurons alone, those that
 # earlier work thought DPO silences.
 
-# %% mystnb={"figure": {"caption": "Summed projection drop per layer and group; above zero what reduces toxicity, below what increases it, the diamonds the net (the paper's figure 3).", "name": "fig-3"}, "image": {"alt": "Stacked bars per layer"}}
+# %% mystnb={"figure": {"caption": "Summed projection drop per layer and group; above zero what reduces toxicity, below what increases it, the line with dots the net (the paper's figure 3).", "name": "fig-3"}, "image": {"alt": "Stacked bars per layer, with a line for their sum"}}
 figure = figures.drops_by_layer(neurons)
 
-# %% mystnb={"figure": {"caption": "Mean activation of the 100 most toxic neurons before and after DPO (the paper's figure 4).", "name": "fig-4"}, "image": {"alt": "Pairs of dots by rank of cosine"}}
+# %% mystnb={"figure": {"caption": "Mean activation of the 100 most toxic neurons before and after DPO (the paper's figure 4). Above the figure: how many of them are active on average before DPO.", "name": "fig-4"}, "image": {"alt": "Pairs of dots, before and after DPO, by rank of cosine"}}
 figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 
 # %% [markdown]

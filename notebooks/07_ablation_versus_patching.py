@@ -81,7 +81,7 @@ report_table1.toxicity(paper_rows)
 # %% [markdown]
 # The same in {numref}`fig-table1`, beside what was published:
 
-# %% mystnb={"figure": {"caption": "Toxicity and perplexity of the paper's rows with 95 % bootstrap intervals; the purple marks are the published toxicities for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
+# %% mystnb={"figure": {"caption": "Toxicity and perplexity of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
 figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]
@@ -110,7 +110,7 @@ report_table1.quality(paper_rows)
 #
 # {numref}`fig-recovered` shows what each of them recovers, and at what price.
 
-# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect (0: nothing, 1: all; 95 % intervals over prompts), and what it does to perplexity on neutral text.", "name": "fig-recovered"}, "image": {"alt": "For each set of neurons, marks for every kind of edit, and their perplexities"}}
+# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). The number at a row's end is the perplexity on neutral text, times that before DPO.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
 figure = figures_table1.recovered_by_set(summary)
 
 # %% [markdown]

@@ -40,7 +40,7 @@ figures.use_style()
 study = open_study(profile, seed)
 answers.which_claims_hold(study.claims)
 
-# %% tags=["remove-input"] mystnb={"figure": {"caption": "Who takes the toxicity out? The gross reduction divided among the four groups of neurons that reduce toxicity, and what the others take back; the model of this book, and under it the paper's numbers for GPT-2 medium.", "name": "fig-front"}, "image": {"alt": "Two stacked bars of the four groups' shares of the gross reduction, for the model here and for GPT-2 medium as published, with the most toxic neurons' part marked"}}
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "Where the gross reduction of toxicity comes from, in the model of this book and in GPT-2 medium as published. Coloured: the four groups of neurons that reduce toxicity. Dark bar: the part of the most toxic neurons that become less active. Grey: what the other four groups take back; below it, what is left.", "name": "fig-front"}, "image": {"alt": "Two columns, this model and the paper's, divided into four groups of neurons, with a dark bar for the most toxic neurons and a grey bar for what is taken back"}}
 figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
 
 # %% [markdown]
