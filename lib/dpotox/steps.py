@@ -26,6 +26,7 @@ from dpotox import (
     dpo,
     evidence,
     models,
+    nearest,
     nulls,
     pairs,
     per_token,
@@ -167,6 +168,12 @@ def neurons(study: Study) -> pd.DataFrame:
         "same_text_change": read.dpo_on_base.activation.mean(0) - before.activation.mean(0),
     }
     return table.assign(**{name: values.flatten().double().numpy() for name, values in more.items()})
+
+
+def make_nearest_tokens(study: Study, folder: Path) -> None:
+    """Find the tokens nearest to every value vector of the model before DPO."""
+    ids = nearest.nearest_token_ids(study.base, models.value_vectors(study.base))
+    save_file({"ids": ids.contiguous()}, folder / "tokens.safetensors")
 
 
 def make_nulls(study: Study, folder: Path) -> None:

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from safetensors.torch import load_file
 from torch import Tensor
@@ -259,6 +259,18 @@ class Study:
     def value_vectors(self) -> tuple[Float[Tensor, "layer neuron d_model"], ...]:
         """The value vectors before and after DPO."""
         return models.value_vectors(self.base), models.value_vectors(self.dpo)
+
+    @cached_property
+    def nearest_tokens(self) -> Int[Tensor, "layer neuron k"]:
+        """The ids of the tokens nearest to every value vector before DPO, for the explorer."""
+        folder = self._keep(
+            "nearest-tokens",
+            steps.make_nearest_tokens,
+            code=["nearest"],
+            sections=["model"],
+            after=["base"],
+        )
+        return load_file(folder / "tokens.safetensors")["ids"]
 
     # Step 6: what the shares would be if there were nothing to find
 
