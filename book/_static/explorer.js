@@ -151,8 +151,8 @@
     else say(by < 0 ? "No neuron shown has a larger drop." : "No neuron shown has a smaller drop.");
   };
   const steps = element("div", { class: "steps" },
-    button("← Larger drop", () => step(-1), { "data-step": "previous" }),
-    button("Smaller drop →", () => step(1), { "data-step": "next" }),
+    button("← Previous", () => step(-1), { "data-step": "previous", title: "the next larger drop shown" }),
+    button("Next →", () => step(1), { "data-step": "next", title: "the next smaller drop shown" }),
     button("Copy link", () => copyLink(), { "data-copy": true }));
 
   const token = (index) => {
@@ -294,7 +294,7 @@
     return {
       text: variable("--pst-color-text-base", "#222832"),
       muted: variable("--pst-color-text-muted", "#48566b"),
-      grid: variable("--pst-color-border", "#d1d5da"),
+      grid: variable("--pst-color-surface", "#f3f4f5"),
       surface: variable("--pst-color-background", "#ffffff"),
     };
   };
@@ -304,13 +304,22 @@
     });
     const below = { y: 0, yshift: -46, yanchor: "middle" };
     const left = { x: 0, xshift: -58, xanchor: "center", textangle: -90 };
+    const titles = { font: { size: 13, color: ink.text } };
+    if (plot.clientWidth && plot.clientWidth < 480) { // no room for three apart: one line each
+      return [
+        note("← anti-toxic · <b>cosine with the probe</b> · toxic →",
+          { ...below, x: 0.5, font: { size: 11, color: ink.text } }),
+        note("← increases · <b>projection drop</b> · reduces toxicity →",
+          { ...left, y: 0.5, yanchor: "middle", font: { size: 11, color: ink.text } }),
+      ];
+    }
     return [
       note("← anti-toxic", { ...below, x: 0, xanchor: "left" }),
       note("toxic →", { ...below, x: 1, xanchor: "right" }),
       note("reduces toxicity →", { ...left, y: 1, yanchor: "top" }),
       note("← increases toxicity", { ...left, y: 0, yanchor: "bottom" }),
-      note("cosine with the probe", { ...below, x: 0.5, font: { size: 13, color: ink.text } }),
-      note("projection drop", { ...left, y: 0.5, yanchor: "middle", font: { size: 13, color: ink.text } }),
+      note("cosine with the probe", { ...below, x: 0.5, ...titles }),
+      note("projection drop", { ...left, y: 0.5, yanchor: "middle", ...titles }),
     ];
   };
   const ring = (ink) => {
@@ -334,7 +343,7 @@
     return { shapes, annotations: [...sideNotes(ink), ...annotations] };
   };
   const axis = (ink) => ({
-    color: ink.text, gridcolor: ink.grid, zerolinecolor: ink.muted, zerolinewidth: 1.5, showline: false,
+    color: ink.text, gridcolor: ink.grid, zerolinecolor: ink.muted, zerolinewidth: 1, showline: false,
     tickfont: { size: 12 },
   });
   const layout = () => {
@@ -432,6 +441,7 @@
     if (linked) root.scrollIntoView();
   });
   addEventListener("hashchange", followHash);
+  addEventListener("resize", mark); // the notes beside the axes depend on the width
   new MutationObserver(() => {
     const { xaxis, yaxis, uirevision, ...rest } = layout();
     const axes = Object.entries(axis(colours()));
