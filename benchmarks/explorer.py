@@ -105,8 +105,8 @@ def main() -> None:
             median = statistics.median(seconds)
             slow |= neurons <= 98_304 and median > LIMIT
             print(
-                f"{neurons:,} neurons: neurons.js {megabytes:.1f} MB; first picture {median:.2f} s, median of "
-                f"{TIMES} ({min(seconds):.2f} to {max(seconds):.2f}); filter change {change:.2f} s",
+                f"{neurons:,} neurons: neurons.js {megabytes:.1f} MB; first picture {median:.2f} s, "
+                f"median of {TIMES} ({min(seconds):.2f} to {max(seconds):.2f}); filter change {change:.2f} s",
                 flush=True,
             )
         print(f"headless Chromium {browser.version}, WebGL in software")

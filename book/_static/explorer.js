@@ -17,21 +17,22 @@
 
   // The neurons
 
-  const array = (text, Type) => {
+  const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
+  const array = ([type, text]) => {
     const binary = atob(text);
     const bytes = new Uint8Array(binary.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
-    return new Type(bytes.buffer);
+    return new TYPES[type](bytes.buffer);
   };
   const { count, groups, tokens, perNeuron } = source;
-  const layer = array(source.layer, Uint16Array);
-  const neuron = array(source.neuron, Uint16Array);
-  const group = array(source.group, Uint8Array);
-  const nearest = array(source.nearest, source.wide ? Uint32Array : Uint16Array);
-  const cosine = array(source.cosine, Float32Array);
-  const drop = array(source.projection_drop, Float32Array);
-  const before = array(source.pre_activation, Float32Array);
-  const after = array(source.post_activation, Float32Array);
+  const layer = array(source.layer);
+  const neuron = array(source.neuron);
+  const group = array(source.group);
+  const nearest = array(source.nearest);
+  const cosine = array(source.cosine);
+  const drop = array(source.projection_drop);
+  const before = array(source.pre_activation);
+  const after = array(source.post_activation);
   const largest = (values) => values.reduce((a, b) => Math.max(a, b), 0);
   const layers = largest(layer) + 1;
   const width = largest(neuron) + 1;
@@ -51,7 +52,7 @@
 
   const whole = new Intl.NumberFormat("en-GB").format;
   const number = (value) => {
-    if (!Number.isFinite(value)) return "–";
+    if (!Number.isFinite(value)) return "-";
     if (value === 0) return "0";
     const short = Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
     return short.replaceAll("-", "\u2212");

@@ -92,22 +92,28 @@ def data_script(
     codes = ranked["group"].map({group: i for i, group in enumerate(GROUPS)})
     data = {
         "count": len(ranked),
-        "layer": _array(ranked["layer"], "<u2"),
-        "neuron": _array(ranked["neuron"], "<u2"),
-        "group": _array(codes, "<u1"),
-        "nearest": _array(place_of[places], "<u2" if len(strings) <= 65_536 else "<u4"),
-        "wide": len(strings) > 65_536,
+        "layer": _whole(ranked["layer"]),
+        "neuron": _whole(ranked["neuron"]),
+        "group": _whole(codes),
+        "nearest": _whole(place_of[places]),
         "perNeuron": nearest.shape[1],
         # A string where nothing is hidden, else a pair.
         "tokens": [hidden if hidden == shown else [hidden, shown] for hidden, shown in strings],
         "groups": [{"name": g, "colour": COLOURS[g], "reduces": g in REDUCING} for g in GROUPS],
     }
-    data |= {name: _array(ranked[name], "<f4") for name in NUMBERS}
+    data |= {name: _array(ranked[name], "f4") for name in NUMBERS}
     return f"window.dpotoxNeurons = {json.dumps(data, separators=(',', ':'))};\n"
 
 
-def _array(values, dtype: str) -> str:
-    return b64encode(np.asarray(values).astype(dtype).tobytes()).decode("ascii")
+def _whole(values) -> tuple[str, str]:
+    """Whole numbers in the smallest type that holds them."""
+    largest = np.asarray(values).max(initial=0)
+    return _array(values, np.min_scalar_type(largest).str[1:])
+
+
+def _array(values, dtype: str) -> tuple[str, str]:
+    """The type's name, and the values, little-endian, in base 64."""
+    return dtype, b64encode(np.asarray(values).astype(f"<{dtype}").tobytes()).decode("ascii")
 
 
 def _tokens(study: Study) -> list[tuple[str, str]]:
