@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import plotly
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from jaxtyping import Int
 
 from dpotox import artifacts
@@ -49,6 +49,27 @@ def write_files(study: Study, static: Path) -> None:
     artifacts.write_file(static / "neurons.js", lambda path: path.write_text(script, encoding="ascii"))
     artifacts.write_table(static / TABLE, study.neurons)
     shutil.copyfile(plotly_script(), static / "plotly.min.js")
+
+
+def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:
+    """Where the largest projection drops sit, in one sentence.
+
+    Args:
+        top: how many drops are looked at; all positive ones where there are fewer.
+    """
+    ranked = ranking(neurons)
+    positive = ranked[ranked["projection_drop"] > 0]
+    if positive.empty:
+        return Markdown("No neuron's projection drops.")
+    largest, first = positive.head(top), positive.iloc[0]
+    layers, names = largest["layer"].value_counts(), largest["group"].value_counts()
+    share = largest["projection_drop"].sum() / positive["projection_drop"].sum()
+    return Markdown(
+        f"The {len(largest)} largest drops, of {len(neurons):,} neurons, make up {share:.0%} of all positive "
+        f"drops; layer {layers.index[0]} holds the most of them ({layers.iloc[0]}), "
+        f"and the most are {names.index[0]} ({names.iloc[0]}). The largest is "
+        f"{first['layer']}:{first['neuron']}, {first['group']}, with {first['projection_drop']:.3g}."
+    )
 
 
 def plotly_script() -> Path:

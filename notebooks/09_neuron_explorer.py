@@ -1,0 +1,96 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Neuron explorer
+#
+# **Question.** Which neurons are these? Look one up.
+#
+# Every point is a neuron: to the right its value vector points along the probe, and the higher it stands, the
+# more DPO lowers what it writes there. Point at one to read of it, click or tap to keep it, and drag over the
+# plot to look closer; the buttons of the eight [groups](05_four_groups.ipynb) filter and are the legend.
+# Type a neuron as `layer:neuron` to find it: the address of the page then links to it.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %%
+from dpotox import explorer, groups, report
+from dpotox.study import open_study
+
+study = open_study(profile, seed)
+neurons = study.neurons
+print(
+    f"profile {study.profile.name}, seed {study.seed}: {len(neurons):,} neurons"
+)
+
+# %% tags=["full-width", "hide-input"]
+explorer.page(study)
+
+# %% [markdown]
+# Nearest tokens are read with the logit lens, without the final norm, from the value vector before DPO; toxic
+# ones are masked. The vertical axis is linear near zero and logarithmic far from it, since most drops are tiny
+# beside the largest: *Stretch small drops* turns that off. Groups are named by what activations do, so where
+# DPO turned a value vector a neuron can lie on the other side of zero than its group's name says.
+#
+# ## The five largest drops
+
+# %%
+columns = [
+    "rank",
+    "layer",
+    "neuron",
+    "group",
+    "cosine",
+    "projection_drop",
+    "pre_activation",
+    "post_activation",
+]
+ranked = groups.ranking(neurons)
+report.shown(ranked[columns].head(5))
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Show the group TP- alone, then TN+ alone. Both have toxic value vectors. Which of the two has the larger
+# drops one by one, and which has more neurons?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Take the groups away with their buttons and read the height of the points; the number in each button counts
+# them. In numbers: `neurons.groupby("group")["projection_drop"].agg(["size", "max", "sum"])`.
+# ```
+#
+# **2.** Do neurons with the largest cosines have the largest drops? Walk along the rank with *Next* and watch
+# the ring.
+#
+# ```{admonition} Solution
+# :class: dropdown
+# A neuron writes its activation times its value vector. One with a large cosine that is hardly active has
+# little to lose, and one along which DPO changes nothing has no drop at all. In numbers, as rank correlation:
+# `neurons[["cosine", "projection_drop"]].corr(method="spearman")`.
+# ```
+#
+# ## The answer
+
+# %%
+explorer.answer(neurons)
+
+# %% [markdown]
+# ## How to change this
+#
+# The number of nearest tokens is `TOKENS` in `dpotox/nearest.py`. Other columns of the table, such as the change
+# on the same text, are in the downloaded table; a column in `explorer.NUMBERS` also comes to the page, where
+# `book/_static/explorer.js` can show it.
