@@ -60,7 +60,7 @@ def first_picture(browser: Browser, page: Path) -> float:
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
     began = time.perf_counter()
     tab.goto(page.as_uri(), wait_until="commit")
-    tab.wait_for_selector("#neuron-explorer[data-ready]")
+    tab.wait_for_selector(".neuron-explorer[data-ready]")
     seconds = time.perf_counter() - began
     tab.close()
     return seconds
@@ -70,7 +70,7 @@ def filter_change(browser: Browser, page: Path) -> float:
     """Seconds from a group's button to the drawn frame after it, the median of several."""
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
     tab.goto(page.as_uri())
-    tab.wait_for_selector("#neuron-explorer[data-ready]")
+    tab.wait_for_selector(".neuron-explorer[data-ready]")
     script = """async (times) => {
         const button = document.querySelector(".group"), seconds = [];
         for (let i = 0; i < times; i++) {

@@ -147,7 +147,7 @@ def opened(page):
 def open_at(page, anchor: str) -> None:
     page.goto("about:blank")
     page.goto(page.address + anchor)
-    page.wait_for_selector("#neuron-explorer[data-ready]")
+    page.wait_for_selector(".neuron-explorer[data-ready]")
 
 
 def shown(page) -> int:
@@ -214,7 +214,7 @@ def test_a_link_opens_its_neuron_and_a_new_anchor_another(page):
 def test_an_anchor_with_html_is_shown_as_text(page):
     open_at(page, "#neuron=<img src=x onerror=document.title='hit'>")
     assert "is no neuron" in page.inner_text(".message")
-    assert page.query_selector("#neuron-explorer img") is None
+    assert page.query_selector(".neuron-explorer img") is None
 
 
 def test_previous_and_next_go_along_the_rank_of_what_is_shown(opened, table):
@@ -296,7 +296,7 @@ def test_it_fits_a_phone_and_its_controls_have_names(opened):
         assert opened.evaluate("document.documentElement.scrollWidth") <= 390
         boxes = [opened.locator(part).bounding_box() for part in (".picture", ".panel")]
         assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]
-        unnamed = """[...document.querySelectorAll('#neuron-explorer :is(input, select)')]
+        unnamed = """[...document.querySelectorAll('.neuron-explorer :is(input, select)')]
             .filter((control) => !control.labels.length).length"""
         assert opened.evaluate(unnamed) == 0
     finally:

@@ -5,7 +5,7 @@
    in order of the projection drop, so that row 0 has rank 1. */
 "use strict";
 (() => {
-  const root = document.getElementById("neuron-explorer");
+  const root = document.querySelector("div.neuron-explorer");
   if (!root) return;
   const source = window.dpotoxNeurons;
   const clear = () => root.replaceChildren();

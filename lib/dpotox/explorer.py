@@ -83,7 +83,7 @@ def markup(static: str = "../_static") -> str:
     Outside the built book there is no style sheet that hides the first line, and no script.
     """
     return f"""<link rel="stylesheet" href="{static}/explorer.css">
-<div id="neuron-explorer" class="neuron-explorer" data-table="{static}/{TABLE}">
+<div class="neuron-explorer" data-table="{static}/{TABLE}">
 <p class="outside">The explorer runs in the built book: <code>make book</code>, then open this chapter.</p>
 <noscript><p>The explorer needs JavaScript. The table below and the download of
 <a href="{static}/{TABLE}">all neurons</a> do not.</p></noscript>
