@@ -55,8 +55,6 @@ columns = [
     "group",
     "cosine",
     "projection_drop",
-    "pre_activation",
-    "post_activation",
 ]
 ranked = groups.ranking(neurons)
 report.shown(ranked[columns].head(5))

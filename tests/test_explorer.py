@@ -112,7 +112,7 @@ def test_the_answer_says_where_the_largest_drops_sit(table):
 
 @pytest.fixture(scope="module")
 def page(table, tmp_path_factory):
-    """A page with the explorer alone, in Chromium, opened from the file system."""
+    """A chapter with the explorer alone, named by its title as the book does it, in Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")
     if not chromium:
@@ -123,7 +123,8 @@ def page(table, tmp_path_factory):
     (static / "neurons.js").write_text(explorer.data_script(table, NEAREST, TOKENS))
     for path in (explorer.plotly_script(), *(PROJECT / "book" / "_static").glob("*.*")):
         shutil.copy(path, static)
-    html = f'<!doctype html><meta charset="utf-8"><title>safe</title>{explorer.markup("_static")}'
+    html = '<!doctype html><meta charset="utf-8"><title>safe</title><section id="neuron-explorer">'
+    html += f"<h1>Neuron explorer</h1>{explorer.markup('_static')}</section>"
     (folder / "page.html").write_text(html)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
@@ -164,6 +165,7 @@ def neuron_at(table: pd.DataFrame, rank: int) -> str:
 
 
 def test_it_first_shows_every_neuron_and_tells_of_the_largest_drop(opened, table):
+    assert opened.inner_text("h1") == "Neuron explorer"  # what is around it stays
     assert shown(opened) == 60
     assert neuron_at(table, 1) in panel(opened)
     assert "1 of 60" in panel(opened)
@@ -293,6 +295,7 @@ def test_the_neurons_shown_are_downloaded_as_a_table(opened, table):
 def test_it_fits_a_phone_and_its_controls_have_names(opened):
     opened.set_viewport_size({"width": 390, "height": 844})
     try:
+        opened.wait_for_function("document.querySelector('.plot')._fullLayout.width <= 390")
         assert opened.evaluate("document.documentElement.scrollWidth") <= 390
         boxes = [opened.locator(part).bounding_box() for part in (".picture", ".panel")]
         assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]

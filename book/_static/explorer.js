@@ -252,7 +252,7 @@
 
   // The picture
 
-  const plot = element("div", { class: "plot", role: "img", "aria-label":
+  const plot = element("div", { class: "plot", role: "group", "aria-label":
     `Scatter of ${whole(count)} neurons: cosine with the probe across, projection drop upwards` });
   const tip = element("div", { class: "tip", hidden: true, "aria-hidden": "true" });
   const canvas = document.createElement("canvas");
@@ -426,13 +426,13 @@
   clear();
   root.append(
     element("div", { class: "controls" },
-      element("div", { class: "row" }, searchForm, field("Layer", layerChoice),
+      element("div", { class: "line" }, searchForm, field("Layer", layerChoice),
         field("Largest drops", topChoice), field("Stretch small drops", stretch)),
-      element("div", { class: "row groups" },
+      element("div", { class: "line" },
         side("reduce toxicity", true), side("increase toxicity", false),
         element("div", { class: "side" }, reset, none))),
     message,
-    element("div", { class: "body" },
+    element("div", { class: "parts" },
       element("div", { class: "picture" }, plot, tip, shownCount),
       element("div", { class: "aside" }, panel, steps, downloads)));
   const linked = followHash();
