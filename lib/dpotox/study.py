@@ -58,6 +58,7 @@ STEPS = (
     "table1",
     "summary",
     "step_through",
+    "nearest_tokens",
     "claims",
 )
 """The steps in their order."""
