@@ -1,4 +1,4 @@
-"""The picture of the README: what each group of neurons contributes, from the results of one study.
+"""The picture of the README, which is that of the front page, from the results of one study.
 
 python -m dpotox.picture --profile mini --seed 0
 """
@@ -9,10 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from dpotox import artifacts, figures
 from dpotox.errors import UserError
+from dpotox.figure_style import save_standalone
 from dpotox.progress import note
 from dpotox.study import PROJECT, Study, open_study
 
@@ -20,17 +19,10 @@ TARGET = PROJECT / "book" / "_static" / "result.svg"
 
 
 def draw(study: Study, target: Path) -> None:
-    """Write the picture as SVG, on white so that it reads on light and dark pages alike.
-
-    The same results give the same bytes: no date, and no random names inside.
-    """
+    """Write the picture on white, which reads on light and dark pages alike; equal results, equal bytes."""
     figures.use_style()
-    with plt.rc_context({"svg.hashsalt": "dpotox"}):
-        figure = figures.group_shares(study.neurons)
-        artifacts.write_file(
-            target,
-            lambda path: figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None}),
-        )
+    figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
+    artifacts.write_file(target, lambda path: save_standalone(figure, path))
 
 
 def main() -> int:
