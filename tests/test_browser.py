@@ -89,7 +89,8 @@ def test_a_page_loads_fits_and_is_accessible(site, tabs, page, view):
     assert not tab.wrong
     width = tab.page.evaluate("document.documentElement.scrollWidth")
     assert width <= VIEWS[view][0]["width"], "the page is wider than the screen"
-    found = Axe().run(tab.page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    options = {"resultTypes": ["violations"], "preload": False}
+    found = Axe().run(tab.page, options=options).response["violations"]
     serious = [
         f"{v['id']}: {v['help']}: {v['nodes'][0]['html'][:200]} (and {len(v['nodes']) - 1} more)"
         for v in found
