@@ -48,10 +48,16 @@ report.rules_table()
 # ## The verdicts
 #
 # Also in `results/claims.json`. A dash means that the paper publishes no number to compare with. The last column leads
-# to the cell that made the value.
+# to the cell that made the value. The paper's claims:
 
 # %% tags=["claims"]
-report.claims_table(study.claims)
+report.claims_table(study.claims.query("source == 'paper'"))
+
+# %% [markdown]
+# Our own:
+
+# %% tags=["claims"]
+report.claims_table(study.claims.query("source == 'ours'"))
 
 # %% [markdown]
 # ## Other seeds

@@ -67,10 +67,9 @@ def claims_table(claims: pd.DataFrame) -> Markdown:
         "|---|---|---|---|---|",
     ]
     for c in claims.itertuples():
-        mark = "" if c.source == "paper" else " *(ours)*"
         cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
         here = interval(c.here, c.low, c.high)
-        claim = f"{c.statement}{mark}: *{c.quantity}*"
+        claim = f"{c.statement}: *{c.quantity}*"
         lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {cell} |")
     return Markdown("\n".join(lines))
 
