@@ -26,7 +26,7 @@
 profile = "mini"
 seed = 0
 
-# %%
+# %% tags=["hide-input"]
 from dpotox import explorer, groups, report
 from dpotox.study import open_study
 
@@ -83,7 +83,7 @@ report.shown(ranked[columns].head(5))
 #
 # ## The answer
 
-# %%
+# %% tags=["hide-input"]
 explorer.answer(neurons)
 
 # %% [markdown]

@@ -22,7 +22,7 @@
 profile = "mini"
 seed = 0
 
-# %%
+# %% tags=["hide-input"]
 from dpotox import report, step_through
 from dpotox.study import open_study
 
@@ -65,7 +65,7 @@ report.shown(step_through.by_condition(study).reset_index())
 # %% [markdown]
 # ## The answer
 
-# %%
+# %% tags=["hide-input"]
 step_through.answer(study)
 
 # %% [markdown]

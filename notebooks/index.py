@@ -77,8 +77,8 @@ report.provenance(study)
 #
 # ```{admonition} Content note
 # :class: warning
-# The study is about toxic language. Toxic words are masked throughout, all but their first letter. The switch *Toxic
-# words* at the top of a page shows them, if they are mild: of others there is nothing in these pages to show.
+# The study is about toxic language. Toxic words are masked throughout, all but their first letter. The switch *Show
+# toxic words* at the top of a page shows them, if they are mild: of others there is nothing in these pages to show.
 # ```
 #
 # ## How to read it

@@ -34,8 +34,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "btn btn-sm toxic-switch";
-    button.title = "Show or hide toxic words. Only mild ones can be shown.";
-    button.textContent = "Toxic words";
+    button.title = "Only mild words can be shown; others stay masked.";
+    button.textContent = "Show toxic words";
     header.prepend(button);
   }
   for (const button of document.querySelectorAll(".toxic-switch")) {
