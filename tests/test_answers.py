@@ -9,7 +9,7 @@ from dpotox.pretraining import LossReport
 
 
 def text(answer) -> str:
-    assert answer.data[0].isupper()
+    assert not answer.data[0].islower()
     assert answer.data.endswith(".")
     return answer.data
 

@@ -35,7 +35,9 @@ document.addEventListener("DOMContentLoaded", () => {
     button.type = "button";
     button.className = "btn btn-sm toxic-switch";
     button.title = "Only mild words can be shown; others stay masked.";
-    button.textContent = "Show toxic words";
+    const show = document.createElement("span"); // left out where there is little room
+    show.textContent = "Show ";
+    button.append(show, "toxic words");
     header.prepend(button);
   }
   for (const button of document.querySelectorAll(".toxic-switch")) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -108,15 +109,15 @@ def ablation_versus_patching(study: Study) -> Markdown:
     rows = study.summary.set_index(["kind", "which", "positions"])["recovered"]
     edits = {"shifting all four groups": "shift", "copying DPO's activations into them": "copy"}
     ours = "".join(
-        f", {name} {rows[kind, ALL_FOUR, 'all']:.2f}"
+        f", {name} {_share(rows[kind, ALL_FOUR, 'all'])}"
         for name, kind in edits.items()
         if (kind, ALL_FOUR, "all") in rows.index
     )
+    ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
     return _answer(
-        "of DPO's effect on greedy toxicity, the best ablation recovers "
-        f"{found['ablation-is-partial']:.2f} (paper: {_paper('ablation-is-partial'):.2f}), the published "
-        f"patch of TP- {found['patching-tp-is-partial']:.2f} (paper: "
-        f"{_paper('patching-tp-is-partial'):.2f}){ours}"
+        f"of DPO's effect on greedy toxicity, the best ablation recovers {_share(found[ablation])} (paper: "
+        f"{_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
+        f"{_paper(patch):.2f}){ours}"
     )
 
 
@@ -132,6 +133,11 @@ def which_claims_hold(table: pd.DataFrame) -> Markdown:
 
 def _answer(sentence: str) -> Markdown:
     return Markdown(f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+def _share(value: float) -> str:
+    """A share of DPO's effect, which cannot be measured where DPO may have none."""
+    return f"{value:.2f}" if math.isfinite(value) else "an unknown share"
 
 
 def _found(study: Study, chapter: str) -> pd.Series:
