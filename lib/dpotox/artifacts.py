@@ -124,11 +124,25 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table whole, as CSV, parquet or JSON by the path's ending."""
     write: dict[str, Callable[[Path], None]] = {
-        ".csv": lambda temporary: table.to_csv(temporary, index=False),
+        ".csv": lambda temporary: _without_formulas(table).to_csv(temporary, index=False),
         ".parquet": lambda temporary: table.to_parquet(temporary, index=False),
         ".json": lambda temporary: table.to_json(temporary, orient="records", indent=1),
     }
     write_file(path, write[path.suffix])
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Text that a spreadsheet would take for a formula begins with an apostrophe instead."""
+
+    def inert(value):
+        return (
+            f"'{value}"
+            if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+            else value
+        )
+
+    text = table.select_dtypes(exclude=["number", "bool"]).columns
+    return table.assign(**{name: table[name].map(inert) for name in text})
 
 
 def is_made(folder: Path, settings: dict) -> bool:

@@ -7,6 +7,7 @@ the path of one's own. A file may begin with `extends = "mini"` and then give on
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import asdict, field, replace
 from importlib.resources import files
@@ -37,6 +38,8 @@ EMBEDDED = "embedded"
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".txt", ".raw", ".tokens", ".md", ".pt", ".py")
 HUB_FILES = ("model.dpo_checkpoint", "probe.path", "data.pairs")
 """Keys that may name one file in a repository of the hub."""
+LARGEST = 1_000_000
+"""Bytes of a profile; one that is larger was not written by hand."""
 TRAINED = "trained"
 """As a scorer: trained here on the labelled comments that the probe does not use."""
 
@@ -256,16 +259,17 @@ def load_profile(name_or_path: str) -> Profile:
             f"there is no profile or file {str(name_or_path)!r}; shipped profiles: "
             f"{', '.join(sorted(shipped))}; or give the path of a TOML file"
         )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file: {error}") from None
     name = path.name.removesuffix(".toml")
+    if not re.fullmatch(r"\w[\w.-]*", name):  # results go to a folder of this name
+        raise UserError(f"{path}: a profile's name is of letters, digits, '_', '-' and '.'; rename the file")
+    content = _read_toml(path)
     try:
         # As JSON, because only there pydantic reads tables into dataclasses and is strict about types.
         own = TypeAdapter(Profile).validate_json(json.dumps(content | {"name": name}, default=str))
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested more deeply than any profile; take out the inner tables") from None
     if not own.extends:
         return _checked(own, path)
     if own.extends not in shipped:
@@ -280,6 +284,15 @@ def load_profile(name_or_path: str) -> Profile:
             value = {k: "" if k in stale else v for k, v in parent[key].items()} | value
         parent[key] = value
     return _checked(TypeAdapter(Profile).validate_json(json.dumps(parent | {"name": name})), path)
+
+
+def _read_toml(path: Path) -> dict:
+    if path.stat().st_size > LARGEST:
+        raise UserError(f"{path} is larger than {LARGEST:,} bytes, which no profile needs to be; shorten it")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not a TOML file that can be read: {error}") from None
 
 
 def _revisions(section: dict) -> set[str]:
