@@ -6,7 +6,8 @@
 3. What is edited comes as a list of interventions, which `dpotox.edits` applies.
 
 Sums over prompts and steps are taken inside the trace, in float32, so that memory does not grow with the
-number of prompts. "Newest position" is the one that predicts the token being generated.
+number of prompts; a batch that does not fit is halved. "Newest position" is the one that predicts the token
+being generated.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dpotox.edits import GENERATING, IN_TEXT, edited
 from dpotox.errors import UserError
 from dpotox.generation import batches, decoding
 from dpotox.interventions import Intervention, Swap
+from dpotox.memory import halving
 
 LOGITS_AT_ONCE = 2**27
 """Logits of a batch of text windows: half a gigabyte in float32."""
@@ -57,6 +59,7 @@ class Reading:
 Interventions = Sequence[Intervention | Swap]
 
 
+@halving
 def continue_prompts(
     model: TransformersModel,
     prompts: Sequence[str],
@@ -95,6 +98,7 @@ def continue_prompts(
     return Continuations(model.tokenizer.batch_decode(tokens, skip_special_tokens=True), tokens)
 
 
+@halving
 def read_generation(
     model: TransformersModel,
     prompts: Sequence[str],
@@ -181,6 +185,7 @@ def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = 
     return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
+@halving
 def window_nll(
     model: TransformersModel,
     windows: Int[Tensor, "window pos"],
@@ -209,6 +214,7 @@ def window_nll(
     return torch.cat(nll)
 
 
+@halving
 def mean_residuals(
     model: TransformersModel, texts: Sequence[str], *, max_tokens: int, batch_size: int
 ) -> Float[Tensor, "text d_model"]:
