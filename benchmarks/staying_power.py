@@ -1,0 +1,116 @@
+"""Kill whole runs with SIGKILL at random moments, and see that the results are the same in the end.
+
+    python benchmarks/staying_power.py --kills 25
+
+1. An undisturbed run of the tiny profile gives the result files to compare with, and its length in time.
+2. From nothing, runs are killed, each with all its children, after a random time. Where one ends before that,
+   everything is removed and it begins from nothing again, until there were as many kills as asked for.
+3. The next run is left alone. Its result files must equal those of the first, byte for byte.
+4. From nothing, two runs at once on the same folder: both must end well, with the same result files.
+
+Everything lies in `artifacts/staying-power/`, which is removed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from hashlib import sha256
+
+from dpotox.study import PROJECT
+
+PROFILE = PROJECT / "artifacts" / "staying-power.toml"
+MADE = PROJECT / "artifacts" / "staying-power"
+
+
+def start() -> subprocess.Popen:
+    """A run in a process group of its own, so that its notebooks' kernels are killed with it."""
+    command = [sys.executable, "-m", "dpotox.book", "--profile", str(PROFILE), "--no-pages"]
+    return subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> None:
+    """Wait for a run that must end well."""
+    _, said = process.communicate()
+    if process.returncode:
+        sys.exit(f"a run failed with status {process.returncode}:\n{said[-2_000:]}")
+
+
+def kill_after(seconds: float) -> str | None:
+    """Start a run and kill it; returns what it was doing, None if it had ended by itself."""
+    process = start()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said = process.communicate()[1].strip().splitlines()
+        return said[-1] if said else "starting"
+    if process.returncode:
+        sys.exit(f"a run failed after a kill:\n{process.stderr.read()[-2_000:]}")
+    return None
+
+
+def results() -> dict[str, str]:
+    """The result files of the study by their content."""
+    folder = MADE / "seed0" / "results"
+    return {p.name: sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def differing(expected: dict[str, str]) -> list[str]:
+    found = results()
+    return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    arguments = parser.parse_args()
+    rng, during, removed = random.Random(arguments.seed), Counter(), 0
+    PROFILE.parent.mkdir(exist_ok=True)
+    shutil.copyfile(PROJECT / "tests" / "tiny.toml", PROFILE)
+    shutil.rmtree(MADE, ignore_errors=True)
+    began = time.monotonic()
+    finish(start())
+    length, expected = time.monotonic() - began, results()
+    print(f"undisturbed: {length:.0f} s, {len(expected)} result files", flush=True)
+    shutil.rmtree(MADE)
+    while sum(during.values()) < arguments.kills:
+        was = kill_after(rng.uniform(0, length / 2))
+        if was is None:
+            shutil.rmtree(MADE)
+            removed += 1
+        else:
+            during[was.split(" after ")[0]] += 1
+            print(f"kill {sum(during.values())}: {was}", flush=True)
+    finish(start())
+    wrong = differing(expected)
+    print(f"{arguments.kills} kills, {removed} complete runs between them; after: {during.most_common()}")
+    print(f"result files that differ afterwards: {wrong or 'none'}", flush=True)
+    shutil.rmtree(MADE)
+    two = [start(), start()]
+    for process in two:
+        finish(process)
+    both = differing(expected)
+    print(f"result files that differ after two runs at once: {both or 'none'}")
+    shutil.rmtree(MADE)
+    PROFILE.unlink()
+    return int(bool(wrong or both))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
