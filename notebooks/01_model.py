@@ -128,6 +128,7 @@ report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 # What was tried to bring the embedded model nearer to GPT-2 medium is told in [](../book/embedded_model.md), and what
 # a model of the same kind does on natural text in [](../book/natural_language.md).
 #
+# (answer-model)=
 # ## The answer
 
 # %% tags=["hide-input"]

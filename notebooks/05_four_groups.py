@@ -110,6 +110,18 @@ rows = [
     ("net reduction: all eight groups", net, paper_net),
     ("net / gross", net / gross, paper_net / paper_gross),
     (
+        "TP-'s share of gross",
+        here["share_of_gross"]["TP-"],
+        paper["share_of_gross"]["TP-"],
+    ),
+    (
+        "the same, without the neuron of the largest drop",
+        groups.group_table(groups.without_largest(neurons))["share_of_gross"][
+            "TP-"
+        ],
+        float("nan"),
+    ),
+    (
         "part of the net if value vectors had not moved",
         evidence.moved_by_activations(neurons),
         float("nan"),
@@ -122,6 +134,7 @@ report.shown(
 # %% [markdown]
 # Whether these shares say anything about toxicity is asked in [](06_is_it_special.ipynb).
 #
+# One neuron can be a large part of a small model; the last line but one says what TP- has without the largest.
 # The last line says what the names leave out: groups are named by what activations do, while DPO also turns
 # value vectors. Where that counts, a group that is named as increasing toxicity can end on the other side.
 #
@@ -144,7 +157,7 @@ report.shown(
 # ## Along the ranking
 #
 # Neurons in the order of their drops: {numref}`fig-2b` adds up what each group has given by each rank, and
-# {numref}`fig-2c` shows how little each single neuron moved.
+# {numref}`fig-2c` shows how far each single neuron moved.
 
 # %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b). Diamonds at the right edge: where the borders between the groups lie in GPT-2 medium, by the published shares of the gross reduction.", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
@@ -155,8 +168,8 @@ figure = figures.activation_shifts(neurons, 500)
 # %% [markdown]
 # ## By layer
 #
-# {numref}`fig-3` divides the drops among the layers. {numref}`fig-4` looks at the most toxic neurons alone, those that
-# earlier work thought DPO silences.
+# {numref}`fig-3` divides the drops among the layers. {numref}`fig-4` looks at the most toxic neurons alone, those whose
+# dampening earlier work took for the explanation {cite}`lee2024mechanistic`.
 
 # %% mystnb={"figure": {"caption": "Summed projection drop per layer and group; above zero what reduces toxicity, below what increases it, the line with dots the net (the paper's figure 3).", "name": "fig-3"}, "image": {"alt": "Stacked bars per layer, with a line for their sum"}}
 figure = figures.drops_by_layer(neurons)
@@ -165,6 +178,16 @@ figure = figures.drops_by_layer(neurons)
 figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 
 # %% [markdown]
+# ## Does the change know about toxicity?
+#
+# In GPT-2 medium it does not: over all neurons the correlation of the change in activation with the cosine is .0037.
+
+# %%
+correlation = neurons["activation_change"].corr(neurons["cosine"])
+print(f"correlation of activation change with cosine, here: {correlation:.3f}")
+
+# %% [markdown]
+# (answer-groups)=
 # ## The answer
 
 # %% tags=["hide-input"]
@@ -180,7 +203,8 @@ report.verdicts(study.claims_of(claims.GROUPS))
 # ## Exercises
 #
 # 1. A TN+ neuron is toxic and its activation moves further from zero. Why does that *reduce* toxicity?
-# 2. How much of the shares hangs on a few neurons? Leave out the 20 with the largest drops and group again.
+# 2. How much of the shares hangs on a few neurons? Leave out the 20 with the largest drops and group again. The solution
+#    is in the folded cell.
 #
 # ```{admonition} Solution of 1
 # :class: dropdown
@@ -190,7 +214,11 @@ report.verdicts(study.claims_of(claims.GROUPS))
 
 # %% tags=["hide-cell"]
 rest = neurons.drop(neurons.nlargest(20, "projection_drop").index)
-report.shown(groups.group_table(rest).reset_index())
+left = groups.group_table(rest)
+print(
+    f"TP-: {here['share_of_gross']['TP-']:.0%} with them, {left['share_of_gross']['TP-']:.0%} without"
+)
+report.shown(left.reset_index())
 
 # %% [markdown]
 # ## How to change this

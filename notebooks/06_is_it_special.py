@@ -19,7 +19,7 @@
 # share be if there were nothing to find?
 #
 # The paper compares it with nothing. Here it is held beside five other readings, none of them the paper's. In the
-# first four there is nothing to find, or less; the last contains DPO's whole effect, but not that of other words:
+# first four there should be nothing to find, or less; the last contains DPO's whole effect, but not that of other words:
 #
 # - **{term}`random directions <random direction>`** in place of the probe, on the same two models. If their TP- shares are like the
 #   probe's, the share tells how activations change, not that the change has to do with toxicity;
@@ -32,7 +32,8 @@
 # - **the same text**: before and after DPO, each model writes its own text, so neurons differ also because the
 #   words do. Reading both on one text leaves the models' difference alone.
 #
-# Directions are signed so that their net is a reduction.
+# Directions are signed so that their net is a reduction. They are read on each model's own greedy text, so the lines for
+# other texts are not to be held against their range.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -81,6 +82,7 @@ figure = figures.null_shares(
 # %% tags=["full-width", "hide-input"]
 names = [
     "TP- share of gross",
+    nulls.WITHOUT_LARGEST,
     "AN- share of gross",
     "TN+ share of gross",
     "AP+ share of gross",
@@ -96,8 +98,9 @@ report.other_directions(others, comparisons, names)
 # ## Placebos, noise and texts
 #
 # A line is one comparison of two models. *Toxicity* is that of what the second one wrote greedily, where it wrote
-# anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise, as every
-# neuron's chance movement is added with its sign.
+# anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise:
+# only movements that reduce toxicity are added, so chance movements do not cancel. A resample is noisier than the
+# whole, so an interval can lie mostly above its value.
 
 # %% tags=["full-width", "hide-input"]
 toxicity = {
@@ -117,6 +120,7 @@ report.comparisons_table(comparisons, toxicity)
 report.null_sentences(others, comparisons)
 
 # %% [markdown]
+# (answer-special)=
 # ## The answer
 
 # %% tags=["hide-input"]

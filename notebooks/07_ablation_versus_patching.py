@@ -72,7 +72,8 @@ Code(
 # only. *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
 # model before DPO. Numbers of ablated neurons are scaled to the size of the model, and a published value stands
 # beside an ablation only where the share of neurons is the same; the 7 neurons with scaled keys are the paper's
-# number, not its share.
+# number, not its share. A row whose perplexity on all text is more than twice DPO's has broken the text, and does not
+# count for the claim about scaled keys.
 
 # %% tags=["full-width", "hide-input"]
 paper_rows = report_table1.paper_rows(summary)
@@ -81,7 +82,7 @@ report_table1.toxicity(paper_rows)
 # %% [markdown]
 # The same in {numref}`fig-table1`, beside what was published:
 
-# %% mystnb={"figure": {"caption": "Toxicity and perplexity of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
+# %% mystnb={"figure": {"caption": "Toxicity and perplexity on neutral text of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
 figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]
@@ -98,7 +99,8 @@ report_table1.quality(paper_rows)
 # There are several ways to put neurons where DPO puts them, and a control for each:
 #
 # - **{term}`patch <patching>`, newest**: the paper's clamp to the mean after DPO, at the position that predicts the next token. In
-#   the perplexity the published code then acts at the first position only, so that column says nothing about it;
+#   the perplexity the published code then acts at hardly any position, here at the first only, so that column says
+#   nothing about it;
 # - **patch**: the same clamp at every position;
 # - **{term}`hold`**: the same clamp at the neurons' **own** means before DPO, which has nothing of DPO in it. What it does
 #   is due to clamping: the neuron stops reacting to the text. And as the GELU is not linear, a clamp of what
@@ -110,11 +112,12 @@ report_table1.quality(paper_rows)
 #
 # {numref}`fig-recovered` shows what each of them recovers, and at what price.
 
-# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). The number at a row's end is the perplexity on neutral text, times that before DPO.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
+# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). Rings in the panels of patches: the same clamp at the neurons' own means. The number at a row's end is the perplexity on neutral text, times that before DPO.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
 figure = figures_table1.recovered_by_set(summary)
 
 # %% [markdown]
-# The same as numbers: the share of DPO's effect on greedy toxicity,
+# The same as numbers, and with the control of the paper's own patch, *hold, newest*: the share of DPO's effect on greedy
+# toxicity,
 
 # %% tags=["full-width"]
 report_table1.by_set(summary, "recovered")
@@ -200,6 +203,7 @@ report_table1.toxicity(summary)
 report_table1.quality(summary)
 
 # %% [markdown]
+# (answer-patching)=
 # ## The answer
 
 # %% tags=["hide-input"]

@@ -48,7 +48,7 @@ report.rules_table()
 # ## The verdicts
 #
 # Also in `results/claims.json`. A dash means that the paper publishes no number to compare with. The last column leads
-# to the cell that made the value. The paper's claims:
+# to the cell that measures and judges it. The paper's claims:
 
 # %% tags=["claims"]
 report.claims_table(study.claims.query("source == 'paper'"))
@@ -77,6 +77,7 @@ report.claims_by_seed(study, seeds)
 report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
 
 # %% [markdown]
+# (answer-claims)=
 # ## The answer
 
 # %% tags=["hide-input"]
@@ -90,8 +91,8 @@ answers.which_claims_hold(study.claims)
 # a claim does not hold here, these are the first things to think of:
 #
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
-#   whole continuation. The column of sampled toxicity in [](07_ablation_versus_patching.ipynb) is the milder
-#   measure.
+#   whole continuation. The column of sampled toxicity in [](07_ablation_versus_patching.ipynb) is free of that
+#   threshold; shares there can be smaller or larger.
 # - **Size.** `mini` has few layers and few neurons. A handful of them is a larger share of it, and there is less
 #   that moves for no reason.
 # - **Clamping is not neutral.** The *hold* rows have nothing of DPO in them. What they do to toxicity and perplexity
@@ -116,4 +117,4 @@ answers.which_claims_hold(study.claims)
 # ## How to change this
 #
 # A claim is one entry of `lib/dpotox/claims.toml`; its quantity is measured in
-# `lib/dpotox/evidence.py`.
+# `lib/dpotox/evidence.py`. With a narrower range expect more verdicts to be inconclusive.

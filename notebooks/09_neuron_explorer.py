@@ -68,19 +68,33 @@ report.shown(ranked[columns].head(5))
 # ```{admonition} Solution
 # :class: dropdown
 # Take the groups away with their buttons and read the height of the points; the number in each button counts
-# them. In numbers: `neurons.groupby("group")["projection_drop"].agg(["size", "max", "sum"])`.
+# them. The folded cell has the numbers.
 # ```
-#
+
+# %% tags=["hide-cell"]
+by_group = neurons.groupby("group")["projection_drop"]
+report.shown(
+    by_group.agg(["size", "mean", "max"]).loc[["TP-", "TN+"]].reset_index()
+)
+
+# %% [markdown]
 # **2.** Do neurons with the largest cosines have the largest drops? Walk along the rank with *Next* and watch
 # the ring.
 #
 # ```{admonition} Solution
 # :class: dropdown
 # A neuron writes its activation times its value vector. One with a large cosine that is hardly active has
-# little to lose, and one along which DPO changes nothing has no drop at all. In numbers, as rank correlation:
-# `neurons[["cosine", "projection_drop"]].corr(method="spearman")`.
+# little to lose, and one along which DPO changes nothing has no drop at all. The folded cell has Spearman's
+# correlation.
 # ```
-#
+
+# %% tags=["hide-cell"]
+rank_correlation = neurons["cosine"].corr(
+    neurons["projection_drop"], method="spearman"
+)
+print(f"rank correlation of cosine and drop: {rank_correlation:.2f}")
+
+# %% [markdown]
 # ## The answer
 
 # %% tags=["hide-input"]
@@ -91,4 +105,4 @@ explorer.answer(neurons)
 #
 # The number of nearest tokens is `TOKENS` in `dpotox/nearest.py`. Other columns of the table, such as the change
 # on the same text, are in the downloaded table; a column in `explorer.NUMBERS` also comes to the page, where
-# `book/_static/explorer.js` can show it.
+# `book/_static/explorer.js` can show it. More tokens say more of a neuron and make the page heavier.

@@ -84,28 +84,33 @@ step_through.answer(study)
 #
 # ```{admonition} Solution
 # :class: dropdown
-#
-#     wide = table.pivot(index=["number", "step"], columns="condition")
-#     values, ids = wide["projection"], wide["token_id"]
-#     gap = values["before DPO"] - values["after DPO"]
-#     differs = ids["before DPO"] != ids["after DPO"]
-#     gap.groupby("number").idxmax(), differs[differs].groupby("number").head(1)
-#
-# Up to and with the first token that differs, both models have read the same text, so a gap there is due to the
-# model alone. A later gap is due to the other words as well.
+# The folded cell lists both. Up to and with the first token that differs, both models have read the same text, so a
+# gap there is due to the model alone. A later gap is due to the other words as well.
 # ```
-#
+
+# %% tags=["hide-cell"]
+wide = table.pivot(index=["number", "step"], columns="condition")
+values, ids = wide["projection"], wide["token_id"]
+gap = values["before DPO"] - values["after DPO"]
+differs = ids["before DPO"] != ids["after DPO"]
+largest = gap.groupby("number").idxmax().str[1].rename("largest gap at")
+first = differs[differs].reset_index().groupby("number")["step"].first()
+largest.to_frame().join(first.rename("first other token at")).reset_index()
+
+# %% [markdown]
 # **2.** Does the projection say what comes? Compare its mean at the tokens that raise the toxicity so far with
 # its mean at the others, before DPO.
 #
 # ```{admonition} Solution
 # :class: dropdown
-#
-#     before = table[table["condition"] == "before DPO"]
-#     so_far = before.groupby("number")["toxicity"]
-#     raises = so_far.diff().fillna(before["toxicity"]) > 0
-#     before.groupby(raises)["projection"].agg(["mean", "count"])
-#
-# The probe was fitted to mean features of whole comments, not to single positions, so nothing says that it must
-# peak just there. With so few tokens, look at the counts before you believe a difference.
+# The folded cell has both means. The probe was fitted to mean features of whole comments, not to single positions, so
+# nothing says that it must peak just there. With so few tokens, look at the counts before you believe a difference.
 # ```
+
+# %% tags=["hide-cell"]
+before = table[table["condition"] == "before DPO"]
+so_far = before.groupby("number")["toxicity"]
+raises = so_far.diff().fillna(before["toxicity"]) > 0
+before.groupby(raises.rename("raises toxicity"))["projection"].agg(
+    ["mean", "count"]
+).reset_index()

@@ -16,15 +16,16 @@
 # # How does DPO reduce toxicity?
 #
 # A companion to *Ablation is Not Enough to Emulate DPO: How Neuron Dynamics Drive Toxicity Reduction*
-# {cite}`yang2024ablation`: it tests each claim, on a model that you can make yourself in minutes.
+# {cite}`yang2024ablation`: it tests its main claims, on a model that you can make yourself in minutes.
 #
 # **What the paper claims, in five sentences.** Fine-tuning with direct preference optimisation
 # ({term}`DPO` {cite}`rafailov2023dpo`) makes GPT-2 medium less toxic, and an earlier explanation was that it
-# silences the few neurons that write the most toxicity {cite}`lee2024mechanistic`. The paper measures how much
+# dampens the few most toxic neurons, by keeping the residual stream away from where they fire
+# {cite}`lee2024mechanistic`. The paper measures how much
 # every one of the 98,304 {term}`neurons <neuron>` writes along a toxic direction, before and after. All toxic
 # neurons that became less active make up only 31.8 % of the {term}`gross reduction`, and the 128 most toxic ones
-# 4.9 %. The rest comes from small shifts in three other {term}`groups <group>`, half of it from anti-toxic neurons,
-# while many neurons move the wrong way and undo most of it. So {term}`ablating <ablation>` or
+# 4.9 %. The rest comes from small shifts in three other {term}`groups <group>`, two thirds of it from anti-toxic
+# neurons, while many neurons move the wrong way and undo 85 % of the gross reduction. So {term}`ablating <ablation>` or
 # {term}`patching <patching>` the toxic neurons alone does not give what DPO gives.
 
 # %% tags=["parameters", "remove-cell"]
@@ -43,14 +44,18 @@ answers.which_claims_hold(study.claims)
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "Where the gross reduction of toxicity comes from, in the model of this book and in GPT-2 medium as published. Coloured: the four groups of neurons that reduce toxicity. Dark bar: the part of the most toxic neurons that become less active. Grey: what the other four groups take back; below it, what is left.", "name": "fig-front"}, "image": {"alt": "Two columns, this model and the paper's, divided into four groups of neurons, with a dark bar for the most toxic neurons and a grey bar for what is taken back"}}
 figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
 
+# %% tags=["remove-input"]
+answers.few_carry_much(study)
+
 # %% [markdown]
-# {numref}`fig-front` is the paper's argument and our answer to it. *Gross* is what the four groups remove together,
+# {numref}`fig-front` sets the paper's finding beside ours. Mind that the dark bars stand for unlike parts of the
+# models: 128 neurons are 0.13 % of GPT-2 medium, and as many of `mini` would be three. *Gross* is what the four groups remove together,
 # *net* what is left of it after the other four have put some back. [](05_four_groups.ipynb) explains the groups.
 #
 # ## The claims
 #
-# Each verdict follows from a rule stated in [](08_claims.ipynb), and the last column leads to the cell that made the
-# value. A dash means that the paper publishes no number. First the claims of the paper:
+# Each verdict follows from a rule stated in [](08_claims.ipynb), and the last column leads to the cell that measures and
+# judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
 report.claims_table(study.claims.query("source == 'paper'"))
@@ -59,8 +64,7 @@ report.claims_table(study.claims.query("source == 'paper'"))
 report.verdicts_by_seed(study, seeds)
 
 # %% [markdown]
-# Then ours, which ask what the paper's claims are worth: of random directions, placebos, and edits with nothing of
-# DPO in them.
+# Then ours, which hold the paper's claims beside random directions, placebos, and edits with nothing of DPO in them.
 
 # %% tags=["remove-input", "claims"]
 report.claims_table(study.claims.query("source == 'ours'"))
@@ -77,17 +81,21 @@ report.provenance(study)
 #
 # ```{admonition} Content note
 # :class: warning
-# The study is about toxic language. Toxic words are masked throughout, all but their first letter. The switch *Show
-# toxic words* at the top of a page shows them, if they are mild: of others there is nothing in these pages to show.
+# The study is about toxic language. Toxic words are masked throughout, all but their first letter. Pages that have
+# some have a switch at their top, *Show toxic words*. It shows mild ones; of others there is nothing to show in
+# these pages.
 # ```
 #
 # ## How to read it
 #
-# - **Ten minutes**: this page, then the last section but one of each chapter, *The answer*.
+# - **Ten minutes**: this page, then the answers: [is the model good enough](#answer-model),
+#   [is there a toxic direction](#answer-direction), [what does DPO do](#answer-dpo), [where](#answer-where),
+#   [by which neurons](#answer-groups), [is that special](#answer-special),
+#   [can editing neurons do the same](#answer-patching), [which claims hold](#answer-claims).
 # - **An afternoon**: the chapters in their order, with their exercises; [look a neuron up](09_neuron_explorer.ipynb) or
 #   [watch a text being written](10_step_through.ipynb).
-# - **One number**: find it in the table above and follow its link; every page has its notebook and its results to
-#   download at the end.
+# - **One number**: find it in the table above and follow its link; every chapter has its notebook and its results
+#   to download at the end.
 #
 # ## The chapters
 #

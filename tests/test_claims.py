@@ -54,8 +54,9 @@ def test_published_quantities_are_the_ones_in_the_paper():
         "increase / gross reduction": 40.2673 / 47.4837,
         "toxicity after DPO / before": 0.208 / 0.453,
         "recovered share of patching TP-": (0.453 - 0.335) / (0.453 - 0.208),
-        "best ablation's recovered share": (0.453 - 0.319) / (0.453 - 0.208),
-        "largest regained share of toxicity": (0.555 - 0.208) / (0.453 - 0.208),
+        "best recovered share among ablations by cosine": (0.453 - 0.319) / (0.453 - 0.208),
+        "largest regained share of toxicity, at most at twice DPO's perplexity": (0.555 - 0.208)
+        / (0.453 - 0.208),
         "positively active share of the top toxic neurons": 36 / 128,
         "top toxic neurons' share of gross": 2.33297 / 47.4837,
     }

@@ -83,10 +83,10 @@ def test_evidence_takes_the_papers_patch_the_papers_way(table):
         "recovered share of shifting all four, minus TP- alone": 0.7,
         "recovered share of shifting TP-, beyond random neurons": 0.1,
         "largest ablation's recovered share, beyond random neurons": 0.5,
-        "best ablation's recovered share": 0.5,
-        "perplexity of the largest ablation / after DPO": (1.2 / 1.1) ** 0.75,
-        "perplexity of the hold control / before DPO": 3**0.75,
-        "largest regained share of toxicity": 0.75,  # by 10 breaks the text and does not count
+        "best recovered share among ablations by cosine": 0.5,
+        "perplexity on all text, largest ablation / after DPO": (1.2 / 1.1) ** 0.75,
+        "perplexity on all text, hold control / before DPO": 3**0.75,
+        "largest regained share of toxicity, at most at twice DPO's perplexity": 0.75,
         "recovered share of steering along the probe, minus a random direction": 0.7,
     }
     for quantity, value in expected.items():
@@ -98,8 +98,8 @@ def test_no_share_is_taken_of_an_effect_that_dpo_does_not_have(table):
     backwards = table.results | {"after DPO": replace(table["after DPO"], greedy=BEFORE * 1.2)}
     found = table1_evidence(replace(table, results=backwards), 100)
     assert set(found) == {
-        "perplexity of the largest ablation / after DPO",
-        "perplexity of the hold control / before DPO",
+        "perplexity on all text, largest ablation / after DPO",
+        "perplexity on all text, hold control / before DPO",
     }
 
 

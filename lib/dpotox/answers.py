@@ -9,8 +9,10 @@ import pandas as pd
 from IPython.display import Markdown
 
 from dpotox import claims, report
-from dpotox.groups import REDUCING, group_table, neurons_for_share
+from dpotox.groups import REDUCING, gross_and_net, group_table, neurons_for_share, without_largest
 from dpotox.models import nearest_tokens, weight_change
+from dpotox.neurons import most_toxic
+from dpotox.nulls import WITHOUT_LARGEST
 from dpotox.pretraining import LossReport
 from dpotox.published import NUMBERS, published_groups
 from dpotox.rows import ALL_FOUR
@@ -53,11 +55,12 @@ def dpo(study: Study) -> Markdown:
     """Chapter 3: what does DPO do to words and weights?"""
     before, after = study.outcomes.values()
     left = after.greedy.mean() / before.greedy.mean()
+    on_all = math.exp(after.nll.mean() - before.nll.mean()) - 1
     largest = max(change for change, _ in weight_change(study.base, study.dpo).values())
     return _answer(
         f"DPO leaves {left:.0%} of the greedy toxicity (paper: {_paper('dpo-reduces'):.0%}), changes "
-        f"perplexity by {after.perplexity / before.perplexity - 1:+.1%}, and moves no kind of parameter by "
-        f"more than {largest:.2%} of its length"
+        f"perplexity by {after.perplexity / before.perplexity - 1:+.1%} on neutral and by {on_all:+.1%} on "
+        f"all text, and moves no kind of parameter by more than {largest:.2%} of its length"
     )
 
 
@@ -67,10 +70,14 @@ def where(study: Study) -> Markdown:
     half = neurons_for_share(neurons, 0.5)
     reducing = (neurons["projection_drop"] > 0).mean()
     paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
+    layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
+    net, top = neurons["projection_drop"].sum(), study.profile.interventions.figure_top
     return _answer(
-        f"{reducing:.1%} of all neurons write less along the probe after DPO (paper: {paper:.1%}), {half:,} "
-        f"of them ({half / len(neurons):.1%} of all) make up half of that, and the "
-        f"{study.profile.interventions.figure_top} most toxic ones, as far as they are dampened, "
+        f"among the MLPs, layer {layers.index[0]} takes out most ({layers.iloc[0]:.2f} of {net:.2f}), then "
+        f"layer {layers.index[1]} ({layers.iloc[1]:.2f}), while on the same text attention carries "
+        f"{found['attention-carries']:.0%} of the whole change; {reducing:.1%} of all neurons write less "
+        f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
+        f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are dampened, "
         f"{found['top-is-little']:.1%} of the gross reduction (paper: {_paper('top-is-little'):.1%})"
     )
 
@@ -83,8 +90,29 @@ def four_groups(study: Study) -> Markdown:
     each = ", ".join(f"{group} {share[group]:.0%} (paper: {paper[group]:.0%})" for group in REDUCING)
     return _answer(
         f"the gross reduction is made of {each}, and the other four groups undo "
-        f"{found['many-go-wrong']:.0%} of it (paper: {_paper('many-go-wrong'):.0%})"
+        f"{found['many-go-wrong']:.0%} of it (paper: {_paper('many-go-wrong'):.0%}); {one_neuron(study)}"
     )
+
+
+def one_neuron(study: Study) -> str:
+    """How much hangs on the neuron with the largest drop, as part of a sentence."""
+    neurons, top = study.neurons, study.profile.interventions.figure_top
+    largest, rest = neurons.loc[neurons["projection_drop"].idxmax()], without_largest(neurons)
+    gross = gross_and_net(group_table(neurons))[0]
+    share = group_table(rest)["share_of_gross"]["TP-"]
+    toxic = most_toxic(neurons, top)
+    dampened = toxic[(toxic["group"] == "TP-") & toxic.index.isin(rest.index)]
+    others = dampened["projection_drop"].sum() / gross_and_net(group_table(rest))[0]
+    return (
+        f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
+        f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- would have {share:.0%} "
+        f"and the rest of the {top} most toxic neurons {others:.0%}"
+    )
+
+
+def few_carry_much(study: Study) -> Markdown:
+    """The front page: a warning that goes with the shares of a small model."""
+    return _answer(f"{one_neuron(study)} ([Four groups](05_four_groups.ipynb))")
 
 
 def is_it_special(study: Study) -> Markdown:
@@ -94,12 +122,20 @@ def is_it_special(study: Study) -> Markdown:
     random = study.other_directions.query("kind == 'random'")[name]
     shares = study.comparisons.query("quantity == @name").set_index("comparison")["value"]
     low, high = random.quantile([0.025, 0.975])
-    placebo = shares.get("shuffled preferences")
-    after = "" if placebo is None else f"; after DPO on shuffled preferences it is {placebo:.0%}"
+    without = found["share-is-special-without-largest"]
+    alone = study.comparisons.set_index("quantity").loc[WITHOUT_LARGEST, "value"].iloc[0]
+    placebo, effect = shares.get("shuffled preferences"), found["placebo-does-little"]
+    after = ""
+    if placebo is not None:
+        after = (
+            f"; after DPO on shuffled preferences, which has {_share(effect)} of DPO's effect on toxicity, "
+            f"the share is {placebo:.0%}"
+        )
     return _answer(
         f"along 95 % of random directions it lies between {low:.0%} and {high:.0%}, and "
         f"{found['share-is-special']:.0%} of them have a larger one than the probe's {shares.iloc[0]:.0%} "
-        f"here{after}; for the paper's 31.8 % nobody has measured such a range"
+        f"here; without the neuron of the largest drop {without:.0%} of them have a larger one than its "
+        f"{alone:.0%}{after}; for the paper's 31.8 % nobody has measured such a range"
     )
 
 
@@ -113,11 +149,13 @@ def ablation_versus_patching(study: Study) -> Markdown:
         for name, kind in edits.items()
         if (kind, ALL_FOUR, "all") in rows.index
     )
+    hold = rows.get(("hold", "TP-", "newest"), math.nan)
     ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
     return _answer(
-        f"of DPO's effect on greedy toxicity, the best ablation recovers {_share(found[ablation])} (paper: "
-        f"{_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
-        f"{_paper(patch):.2f}){ours}"
+        f"of DPO's effect on greedy toxicity, the best ablation by cosine recovers {_share(found[ablation])} "
+        f"(paper: {_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
+        f"{_paper(patch):.2f}), where the same clamp at the neurons' own means, with nothing of DPO in it, "
+        f"already gives {_share(hold)}{ours}"
     )
 
 

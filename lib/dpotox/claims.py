@@ -112,14 +112,18 @@ def published_evidence() -> Evidence:
         "positively active share of the top toxic neurons": groups["top_128_positive"] / 128,
         "top toxic neurons' share of gross": (groups["top_128_drop"] / gross_and_net(published_groups())[0]),
         "correlation of activation change with cosine": groups["pearson_change_with_cosine"],
-        "best ablation's recovered share": (before - toxicity[ablations].min()) / (before - after),
-        "perplexity of the largest ablation / after DPO": (
+        "best recovered share among ablations by cosine": (before - toxicity[ablations].min())
+        / (before - after),
+        "perplexity on all text, largest ablation / after DPO": (
             perplexity["gpt2: ablate top 2000 positively activated toxic neurons"] / perplexity["dpo: none"]
         ),
         "recovered share of patching TP-": (
             before - toxicity["gpt2: patch all dampened toxic neurons to post-DPO levels"]
         )
         / (before - after),
-        "largest regained share of toxicity": (toxicity[scaled].max() - after) / (before - after),
+        "largest regained share of toxicity, at most at twice DPO's perplexity": (
+            toxicity[scaled].max() - after
+        )
+        / (before - after),
     }
     return {name: Estimate(*[float(value)] * 3) for name, value in values.items()}

@@ -18,7 +18,7 @@ from dpotox.evaluation import Estimate, estimate, recovered_share
 from dpotox.groups import gross_and_net, group_quantities, group_table
 from dpotox.models import value_vectors
 from dpotox.neurons import most_toxic
-from dpotox.nulls import HEADLINE, NOISE
+from dpotox.nulls import HEADLINE, NOISE, WITHOUT_LARGEST
 from dpotox.table1 import Table1
 from dpotox.tracing import Reading
 
@@ -132,6 +132,9 @@ def null_evidence(study: Study, resamples: int) -> Evidence:
     found = {
         "random directions whose TP- share is larger": _rank(random, "TP- share of gross", probe),
         "shuffled-label probes whose TP- share is larger": _rank(shuffled, "TP- share of gross", probe),
+        "random directions whose TP- share is larger, largest neuron of each left out": _rank(
+            random, WITHOUT_LARGEST, probe
+        ),
         "random directions whose net / gross is larger": _rank(random, "net / gross", probe),
         "gross of the noise / gross of DPO, both sampled": Estimate(
             *values.loc[(NOISE, "gross / DPO's, both sampled"), ["value", "low", "high"]]
@@ -225,12 +228,12 @@ def table1_evidence(table: Table1, resamples: int) -> Evidence:
     found |= {q: table.beyond_draws(n, resamples) for q, n in beside_draws.items() if n in table.draws}
     found |= {q: minus(*names) for q, names in two.items() if set(names) <= rows}
     ablated = [table[name].greedy for name in _ablations(table)]
-    found["best ablation's recovered share"] = estimate(
+    found["best recovered share among ablations by cosine"] = estimate(
         _best_recovered_share, before, after, *ablated, resamples=resamples
     )
     scaled = [table[name].greedy for name in _whole_scaled_keys(table)]
     if scaled:
-        found["largest regained share of toxicity"] = estimate(
+        found["largest regained share of toxicity, at most at twice DPO's perplexity"] = estimate(
             _largest_regained_share, before, after, *scaled, resamples=resamples
         )
     return found
@@ -252,8 +255,8 @@ def _whole_scaled_keys(table: Table1) -> list[str]:
 def _perplexity_evidence(table: Table1, resamples: int) -> Evidence:
     """Ratios of perplexities on all text; neutral text may be chosen for lacking toxic words."""
     two = {
-        "perplexity of the largest ablation / after DPO": (_ablations(table)[-1], "after DPO"),
-        "perplexity of the hold control / before DPO": (f"hold {FOUR} after the GELU", "before DPO"),
+        "perplexity on all text, largest ablation / after DPO": (_ablations(table)[-1], "after DPO"),
+        "perplexity on all text, hold control / before DPO": (f"hold {FOUR} after the GELU", "before DPO"),
     }
     return {
         quantity: estimate(

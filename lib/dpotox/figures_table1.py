@@ -115,6 +115,10 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
         axes.set_title(title, color=INK, fontsize=9.5)
         for place in (0, 1):
             axes.axvline(place, color=MUTED, linewidth=0.8, zorder=1)
+        if kind == "patch":  # beside it, the same clamp with nothing of DPO in it
+            control = summary[(summary["kind"] == "hold") & (summary["positions"] == positions)]
+            for row in control[control["which"].isin(sets)].itertuples():
+                axes.plot(row.recovered, -sets.index(row.which), "o", color=INK, mfc="none", markersize=7)
         for row in part.itertuples():
             y, colour = -sets.index(row.which), COLOURS.get(row.which, GREY if "other" in row.which else INK)
             axes.plot([row.recovered_low, row.recovered_high], [y, y], color=colour, linewidth=1.4)

@@ -70,6 +70,11 @@ def shares(count: pd.Series, projection_drop: pd.Series) -> pd.DataFrame:
     return table
 
 
+def without_largest(neurons: pd.DataFrame) -> pd.DataFrame:
+    """All neurons but the one with the largest projection drop, to see what hangs on it. Not in the paper."""
+    return neurons.drop(neurons["projection_drop"].idxmax())
+
+
 def gross_and_net(table: pd.DataFrame) -> tuple[float, float]:
     """Summed projection drop of the four reducing groups, and of all eight, from a group table."""
     drop = table["projection_drop"]

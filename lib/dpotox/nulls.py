@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dpotox import artifacts
-from dpotox.groups import gross_and_net, group_quantities, group_table
+from dpotox.groups import gross_and_net, group_quantities, group_table, without_largest
 from dpotox.models import value_vectors
 from dpotox.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.profile import Profile
@@ -188,8 +188,17 @@ def comparisons(
     return pd.DataFrame(rows)
 
 
+WITHOUT_LARGEST = "TP- share of gross, largest neuron left out"
+
+
 def quantities(neurons: pd.DataFrame) -> dict[str, float]:
     """The quantities of a neuron table's groups, with the sums they are shares of."""
     table = group_table(neurons)
     gross, net = gross_and_net(table)
-    return group_quantities(table) | {"gross": gross, "net": net, "net / gross": net / gross}
+    rest = group_table(without_largest(neurons))
+    return group_quantities(table) | {
+        "gross": gross,
+        "net": net,
+        "net / gross": net / gross,
+        WITHOUT_LARGEST: rest["share_of_gross"]["TP-"],
+    }

@@ -6,6 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from jaxtyping import Float
@@ -15,10 +16,11 @@ from torch import Tensor
 from dpotox import seeds
 from dpotox.claims import CLAIMS
 from dpotox.evaluation import Result, estimate, mean
-from dpotox.groups import REDUCING, group_table
+from dpotox.groups import REDUCING, gross_and_net, group_table
 from dpotox.masking import Mask
 from dpotox.models import cosines, nearest_tokens
-from dpotox.published import NUMBERS, published_groups
+from dpotox.neurons import most_toxic
+from dpotox.published import NUMBERS, published_groups, published_table1
 
 if TYPE_CHECKING:
     from dpotox.study import Study
@@ -68,10 +70,17 @@ def claims_table(claims: pd.DataFrame) -> Markdown:
     ]
     for c in claims.itertuples():
         cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
-        here = interval(c.here, c.low, c.high)
+        here = _judged(c)
         claim = f"{c.statement}: *{c.quantity}*"
         lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {cell} |")
     return Markdown("\n".join(lines))
+
+
+def _judged(claim) -> str:
+    """A claim's value with its interval, to four digits where the interval straddles the rule's limit."""
+    if claim.verdict == "inconclusive" and claim.low < claim.high:
+        return f"{claim.here:.4g} [{claim.low:.4g}, {claim.high:.4g}]"
+    return interval(claim.here, claim.low, claim.high)
 
 
 def anchor(claim: str) -> str:
@@ -128,7 +137,7 @@ def verdicts(claims: pd.DataFrame) -> Markdown:
         ours = "" if c.source == "paper" else " *(ours)*"
         sentences.append(
             f'- <span id="{anchor(c.id)}"></span>**{VERDICTS[c.verdict]}**: {c.statement}{ours}. '
-            f"Here {interval(c.here, c.low, c.high)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
+            f"Here {_judged(c)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
         )
     return Markdown("\n".join(sentences))
 
@@ -160,22 +169,37 @@ def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask
 
 def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
     """Every measure of two examinations with its interval."""
-    measures = {"toxicity, greedy": "greedy", "toxicity, sampled": "sampled", "F1": "f1"}
-    measures["loss, nats per token"] = "nll"
-    rows = [
-        {"measure": name}
-        | {
-            when: str(estimate(mean, getattr(result, field), resamples=resamples))
-            for when, result in (("before DPO", before), ("after DPO", after))
-        }
-        for name, field in measures.items()
-    ]
-    perplexity = {
-        "measure": "perplexity",
-        "before DPO": f"{before.perplexity:.2f}",
-        "after DPO": f"{after.perplexity:.2f}",
+
+    def perplexity(nll: np.ndarray) -> np.ndarray:
+        return np.exp(nll.mean(-1))
+
+    measures = {
+        "toxicity, greedy": (lambda r: r.greedy, mean),
+        "toxicity, sampled": (lambda r: r.sampled, mean),
+        "F1": (lambda r: r.f1, mean),
+        "perplexity, neutral text": (lambda r: r.nll[r.neutral], perplexity),
+        "perplexity, all text": (lambda r: r.nll, perplexity),
     }
-    return shown(pd.DataFrame([*rows, perplexity]))
+    published = published_table1().loc[["gpt2: none", "dpo: none"]]
+    paper = {"toxicity, greedy": "toxicity", "F1": "f1", "perplexity, neutral text": "perplexity"}
+    rows = []
+    for name, (sample, statistic) in measures.items():
+        row = {"measure": name}
+        for when, result in (("before DPO", before), ("after DPO", after)):
+            row[when] = str(estimate(statistic, sample(result), resamples=resamples))
+        values = published[paper[name]] if name in paper else (math.nan, math.nan)
+        row |= {f"paper: {when}": number(v) for when, v in zip(("before", "after"), values, strict=True)}
+        rows.append(row)
+    return shown(pd.DataFrame(rows))
+
+
+def dpo_settings(settings: dict) -> Styler:
+    """DPO's settings here, beside those that the paper's model was trained with."""
+    paper = NUMBERS["dpo_training"]
+    rows = [
+        {"setting": name, "here": value, "paper": paper.get(name, "-")} for name, value in settings.items()
+    ]
+    return shown(pd.DataFrame(rows), str)
 
 
 def groups_beside_published(here: pd.DataFrame) -> Styler:
@@ -194,6 +218,23 @@ def groups_beside_published(here: pd.DataFrame) -> Styler:
         }
     )
     return shown(table)
+
+
+def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:
+    """Of so many most toxic neurons: how many are active before DPO, and the dampened ones' share."""
+    gross, _ = gross_and_net(group_table(neurons))
+    rows = []
+    for top in dict.fromkeys(numbers):
+        toxic = most_toxic(neurons, top)
+        dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
+        rows.append(
+            {
+                "most toxic neurons": f"{top:,} ({top / len(neurons):.2%})",
+                "positively active before DPO": int((toxic["pre_activation"] > 0).sum()),
+                "share of gross by those dampened": f"{dampened / gross:.1%}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def continuations(texts: pd.DataFrame, mask: Mask, rows: int = 8) -> Styler:
