@@ -40,7 +40,7 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox import answers, claims, figures, nulls, report
+from dpotox import answers, claims, figures, nulls, report, report_nulls
 from dpotox.study import open_study
 
 figures.use_style()
@@ -89,7 +89,7 @@ names = [
     "gross",
     "net / gross",
 ]
-report.other_directions(others, comparisons, names)
+report_nulls.other_directions(others, comparisons, names)
 
 # %% [markdown]
 # Sums along a random direction and along the probe are in the same units: both are projections on a unit
@@ -111,13 +111,13 @@ toxicity |= {
     f"{kind} preferences": study.score(study.nulls.texts[kind]).mean()
     for kind in study.placebos
 }
-report.comparisons_table(comparisons, toxicity)
+report_nulls.comparisons_table(comparisons, toxicity)
 
 # %% [markdown]
 # In words:
 
 # %%
-report.null_sentences(others, comparisons)
+report_nulls.null_sentences(others, comparisons)
 
 # %% [markdown]
 # (answer-special)=

@@ -77,8 +77,8 @@ def where(study: Study) -> Markdown:
         f"layer {layers.index[1]} ({layers.iloc[1]:.2f}), while on the same text attention carries "
         f"{found['attention-carries']:.0%} of the whole change; {reducing:.1%} of all neurons write less "
         f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
-        f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are dampened, "
-        f"{found['top-is-little']:.1%} of the gross reduction (paper: {_paper('top-is-little'):.1%})"
+        f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are "
+        f"dampened, {found['top-is-little']:.1%} of the gross reduction (paper: {_paper('top-is-little'):.1%})"
     )
 
 
@@ -105,8 +105,8 @@ def one_neuron(study: Study) -> str:
     others = dampened["projection_drop"].sum() / gross_and_net(group_table(rest))[0]
     return (
         f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
-        f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- would have {share:.0%} "
-        f"and the rest of the {top} most toxic neurons {others:.0%}"
+        f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- "
+        f"would have {share:.0%} and the rest of the {top} most toxic neurons {others:.0%}"
     )
 
 
