@@ -78,7 +78,8 @@ def where(study: Study) -> Markdown:
         f"{found['attention-carries']:.0%} of the whole change; {reducing:.1%} of all neurons write less "
         f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
         f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are "
-        f"dampened, {found['top-is-little']:.1%} of the gross reduction (paper: {_paper('top-is-little'):.1%})"
+        f"dampened, {found['top-is-little']:.1%} of the gross reduction (paper: "
+        f"{_paper('top-is-little'):.1%})"
     )
 
 
