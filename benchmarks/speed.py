@@ -123,7 +123,7 @@ def main() -> int:
             if not arguments.without_rivals:
                 some |= ways.hooks(network, ids, new, half)
                 some["authors' procedure, read"] = ways.published(network, ids, new)
-                some |= ways.transformer_lens(network, ids, new, half)
+                some |= ways.transformer_lens(network, tokenizer, ids, new, half)
             table = summary(measure(some, arguments.repeats), shape, batch)
             print(table.to_string(index=False, float_format="{:.3f}".format), flush=True)
             tables.append(table)

@@ -99,9 +99,9 @@ def published(network: GPT2LMHeadModel, ids: BatchEncoding, new: int) -> Way:
 
 
 def transformer_lens(
-    network: GPT2LMHeadModel, ids: BatchEncoding, new: int, half: pd.DataFrame
+    network: GPT2LMHeadModel, tokenizer, ids: BatchEncoding, new: int, half: pd.DataFrame
 ) -> dict[str, Way]:
-    """The same with TransformerLens' hooks; nothing where it is not installed."""
+    """The same with hooks of TransformerLens before version 4; nothing where it is not installed."""
     try:
         from transformer_lens import HookedTransformer, HookedTransformerConfig
     except ImportError:
@@ -121,6 +121,7 @@ def transformer_lens(
             device="cpu",
         )
     ).eval()
+    model.tokenizer = tokenizer  # its `generate` asks for one; set by its own method it must be the hub's
     added = _dense(network, half)
     sums = torch.zeros(added.shape)
 
