@@ -175,3 +175,12 @@ def test_the_claims_table_leads_to_the_cell_that_made_each_value(site):
         file, anchor = urldefrag(link["href"])
         cell = parsed(site / "notebooks" / file).find(id=anchor).find_parent(class_="cell")
         assert "report.verdicts" in cell.text
+
+
+@needs_chromium
+@pytest.mark.parametrize("view", ["desk, light", "phone, light"])
+def test_a_claim_has_room_to_be_read(site, tabs, view):
+    tab = tabs[view]
+    tab.page.goto(url(site, "notebooks/index"))
+    claim = tab.page.locator(".tag_claims td").first
+    assert claim.bounding_box()["width"] > 240
