@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from dpotox.claims import CHAPTERS, CLAIMS, judge, published_evidence
+from dpotox.claims import CHAPTERS, CLAIMS, Claim, judge, published_evidence
 from dpotox.evaluation import Estimate
 
 
@@ -26,6 +26,43 @@ def test_a_claim_holds_inside_fails_outside_and_is_open_astride_its_range(claim)
     assert claim.verdict(around(inside(claim))) == "holds"
     assert claim.verdict(around(outside(claim))) == "does not hold"
     assert claim.verdict(around(edge)) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.1, 0.4, "holds"),
+        (0.0, 0.4, "inconclusive"),  # the range is open: its ends do not belong to it
+        (0.1, 0.5, "inconclusive"),
+        (-0.2, 0.0, "does not hold"),
+        (0.5, 0.9, "does not hold"),
+        (-0.2, 0.9, "inconclusive"),
+    ],
+)
+def test_an_interval_that_touches_an_end_of_the_range_is_not_inside_it(low, high, verdict):
+    claim = Claim("id", "statement", "quantity", 0.0, 0.5, "05_four_groups", "ours")
+    assert claim.verdict(Estimate((low + high) / 2, low, high)) == verdict
+
+
+def test_a_judged_claim_has_all_that_the_pages_show():
+    quantity = "TP- share of gross"
+    row = judge({quantity: Estimate(0.4, 0.3, 0.45)}).set_index("id").loc["tp-is-a-minority"]
+    claim = next(c for c in CLAIMS if c.id == "tp-is-a-minority")
+    assert row.drop("paper").to_dict() == {
+        "source": "paper",
+        "statement": claim.statement,
+        "quantity": quantity,
+        "here": 0.4,
+        "low": 0.3,
+        "high": 0.45,
+        "rule": "TP- share of gross < 0.5",
+        "verdict": "holds",
+        "chapter": "05_four_groups",
+    }
+    assert row["paper"] == pytest.approx(0.318, abs=1e-3)
+    empty = judge({}).set_index("id").loc["tp-is-a-minority"]
+    assert empty[["here", "low", "high"]].isna().all()
+    assert empty["verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize("found", [None, Estimate(math.nan, 0, 0), Estimate(0, -math.inf, 0)])
@@ -59,6 +96,8 @@ def test_published_quantities_are_the_ones_in_the_paper():
         / (0.453 - 0.208),
         "positively active share of the top toxic neurons": 36 / 128,
         "top toxic neurons' share of gross": 2.33297 / 47.4837,
+        "AN- and AP+ share of gross": (17.7173 + 3.3198) / 47.4837,
+        "perplexity on all text, largest ablation / after DPO": 29.07 / 23.34,
     }
     for quantity, value in expected.items():
         assert evidence[quantity].value == pytest.approx(value, rel=1e-4), quantity

@@ -19,6 +19,7 @@ from dpotox.groups import (
     layer_drops,
     neurons_for_share,
     ranking,
+    without_largest,
 )
 from dpotox.neurons import most_toxic, neuron_table, resampled_neuron_tables
 from dpotox.published import NUMBERS, published_groups, published_neurons, published_table1
@@ -186,3 +187,12 @@ def test_quoted_numbers_are_the_published_ones():
     assert published_neurons()[columns].to_numpy().tolist() == [
         row[1:] for row in reference["neuron_rows"]["rows"]
     ]
+
+
+def test_without_the_largest_the_shares_are_those_of_the_others(neurons):
+    rest = without_largest(neurons)
+    assert len(rest) == len(neurons) - 1
+    assert rest["projection_drop"].max() < neurons["projection_drop"].max()
+    assert rest["projection_drop"].sum() + neurons["projection_drop"].max() == pytest.approx(
+        neurons["projection_drop"].sum()
+    )
