@@ -57,8 +57,8 @@ def kill_after(seconds: float) -> str | None:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        said = process.communicate()[1].strip().splitlines()
-        return said[-1] if said else "starting"
+        said = process.communicate()[1].splitlines()
+        return next((line for line in reversed(said) if line.startswith("making ")), "starting")
     if process.returncode:
         sys.exit(f"a run failed after a kill:\n{process.stderr.read()[-2_000:]}")
     return None
@@ -95,7 +95,7 @@ def main() -> int:
             shutil.rmtree(MADE)
             removed += 1
         else:
-            during[was.split(" after ")[0]] += 1
+            during[was] += 1
             print(f"kill {sum(during.values())}: {was}", flush=True)
     finish(start())
     wrong = differing(expected)
