@@ -48,8 +48,8 @@ figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
 answers.few_carry_much(study)
 
 # %% [markdown]
-# {numref}`fig-front` sets the paper's finding beside ours. Mind that the dark bars stand for unlike parts of the
-# models: 128 neurons are 0.13 % of GPT-2 medium, and as many of `mini` would be three. *Gross* is what the four groups remove together,
+# {numref}`fig-front` sets the paper's finding beside ours. Mind the numbers at the dark bars: 128 neurons are 0.13 % of
+# GPT-2 medium, and the same part of `mini` would be three. *Gross* is what the four groups remove together,
 # *net* what is left of it after the other four have put some back. [](05_four_groups.ipynb) explains the groups.
 #
 # ## The claims

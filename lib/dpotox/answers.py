@@ -107,7 +107,7 @@ def one_neuron(study: Study) -> str:
     return (
         f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
         f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- "
-        f"would have {share:.0%} and the rest of the {top} most toxic neurons {others:.0%}"
+        f"would have {share:.0%} and the {top} most toxic neurons, as far as they are dampened, {others:.0%}"
     )
 
 
@@ -156,7 +156,7 @@ def ablation_versus_patching(study: Study) -> Markdown:
         f"of DPO's effect on greedy toxicity, the best ablation by cosine recovers {_share(found[ablation])} "
         f"(paper: {_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
         f"{_paper(patch):.2f}), where the same clamp at the neurons' own means, with nothing of DPO in it, "
-        f"already gives {_share(hold)}{ours}"
+        f"gives {_share(hold)}{ours}"
     )
 
 
