@@ -3,10 +3,12 @@
 PROFILE ?= mini
 SEED ?= 0
 SEEDS ?= $(SEED)
+SHAPES ?= mini
+BATCHES ?= 16 64 256
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: book test notebooks picture lint benchmark clean
+.PHONY: book test coverage notebooks picture lint benchmark audit clean
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
@@ -14,6 +16,9 @@ book: .venv/ready  ## make every step, execute the notebooks and build _build/ht
 
 test: .venv/ready  ## run all tests
 	$(BIN)/python -m pytest
+
+coverage: .venv/ready  ## run all tests and show which lines of the library they do not reach
+	$(BIN)/python -m pytest --cov=dpotox --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 notebooks: .venv/ready  ## write the .ipynb anew from the .py, without outputs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"jupytext": null}' notebooks/*.py
@@ -25,8 +30,17 @@ lint: .venv/ready  ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-benchmark: .venv/ready  ## time and memory of `make book`, from nothing and when nothing changed
+benchmark: .venv/ready  ## measure speed; tables go to artifacts/benchmarks/ (SHAPES="mini gpt2-medium")
+	$(BIN)/python benchmarks/speed.py --shapes $(SHAPES) --batches $(BATCHES)
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/dpo_step.py
+	$(BIN)/python benchmarks/where_time_goes.py
 	$(BIN)/python benchmarks/book.py --profile "$(PROFILE)" --seed "$(SEED)"
+
+audit:  ## look all pinned versions up in the advisory database (needs a network)
+	@test -d .venv/audit || $(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --disable-pip --no-deps --strict -r constraints.txt
 
 .venv/ready: requirements.txt constraints.txt pyproject.toml
 	@echo "creating the environment in .venv"

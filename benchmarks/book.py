@@ -1,37 +1,62 @@
-"""Time and peak memory of `make book`, from nothing and again when nothing changed.
+"""Time by stage and peak memory of `make book`, from nothing and again when nothing changed.
 
     python benchmarks/book.py --profile mini --seed 0
 
-Removes what that profile and seed made before, so that the first run starts from nothing; the
-environment stays. Memory is the sum over the processes that run at the same time, sampled twice a second.
+Removes what that profile and seed made before, so that the first run starts from nothing; the environment
+stays. Stages are told apart by what the run reports. Memory is the sum over the processes that run at the
+same time, sampled twice a second. Writes `artifacts/benchmarks/book.csv`.
 """
 
 import argparse
-import os
-import platform
+import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
+import pandas as pd
 import psutil
+import torch
+from machine import describe, write
 
 from dpotox.profile import load_profile
 from dpotox.study import PROJECT
 
 
-def run(profile: str, seed: int) -> tuple[float, float]:
-    """Seconds and peak gigabytes of one run, with its report going to this terminal."""
+def run(profile: str, seed: int) -> dict[str, float]:
+    """Seconds by stage and the peak in gigabytes of one run, with its report going to this terminal."""
     command = [sys.executable, "-m", "dpotox.book", "--profile", profile, "--seeds", str(seed)]
-    began, peak = time.monotonic(), 0
-    process = subprocess.Popen(command, cwd=PROJECT)
-    watched = psutil.Process(process.pid)
-    while process.poll() is None:
-        peak = max(peak, memory(watched))
-        time.sleep(0.5)
-    if process.returncode:
+    begun = last = time.monotonic()
+    process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    peaks = [0]
+    watch = threading.Thread(target=sample, args=[psutil.Process(process.pid), peaks])
+    watch.start()
+    stages: dict[str, float] = {}
+    for line in process.stderr:
+        print(line, end="", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if ready := re.match(r"(.+): ready after", line):
+            stages[ready[1]] = now - last
+        elif line.startswith("profile "):
+            stages["start"] = now - last
+        elif line.startswith("building the pages"):
+            stages["notebooks"] = now - last
+        else:
+            continue
+        last = now
+    if process.wait():
         sys.exit(process.returncode)
-    return time.monotonic() - began, peak / 1e9
+    watch.join()
+    now = time.monotonic()
+    return stages | {"pages": now - last, "whole": now - begun, "peak GB": max(peaks) / 1e9}
+
+
+def sample(process: psutil.Process, peaks: list[int]) -> None:
+    """Note the memory twice a second until the process ends."""
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        peaks.append(memory(process))
+        time.sleep(0.5)
 
 
 def memory(process: psutil.Process) -> int:
@@ -53,10 +78,9 @@ def main() -> None:
     name = load_profile(arguments.profile).name
     shutil.rmtree(PROJECT / "artifacts" / name / f"seed{arguments.seed}", ignore_errors=True)
     shutil.rmtree(PROJECT / "_build", ignore_errors=True)
-    print(f"{platform.machine()}, {os.cpu_count()} cores")
-    for label in ("from nothing", "nothing changed"):
-        seconds, gigabytes = run(arguments.profile, arguments.seed)
-        print(f"{label}: {seconds:.0f} s, peak {gigabytes:.2f} GB")
+    print(describe(torch.get_num_threads()))
+    runs = {label: run(arguments.profile, arguments.seed) for label in ("from nothing", "nothing changed")}
+    write("book", pd.DataFrame(runs).rename_axis("stage").reset_index())
 
 
 if __name__ == "__main__":

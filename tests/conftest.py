@@ -1,5 +1,6 @@
 """Fixtures: a tiny study, made once, and a tiny GPT-2 with random weights."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -93,6 +94,22 @@ def network() -> GPT2LMHeadModel:
 def model(network):
     """The random network with nnsight around it and the language's tokenizer."""
     return traced(network, word_tokenizer(Language().vocabulary))
+
+
+@pytest.fixture(scope="session")
+def other(network):
+    """Another network, as DPO might leave it: all weights moved."""
+    moved = copy.deepcopy(network)
+    torch.manual_seed(2)
+    for parameter in moved.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return moved
+
+
+@pytest.fixture(scope="session")
+def other_model(other, model):
+    """The other network with nnsight around it."""
+    return traced(other, model.tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,24 @@ def test_an_artifact_with_damaged_settings_is_made_anew(tmp_path):
     assert (folder / "result.txt").read_text() == "second"
 
 
+@pytest.mark.parametrize(
+    ("now", "named"),
+    [
+        ({"profile": {"dpo": {"beta": 0.2, "steps": 9}}, "seed": 0}, "profile dpo beta"),
+        ({"profile": {"dpo": {"beta": 0.1, "steps": 9, "new": 1}}, "seed": 0}, "profile dpo new"),
+        ({"profile": {"dpo": {"beta": 0.1}}, "seed": 0}, "profile dpo steps"),
+        ({"profile": {"dpo": {"beta": 0.1, "steps": 9}}, "seed": 1}, "seed"),
+        ({"profile": [], "seed": 0}, "profile"),
+    ],
+)
+def test_what_an_artifact_was_made_with_is_named_where_it_differs(tmp_path, capsys, now, named):
+    before = {"profile": {"dpo": {"beta": 0.1, "steps": 9}}, "seed": 0}
+    keep(tmp_path / "step", before, writer("first"))
+    keep(tmp_path / "step", now, writer("second"))
+    assert f"making step again: it was made with another {named}\n" in capsys.readouterr().err
+    assert (tmp_path / "step" / "result.txt").read_text() == "second"
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -106,7 +124,7 @@ def test_a_damaged_artifact_is_named_and_made_again(tmp_path, capsys, hurt):
     hurt(folder / "result.txt")
     keep(folder, {"a": 1}, writer("second"))
     assert (folder / "result.txt").read_text() == "second"
-    assert "step is damaged (result.txt" in capsys.readouterr().err
+    assert "making step again: result.txt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}"])
@@ -123,7 +141,7 @@ def test_an_artifact_that_cannot_say_what_it_holds_is_made_again(tmp_path, capsy
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk is full"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "compute.batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "not enough memory"),
         (PermissionError(errno.EACCES, "Permission denied"), "permissions"),
     ],
 )

@@ -15,7 +15,7 @@ from conftest import TINY
 from safetensors.torch import load_file
 from trl import DPOConfig
 
-from dpotox import dpo, profile
+from dpotox import dpo, profile, steps
 from dpotox.errors import UserError
 from dpotox.study import Study
 
@@ -81,6 +81,26 @@ def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, k
     assert list((tmp_path / "killed").iterdir()) == []
 
 
+@pytest.mark.parametrize("full_at_step", [0, 14])
+def test_a_batch_that_does_not_fit_goes_through_in_parts_to_the_same_weights(
+    study, tmp_path, monkeypatch, capsys, full_at_step
+):
+    step = dpo._PairTrainer.training_step
+
+    def training_step(self, model, inputs, *args, **kwargs):
+        if self.state.global_step >= full_at_step and len(inputs["input_ids"]) > 2 * 2:  # chosen and rejected
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(dpo._PairTrainer, "training_step", training_step)
+    network, curves = steps._train(study, study.pairs, study.profile.dpo, tmp_path)
+    assert "a batch of 8 does not fit into memory; going on with 4" in capsys.readouterr().err
+    whole = load_file(study.folder / "dpo" / "model.safetensors")[WEIGHT]
+    moved = (whole - load_file(study.folder / "base" / "model.safetensors")[WEIGHT]).abs().max()
+    assert torch.allclose(network.state_dict()[WEIGHT], whole, atol=float(moved) / 100)
+    assert curves["step"].equals(study.dpo_curves["step"])
+
+
 def test_a_checkpoint_that_was_cut_off_is_not_used(tmp_path):
     for name, state in (("checkpoint-10", "{}"), ("checkpoint-20", "{"), ("checkpoint-30", None)):
         (tmp_path / name).mkdir()
@@ -144,7 +164,7 @@ def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
 
 
 def test_a_placebo_is_trained_for_the_steps_behind_the_weights_that_were_kept():
-    steps, losses = [0, 10, 20, 30], [0.7, 0.6, 0.5, 0.55]
-    curves = pd.DataFrame({"step": steps, "split": "validation", "loss": losses})
+    at, losses = [0, 10, 20, 30], [0.7, 0.6, 0.5, 0.55]
+    curves = pd.DataFrame({"step": at, "split": "validation", "loss": losses})
     assert dpo.steps_kept(curves, profile.Dpo(steps=40, patience=2)) == 20
     assert dpo.steps_kept(curves, profile.Dpo(steps=30, patience=0)) == 30

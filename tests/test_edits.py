@@ -6,24 +6,8 @@ import pytest
 import torch
 from plain import STEPS, hooked, loss_plainly
 
-from dpotox.interventions import BLOCKS, Intervention, Swap, ablate, at_newest, clamp, copy
-from dpotox.models import traced
+from dpotox.interventions import BLOCKS, Swap, ablate, at_newest, clamp, copy
 from dpotox.tracing import continue_prompts, read_generation, window_nll
-
-
-@pytest.fixture(scope="module")
-def other(network):
-    """Another network, as DPO might leave it: all weights moved."""
-    moved = copying.deepcopy(network)
-    torch.manual_seed(2)
-    for parameter in moved.parameters():
-        parameter.data += 0.3 * torch.randn_like(parameter)
-    return moved
-
-
-@pytest.fixture(scope="module")
-def other_model(other, model):
-    return traced(other, model.tokenizer)
 
 
 def activations_plainly(network, ids) -> list[torch.Tensor]:
@@ -143,16 +127,6 @@ def test_what_is_taken_from_no_model_is_refused(model, windows, some_neurons, ta
     edit = copy(some_neurons) if taken == "copy" else taken
     with pytest.raises(ValueError, match="other"):
         window_nll(model, windows, batch_size=5, interventions=[edit])
-
-
-@pytest.mark.parametrize(("wrong", "said"), [({"site": "key"}, "site"), ({"positions": "last"}, "positions")])
-def test_an_intervention_that_means_nothing_is_refused(some_neurons, wrong, said):
-    with pytest.raises(ValueError, match=said):
-        Intervention("x", some_neurons, lambda acts, _: acts, **wrong)
-
-
-def test_a_printed_intervention_says_what_it_does(some_neurons):
-    assert str(at_newest(ablate(some_neurons), "x")) == "x (3 neurons, activation, newest positions)"
 
 
 def test_forced_tokens_are_read_as_the_model_would_read_its_own(model, other_model, prompts):

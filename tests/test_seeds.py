@@ -8,7 +8,6 @@ import pytest
 
 from dpotox import book, seeds
 from dpotox.claims import CLAIMS
-from dpotox.evaluation import over_seeds
 
 
 def write_claims(study, seed: int, add: float) -> None:
@@ -54,14 +53,6 @@ def test_recovered_shares_stand_side_by_side(study, three_seeds):
     table = seeds.recovered_by_seed(study, three_seeds)
     assert list(table.columns) == [0, 1, "mean", "low", "high"]
     assert np.allclose(table[1] - table[0], 0.2)
-
-
-def test_the_interval_over_seeds_is_students():
-    found = over_seeds([1.0, 2.0, 3.0])
-    assert found.value == 2
-    assert found.high - found.value == pytest.approx(4.303 / 3**0.5, rel=1e-3)
-    assert np.isnan(over_seeds([1.0]).low)
-    assert over_seeds([1.0, 1.0]).low == 1
 
 
 def test_a_seed_that_fails_does_not_stop_the_others(monkeypatch):

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 from dpotox.errors import UserError
+from dpotox.progress import note
 
 
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
@@ -36,16 +36,15 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
     Raises:
         UserError: the disk is full or the folder cannot be written; the old artifact stays as it was.
     """
-    if is_made(folder, settings) and not damage(folder):
+    if folder.exists() and not wrong(folder, settings):
         return folder
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):  # a second run waits, then reuses
-            if is_made(folder, settings):
-                if not (found := damage(folder)):
-                    return folder
-                print(f"{folder.name} is damaged ({found}); making it again", file=sys.stderr, flush=True)
-            print(f"making {folder.name}", file=sys.stderr, flush=True)
+            found = wrong(folder, settings) if folder.exists() else ""
+            if folder.exists() and not found:
+                return folder
+            note(f"making {folder.name}" + (f" again: {found}" if found else ""))
             begun = unfinished(folder)
             if not is_made(begun, settings):  # else what is in it is gone on with
                 shutil.rmtree(begun, ignore_errors=True)
@@ -76,6 +75,25 @@ def unfinished(folder: Path) -> Path:
 def made(folder: Path) -> dict:
     """When a folder was made (`date`), in how many `seconds` (of the run that ended it), and its `files`."""
     return json.loads((folder / "made.json").read_text())
+
+
+def wrong(folder: Path, settings: dict) -> str:
+    """Why an artifact that is there cannot be used: made from something else, or damaged; empty if it can."""
+    try:
+        made_from = json.loads((folder / "settings.json").read_text())
+    except (OSError, ValueError):
+        return "its settings.json cannot be read"
+    if made_from != (asked_for := json.loads(json.dumps(settings))):
+        return f"it was made with another {_first_difference(made_from, asked_for)}"
+    return damage(folder)
+
+
+def _first_difference(one: object, other: object) -> str:
+    """The name of the first setting in which two differ, with the sections it is in."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return ""
+    name = next(key for key in [*other, *one] if key not in one or key not in other or one[key] != other[key])
+    return f"{name} {_first_difference(one.get(name), other.get(name))}".strip()
 
 
 def damage(folder: Path) -> str:
@@ -161,8 +179,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the disk's errors
         if type(error).__name__ == "OutOfMemoryError":  # torch's
             raise UserError(
-                f"the device has not enough memory to make {path.name}; lower compute.batch_size, or "
-                "dpo.batch_size while DPO trains, and rerun; what is finished is kept"
+                f"the device has not enough memory to make {path.name}; free some of it, take a smaller "
+                "model or train in more processes, and rerun; what is finished is kept"
             ) from None
         number = getattr(error, "errno", None)
         if number == errno.ENOSPC or "No space left" in str(error):

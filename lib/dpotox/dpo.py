@@ -46,6 +46,7 @@ def train_dpo(
     *,
     seed: int,
     on_cpu: bool,
+    at_once: int | None = None,
 ) -> pd.DataFrame:
     """Train `network` in place on all but the last `cut.validation` pairs.
 
@@ -55,6 +56,7 @@ def train_dpo(
     Args:
         cut: how many pairs are for validation, and the largest lengths of prompt and continuation in tokens.
         folder: keeps token ids, reference log-probabilities and checkpoints, until `save`.
+        at_once: pairs that go through the network together, at most; gradients add up to a whole batch's.
 
     Returns:
         The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
@@ -65,7 +67,7 @@ def train_dpo(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # trl uses names that transformers renames
-        arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu)
+        arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu, at_once)
         with arguments.main_process_first(local=False, desc="writing token ids"):  # one folder for all
             rows = _token_rows(tokenizer, pairs, cut, folder / "token_ids")
         checkpoint = latest_checkpoint(folder / "checkpoints")
@@ -85,7 +87,9 @@ def train_dpo(
     return _curves(trainer.state.log_history)
 
 
-def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool) -> DPOConfig:
+def _arguments(
+    settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool, at_once: int | None = None
+) -> DPOConfig:
     arguments = DPOConfig(
         output_dir=str(checkpoints),
         beta=settings.beta,
@@ -122,8 +126,10 @@ def _arguments(settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool
             f"dpo.batch_size = {settings.batch_size} cannot be divided between {processes} processes; start "
             "as many as divide it"
         )
-    arguments.per_device_train_batch_size = settings.batch_size // processes
-    arguments.per_device_eval_batch_size = settings.batch_size // processes
+    own = settings.batch_size // processes
+    together = max(n for n in range(1, min(own, at_once or own) + 1) if own % n == 0)
+    arguments.per_device_train_batch_size = arguments.per_device_eval_batch_size = together
+    arguments.gradient_accumulation_steps = own // together
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: else each would get a whole batch
     return arguments
 

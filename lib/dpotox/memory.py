@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 from collections.abc import Callable
 
@@ -30,6 +31,7 @@ def halving(function: Callable) -> Callable:
                 if not is_out_of_memory(error) or size == 1:
                     raise
                 called.fits = size // 2
+            gc.collect()  # a trainer holds itself in circles, and its memory with it
             torch.cuda.empty_cache()
             note(f"a batch of {size} does not fit into memory; going on with {called.fits}")
 

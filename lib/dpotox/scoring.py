@@ -17,6 +17,7 @@ import runpy
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from dpotox import artifacts, data
 from dpotox.errors import UserError
 from dpotox.identity import code_identity, file_identity
 from dpotox.language import Language
+from dpotox.memory import halving
 from dpotox.profile import EMBEDDED, TRAINED, Profile
 from dpotox.progress import bar
 
@@ -110,12 +112,13 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
     chooses = kind == "single_label_classification" or (kind is None and len(labels) == 2)
     apply, together = ("softmax", sum) if chooses else ("sigmoid", max)
 
-    def score(texts: list[str]) -> np.ndarray:
-        results = classify(texts, batch_size=AT_ONCE, truncation=True, function_to_apply=apply)
+    @halving
+    def score(texts: list[str], *, batch_size: int) -> np.ndarray:
+        results = classify(texts, batch_size=batch_size, truncation=True, function_to_apply=apply)
         scores = [together(r["score"] for r in row if r["label"] in toxic) for row in results]
         return np.clip(scores, 0, 1)  # a sum may round to just above 1
 
-    return score
+    return partial(score, batch_size=AT_ONCE)
 
 
 def train(texts: list[str], toxic: list[bool]) -> Score:
@@ -191,8 +194,8 @@ def remembered(score: Score, identity: str, path: Path) -> Score:
                     return _from_store(store, texts)
             except sqlite3.OperationalError as error:  # another run holds it for long, or the disk is full
                 raise UserError(
-                    f"cannot write scores to {path} ({error}); see that no other run hangs and that there is "
-                    "space, then rerun"
+                    f"cannot write scores to {path} ({error}); see that no other run hangs, "
+                    "that there is space, and the folder's permissions, then rerun"
                 ) from None
             except sqlite3.DatabaseError as error:
                 raise UserError(

@@ -6,6 +6,7 @@ Every function takes the study, whose earlier steps it uses, and writes into a f
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -39,6 +40,7 @@ from dpotox import (
     tracing,
 )
 from dpotox.evaluation import OUTCOMES, examine, save_result
+from dpotox.memory import halving
 from dpotox.neurons import neuron_table
 from dpotox.profile import EMBEDDED, Dpo
 
@@ -120,23 +122,23 @@ def pair_blocks(folder: Path, settings: dict) -> Path:
 
 def make_dpo(study: Study, folder: Path) -> None:
     """Train the model, or take the finished one that the profile gives."""
-    model, network = study.profile.model, _base_to_train(study)
-    curves = pd.DataFrame()
+    model = study.profile.model
     if model.dpo_checkpoint:
+        network, curves = _base_to_train(study), pd.DataFrame()
         path = sources.fetch(model.dpo_checkpoint, model.dpo_checkpoint_revision)
         models.load_dpo_checkpoint(network, path)
     else:
-        curves = _train(study, network, study.pairs, study.profile.dpo, folder)
+        network, curves = _train(study, study.pairs, study.profile.dpo, folder)
     dpo.save(network, curves, folder)
 
 
 def make_placebo(study: Study, folder: Path, kind: str) -> None:
     """Train the model on preferences that are shuffled or reversed."""
-    network, settings = _base_to_train(study), study.profile.dpo
+    settings = study.profile.dpo
     turned = nulls.placebo_pairs(study.pairs, kind, study.profile.pairs.validation, study.seed)
     # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
     settings = replace(settings, steps=dpo.steps_kept(study.dpo_curves, settings), patience=0)
-    dpo.save(network, _train(study, network, turned, settings, folder), folder)
+    dpo.save(*_train(study, turned, settings, folder), folder)
 
 
 def _base_to_train(study: Study) -> PreTrainedModel:
@@ -144,11 +146,20 @@ def _base_to_train(study: Study) -> PreTrainedModel:
     return study.base_network(replace(study.profile.compute, device="cpu", dtype="float32", device_map=""))
 
 
-def _train(study: Study, network, some: pd.DataFrame, settings: Dpo, folder: Path) -> pd.DataFrame:
-    cut = study.profile.pairs
-    return dpo.train_dpo(
-        network, study.tokenizer, some, settings, cut, folder, seed=study.seed, on_cpu=_on_cpu(study)
-    )
+def _train(
+    study: Study, some: pd.DataFrame, settings: Dpo, folder: Path
+) -> tuple[PreTrainedModel, pd.DataFrame]:
+    """The trained network and its curves; where a batch does not fit, it goes through in smaller parts."""
+
+    def train(*, batch_size: int) -> tuple[PreTrainedModel, pd.DataFrame]:
+        network = _base_to_train(study)  # anew, as a failed attempt has changed it
+        common = {"seed": study.seed, "on_cpu": _on_cpu(study), "at_once": batch_size}
+        cut = study.profile.pairs
+        return network, dpo.train_dpo(network, study.tokenizer, some, settings, cut, folder, **common)
+
+    # One of several processes cannot choose another size by itself.
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    return (halving(train) if alone else train)(batch_size=settings.batch_size)
 
 
 def make_readings(study: Study, folder: Path) -> None:

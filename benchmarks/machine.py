@@ -1,0 +1,28 @@
+"""What benchmarks share: the machine by name, and where their tables go."""
+
+import os
+import platform
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dpotox.study import PROJECT
+
+TABLES = PROJECT / "artifacts" / "benchmarks"
+
+
+def describe(threads: int) -> str:
+    """The machine, as far as the system tells it, and the versions that matter for time."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown")
+    cores = f"{os.cpu_count()} cores, {threads} threads"
+    return f"{model} ({platform.machine()}), {cores}, torch {torch.__version__}"
+
+
+def write(name: str, table: pd.DataFrame) -> None:
+    """Print a table and write it to `artifacts/benchmarks/`."""
+    print(table.to_string(index=False, float_format="{:.3f}".format), flush=True)
+    TABLES.mkdir(parents=True, exist_ok=True)
+    table.to_csv(TABLES / f"{name}.csv", index=False, float_format="%.4g")
