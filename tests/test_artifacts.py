@@ -1,5 +1,7 @@
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -177,3 +179,34 @@ def test_a_files_identity_is_its_content(tmp_path):
 def test_the_identity_of_code_follows_imports():
     assert code_identity("groups") != code_identity("neurons")
     assert code_identity("neurons") == code_identity("neurons", "groups")  # neurons imports groups
+
+
+TWO_AT_ONCE = """
+import sys, time
+from pathlib import Path
+from dpotox.artifacts import keep
+
+folder, go = Path(sys.argv[1]), Path(sys.argv[2])
+
+def make(unfinished):
+    with (folder.parent / "log").open("a") as log:
+        log.write("made ")
+    (unfinished / "result.txt").write_text("half")
+    time.sleep(0.5)
+    (unfinished / "result.txt").write_text("whole")
+
+print("ready", flush=True)
+while not go.exists():
+    time.sleep(0.01)
+print((keep(folder, {"a": 1}, make) / "result.txt").read_text())
+"""
+
+
+def test_two_runs_at_once_make_an_artifact_once_and_both_read_it_whole(tmp_path):
+    command = [sys.executable, "-c", TWO_AT_ONCE, tmp_path / "step", tmp_path / "go"]
+    two = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in two:
+        assert process.stdout.readline() == "ready\n"
+    (tmp_path / "go").touch()
+    assert [process.communicate()[0] for process in two] == ["whole\n", "whole\n"]
+    assert (tmp_path / "log").read_text() == "made "

@@ -1,8 +1,10 @@
 import math
+import tomllib
+from importlib.resources import files
 
 import pytest
 
-from dpotox.claims import CHAPTERS, CLAIMS, Claim, judge, published_evidence
+from dpotox.claims import CHAPTERS, CLAIMS, Claim, _read_claims, judge, published_evidence
 from dpotox.evaluation import Estimate
 
 
@@ -101,6 +103,15 @@ def test_published_quantities_are_the_ones_in_the_paper():
     }
     for quantity, value in expected.items():
         assert evidence[quantity].value == pytest.approx(value, rel=1e-4), quantity
+
+
+def test_claims_are_the_entries_of_their_file():
+    entries = tomllib.loads(files("dpotox").joinpath("claims.toml").read_text(encoding="utf-8"))["claim"]
+    read = _read_claims()
+    assert read == CLAIMS
+    assert [c.id for c in read] == [entry["id"] for entry in entries]
+    assert [c.low for c in read] == [entry.get("above", -math.inf) for entry in entries]
+    assert [c.high for c in read] == [entry.get("below", math.inf) for entry in entries]
 
 
 def test_claims_have_unique_ids_and_known_chapters():

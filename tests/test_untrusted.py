@@ -1,11 +1,16 @@
 """Files from elsewhere have no effect but the one they are read for."""
 
+import re
+from importlib.metadata import distributions
+
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from dpotox.artifacts import write_table
 from dpotox.errors import UserError
 from dpotox.profile import LARGEST, load_profile
+from dpotox.report import shown
 
 
 @pytest.mark.parametrize(
@@ -39,3 +44,26 @@ def test_a_table_has_no_formulas_for_those_who_open_it_in_a_spreadsheet(tmp_path
     read = pd.read_csv(tmp_path / "table.csv")
     assert read["text"].tolist() == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "a=1", "TP-"]
     assert read["value"].tolist() == list(range(-3, 4))
+
+
+def test_text_in_a_table_of_the_book_is_shown_as_text():
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    for formats in (None, {"text": None}):
+        page = shown(pd.DataFrame({"text": [hostile], "value": [0.5]}), formats).to_html()
+        assert "<script" not in page
+        assert "<img" not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_the_environment_is_the_one_that_is_locked():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    locked = dict(line.split("==") for line in lines if not line.startswith("#"))
+    asked_for = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines())
+    assert asked_for.items() <= locked.items()
+    there = {canonical(d.name): d.version.partition("+")[0] for d in distributions()}
+    differing = {n: there[canonical(n)] for n, v in locked.items() if there.get(canonical(n), v) != v}
+    assert not differing, "remove .venv and run `make test`"
+
+
+def canonical(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
