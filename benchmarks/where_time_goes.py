@@ -1,22 +1,19 @@
-"""Where the time of reading and editing goes: a fit of what nnsight adds, and a profile by library.
+"""Where the time of reading and editing goes: a fit of what nnsight adds, and a profile.
 
-    python benchmarks/where_time_goes.py
+    python benchmarks/where_time_goes.py --shape gpt2-medium --batch 16
 
 1. Networks so narrow that arithmetic takes no time generate bare and inside a trace, with none, one and three
    values read per layer and step. What the trace adds is fitted by a cost per trace, per step, per layer and
    step, and per value read.
-2. Reading at mini's shape is run under cProfile, and the time summed by library. The profiler itself makes
-   Python slower, so the fit is the measure and the profile the map.
+2. At the given shape, torch's profiler tells how much of the time passes in torch's operations and how much
+   outside of them, in Python: bare, in a trace that does nothing with what it reads, reading and editing.
 
 Writes `artifacts/benchmarks/nnsight_cost.csv` and `profile.csv`.
 """
 
 import argparse
-import cProfile
-import pstats
 import sys
 import time
-from collections import Counter
 
 import nnsight
 import numpy as np
@@ -24,7 +21,8 @@ import pandas as pd
 import torch
 import ways
 from machine import describe, write
-from speed import half_of, numbered_tokenizer, random_network
+from speed import SHAPES, half_of, numbered_tokenizer, random_network, twin
+from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpotox.generation import decoding
@@ -45,7 +43,7 @@ def tracing(model, ids: dict, steps: int, reads: int) -> ways.Way:
     """Generation in a trace that takes this many values per layer and step, and does nothing with them."""
 
     def run() -> None:
-        with torch.no_grad(), model.generate(ids, **decoding(steps, [0])) as tracer:
+        with torch.no_grad(), model.generate(ids, **decoding(steps, range(len(ids["input_ids"])))) as tracer:
             for _step in tracer.iter[:steps]:
                 for block in model.transformer.h:
                     if reads > 1:
@@ -86,28 +84,35 @@ def fit(repeats: int) -> tuple[pd.DataFrame, np.ndarray]:
     return table.assign(fitted_ms=design @ costs), costs
 
 
-def by_library(batch: int) -> pd.DataFrame:
-    """Milliseconds of one reading and one editing at mini's shape, by library, under cProfile."""
-    network = random_network("mini")
-    tokenizer = numbered_tokenizer(network)
-    prompts = [" ".join(f"word{row % 200 + i}" for i in range(31)) for row in range(batch)]
-    shares = {}
-    for name, way in ways.ours(network, tokenizer, prompts, 20, half_of(network)).items():
-        way()
-        with cProfile.Profile() as profiler:
-            way()
-        shares[name] = Counter()
-        for (file, _, function), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():
-            known = ("nnsight", "transformers", "tokenizers", "dpotox", "torch")
-            library = next((k for k in known if k in file or k in function), "rest of Python")
-            where = "torch, in C" if file == "~" and library == "torch" else library
-            shares[name][where] += 1e3 * own
-    return pd.DataFrame(shares).rename_axis("library").reset_index().fillna(0.0)
+def in_and_outside_torch(shape: str, batch: int, steps: int, repeats: int) -> pd.DataFrame:
+    """Milliseconds of each way, of those in torch's operations, and the rest; medians over repeats."""
+    network = random_network(shape)
+    wrapped, tokenizer = twin(network), numbered_tokenizer(network)
+    prompts = [" ".join(f"word{row % 200 + i}" for i in range(15)) for row in range(batch)]
+    ids = tokenizer(prompts, return_tensors="pt")
+    given = {key: ids[key] for key in ("input_ids", "attention_mask")}
+    some = {
+        "bare generate": ways.bare(network, ids, steps),
+        "trace, three values read": tracing(traced(wrapped, tokenizer), given, steps, 3),
+    }
+    some |= ways.ours(wrapped, tokenizer, prompts, steps, half_of(network))
+    rows = []
+    for repeat in range(repeats + 1):
+        for name, way in some.items():
+            with profile(activities=[ProfilerActivity.CPU]) as profiler:
+                began = time.perf_counter()
+                way()
+                whole = 1e3 * (time.perf_counter() - began)
+            inside = sum(event.self_cpu_time_total for event in profiler.key_averages()) / 1e3
+            if repeat:  # the first warms up
+                rows.append({"way": name, "whole": whole, "in torch": inside, "outside": whole - inside})
+    return pd.DataFrame(rows).groupby("way", sort=False).median().reset_index()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--shape", choices=SHAPES, default="mini")
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -119,7 +124,7 @@ def main() -> int:
     layers, steps = 24, 20
     total = costs[0] + steps / 1e3 * (costs[1] + layers * (costs[2] + 3 * costs[3]))
     print(f"at {layers} layers, {steps} steps and three values per layer: {total:.0f} ms a batch")
-    write("profile", by_library(arguments.batch))
+    write("profile", in_and_outside_torch(arguments.shape, arguments.batch, 10, 5))
     return 0
 
 
