@@ -56,8 +56,8 @@ def random_pairs(count: int) -> pd.DataFrame:
     )
 
 
-def by_trl(shape: str, steps: int, folder: Path) -> tuple[list[float], float]:
-    """Seconds of each step but the first few, and the loss of the last."""
+def by_trl(shape: str, steps: int, folder: Path) -> list[float]:
+    """Seconds of each step but the first few."""
     network = random_network(shape)
     tokenizer, clock = numbered_tokenizer(network), Clock()
     arguments = dpo._arguments(SETTINGS, folder / "checkpoints", 0, True)
@@ -73,56 +73,50 @@ def by_trl(shape: str, steps: int, folder: Path) -> tuple[list[float], float]:
     )
     dpo.show_progress(trainer, "DPO")
     trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return list(np.diff(clock.ends))[2:], losses[-1]
+    return list(np.diff(clock.ends))[2:]
 
 
-def log_probability(network, rows: list[dict], which: str) -> torch.Tensor:
-    """Summed log-probability of each row's completion."""
-    whole = pad_sequence([torch.tensor(row["prompt_ids"] + row[which]) for row in rows], batch_first=True)
-    start = torch.tensor([[len(row["prompt_ids"])] for row in rows])
-    length = torch.tensor([[len(row["prompt_ids"]) + len(row[which])] for row in rows])
+def margin(network, rows: list[dict]) -> torch.Tensor:
+    """Summed log-probability of each row's chosen continuation, less that of the rejected one."""
+    both = [(row["prompt_ids"], row[which]) for which in ("chosen_ids", "rejected_ids") for row in rows]
+    whole = pad_sequence([torch.tensor(prompt + continuation) for prompt, continuation in both], True)
+    start = torch.tensor([[len(prompt)] for prompt, _ in both])
+    length = torch.tensor([[len(prompt) + len(continuation)] for prompt, continuation in both])
     at = torch.arange(whole.shape[1])
     logits = network(input_ids=whole, attention_mask=(at < length).long(), use_cache=False).logits[:, :-1]
-    chosen = logits.log_softmax(-1).gather(-1, whole[:, 1:, None])[..., 0]
-    return (chosen * ((at >= start) & (at < length))[:, 1:]).sum(1)
+    taken = logits.log_softmax(-1).gather(-1, whole[:, 1:, None])[..., 0]
+    chosen, rejected = (taken * ((at >= start) & (at < length))[:, 1:]).sum(1).chunk(2)
+    return chosen - rejected
 
 
-def by_hand(shape: str, steps: int) -> tuple[list[float], float]:
+def by_hand(shape: str, steps: int) -> list[float]:
     """The same, in a loop of a dozen lines."""
-    network = random_network(shape).train()
+    network = random_network(shape)  # without dropout, as trl trains
     tokenizer = numbered_tokenizer(network)
     pairs = random_pairs(SETTINGS.batch_size * steps + 8)
     rows = [dpo._token_ids(tokenizer, pair, CUT) for pair in pairs.itertuples()]
     batches = [rows[i * SETTINGS.batch_size :][: SETTINGS.batch_size] for i in range(steps)]
-
-    def margin(batch: list[dict]) -> torch.Tensor:
-        return log_probability(network, batch, "chosen_ids") - log_probability(network, batch, "rejected_ids")
-
     with torch.no_grad():
-        reference = [margin(batch) for batch in batches]
+        reference = [margin(network, batch) for batch in batches]
     optimizer = torch.optim.AdamW(network.parameters(), SETTINGS.learning_rate, weight_decay=0)
     ends = []
     for batch, before in zip(batches, reference, strict=True):
-        loss = -logsigmoid(SETTINGS.beta * (margin(batch) - before)).mean()
+        loss = -logsigmoid(SETTINGS.beta * (margin(network, batch) - before)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), SETTINGS.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         ends.append(time.perf_counter())
-    return list(np.diff(ends))[2:], float(loss)
+    return list(np.diff(ends))[2:]
 
 
 def compare(shape: str, steps: int, repeats: int) -> dict:
     """Median seconds of a step in both ways, and their ratio within repeats."""
-    trl, hand, losses = [], [], []
+    trl, hand = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            seconds, loss = by_trl(shape, steps, Path(folder))
-        trl.append(median(seconds))
-        seconds, own = by_hand(shape, steps)
-        hand.append(median(seconds))
-        losses.append((loss, own))
+            trl.append(median(by_trl(shape, steps, Path(folder))))
+        hand.append(median(by_hand(shape, steps)))
     ratios = np.array(trl) / np.array(hand)
     return {
         "shape": shape,
@@ -131,8 +125,6 @@ def compare(shape: str, steps: int, repeats: int) -> dict:
         "ratio": median(ratios),
         "least": ratios.min(),
         "most": ratios.max(),
-        "trl_loss": losses[0][0],
-        "hand_loss": losses[0][1],
     }
 
 

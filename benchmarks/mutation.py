@@ -56,7 +56,8 @@ def copy_project() -> None:
 
 def mutmut(*arguments: str, output: int | None = subprocess.PIPE) -> str:
     """Run mutmut in the copy."""
-    paths = [str(COPY / "mutants" / "src"), os.environ.get("PYTHONPATH", "")]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [str(COPY / "mutants" / "src"), *(path for path in given if path != str(PROJECT / "lib"))]
     variables = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mutmut", *arguments]
     return subprocess.run(
