@@ -120,8 +120,8 @@ def compare(shape: str, steps: int, repeats: int) -> dict:
     ratios = np.array(trl) / np.array(hand)
     return {
         "shape": shape,
-        "trl_seconds": median(trl),
-        "hand_seconds": median(hand),
+        "trl": median(trl),
+        "by hand": median(hand),
         "ratio": median(ratios),
         "least": ratios.min(),
         "most": ratios.max(),

@@ -53,7 +53,7 @@ def generate(task: str, count: int, threads: int) -> dict:
     run(prompts)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"task": task, "prompts": count, "seconds": seconds, "peak_gb": peak}
+    return {"task": task, "prompts": count, "seconds": seconds, "peak GB": peak}
 
 
 def over_prompts(counts: list[int], repeats: int, threads: int) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def over_prompts(counts: list[int], repeats: int, threads: int) -> pd.DataFrame:
         ]
         table = pd.DataFrame([run.result() for run in runs])
     table = table.groupby(["task", "prompts"], as_index=False).median()
-    return table.assign(milliseconds_per_prompt=1e3 * table["seconds"] / table["prompts"])
+    return table.assign(**{"ms per prompt": 1e3 * table["seconds"] / table["prompts"]})
 
 
 def random_neurons(count: int) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def decompose(count: int, repeats: int) -> dict:
         group_by_projection(neurons)
         marks.append(time.perf_counter())
         rows.append(np.diff(marks))
-    parts = ["names", "table", "by_layer", "ranking", "names_by_projection"]
+    parts = ["names", "table", "sums by layer", "ranking", "names by projection"]
     taken = {part: median(column) for part, column in zip(parts, np.transpose(rows[1:]), strict=True)}
     return {"neurons": count, "groups": taken["names"] + taken["table"]} | taken
 
@@ -116,7 +116,7 @@ def main() -> int:
     for task, rows in found.groupby("task"):
         full = rows[rows["prompts"] >= BATCH]  # fewer do not fill one batch
         exponent = np.polyfit(np.log(full["prompts"]), np.log(full["seconds"]), 1)[0]
-        memory = full["peak_gb"].iloc[-1] / full["peak_gb"].iloc[0]
+        memory = full["peak GB"].iloc[-1] / full["peak GB"].iloc[0]
         print(f"{task}: seconds grow as prompts to the power of {exponent:.2f}; memory x {memory:.2f}")
         ok = ok and exponent <= STEEPEST and memory <= MOST_MEMORY
     return int(not ok)

@@ -105,7 +105,7 @@ def in_and_outside_torch(shape: str, batch: int, steps: int, repeats: int) -> pd
                 whole = 1e3 * (time.perf_counter() - began)
             inside = sum(event.self_cpu_time_total for event in profiler.key_averages()) / 1e3
             if repeat:  # the first warms up
-                rows.append({"way": name, "whole": whole, "in torch": inside, "outside": whole - inside})
+                rows.append({"way": name, "ms": whole, "in torch": inside, "outside": whole - inside})
     return pd.DataFrame(rows).groupby("way", sort=False).median().reset_index()
 
 
