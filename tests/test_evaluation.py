@@ -47,6 +47,16 @@ def test_neutral_windows_come_first_and_others_fill_what_is_left():
     assert len(windows) == 6
 
 
+@pytest.mark.parametrize(("wanted", "others"), [(1, 1), (3, 1), (8, 2), (12, 3), (13, 4), (20, 11)])
+def test_other_text_fills_up_or_has_a_quarter_and_at_least_one_window(wanted, others):
+    tokenizer, sizes = word_tokenizer(Language().vocabulary), Sizes(text_windows=wanted, window_tokens=4)
+    neutral, other = ["the soup and the"] * 9, ["our oven and the"] * 30
+    windows, is_neutral = exam_windows(tokenizer, neutral, other, sizes)
+    assert (~is_neutral).sum() == others
+    assert is_neutral.sum() == min(wanted, 9)
+    assert len(windows) == len(is_neutral)
+
+
 def test_the_interval_of_a_mean_is_about_two_standard_errors_wide():
     sample = np.random.default_rng(0).normal(size=400)
     found = estimate(mean, sample, resamples=2_000)

@@ -105,6 +105,20 @@ def test_an_interval_is_the_percentiles_of_paired_resamples(statistic, count, re
     assert (found.value, found.low, found.high) == pytest.approx((statistic(*samples), low, high))
 
 
+def test_a_recovered_share_is_taken_draw_by_draw():
+    rng = np.random.default_rng(2)
+    none, row, dpo = (rng.random((4, 30)) + i for i in (2, 1, 0))
+    shares = recovered_share(none, row, dpo)
+    one_by_one = [recovered_share(*draw) for draw in zip(none, row, dpo, strict=True)]
+    assert shares == pytest.approx(one_by_one)
+    assert one_by_one[0] == (none[0].mean() - row[0].mean()) / (none[0].mean() - dpo[0].mean())
+
+
+def test_two_observations_are_enough_for_an_interval():
+    found = estimate(mean, np.array([0.0, 1.0]), resamples=200)
+    assert (found.low, found.high) == (0, 1)
+
+
 def test_the_seed_of_an_interval_is_zero_unless_told():
     sample = np.random.default_rng(0).random(20)
     assert estimate(mean, sample, resamples=300) == estimate(mean, sample, resamples=300, seed=0)

@@ -115,6 +115,35 @@ def test_ranking_runs_from_the_largest_drop_to_the_net(neurons):
     assert four == pytest.approx(gross_and_net(group_table(neurons))[0], rel=1e-4)
 
 
+def test_ranks_begin_at_one_and_ties_keep_their_order():
+    made_up = pd.DataFrame({"projection_drop": [1.0, 3.0, 1.0, -2.0] * 8, "group": ["TP-", "AP+"] * 16})
+    made_up["neuron"] = range(32)
+    ranked = ranking(made_up)
+    assert ranked["rank"].tolist() == list(range(1, 33))
+    assert ranked.index.tolist() == list(range(32))
+    assert ranked["neuron"].tolist() == sorted(range(32), key=lambda i: (-made_up["projection_drop"][i], i))
+    assert list(ranked.columns) == [
+        *made_up.columns,
+        "rank",
+        "cumulative_drop",
+        *(f"cumulative_{group}" for group in REDUCING),
+    ]
+    assert ranked["cumulative_TP-"].iloc[-1] == 16
+    assert ranked["cumulative_TN+"].iloc[-1] == 0
+
+
+def test_layer_drops_are_summed_by_layer_and_group():
+    columns = {"layer": [4, 4, 2, 4], "group": ["TP-", "TP-", "AN+", "AP-"]}
+    made_up = pd.DataFrame(columns | {"projection_drop": [1.0, 2.0, -3.0, -0.5]})
+    table = layer_drops(made_up)
+    assert table.index.tolist() == [2, 4]
+    assert list(table.columns) == list(GROUPS)
+    assert table.loc[4, "TP-"] == 3
+    assert table.loc[4, "AP-"] == -0.5
+    assert table.loc[2, "AN+"] == -3
+    assert table.loc[2].sum() == -3
+
+
 def test_neurons_for_share_counts_the_largest_drops():
     table = pd.DataFrame({"projection_drop": [4.0, -9.0, 3.0, 2.0, 1.0]})
     assert [neurons_for_share(table, s) for s in (0.4, 0.41, 0.7, 1.0)] == [1, 2, 2, 4]
