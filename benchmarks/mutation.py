@@ -45,6 +45,7 @@ def copy_project() -> None:
             target = COPY / re.sub("^lib/", "src/", name)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PROJECT / name, target)
+    (COPY / "mutants" / "src").mkdir(parents=True)  # where it is not, Python remembers that and does not look
     quoted = {
         "modules": ", ".join(f'"src/dpotox/{module}.py"' for module in MODULES),
         "tests": ", ".join(f'"tests/test_{test}.py"' for test in TESTS),
@@ -55,8 +56,7 @@ def copy_project() -> None:
 
 def mutmut(*arguments: str, output: int | None = subprocess.PIPE) -> str:
     """Run mutmut in the copy, with one thread, as the others of a process do not survive its fork."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [str(COPY / "mutants" / "src"), *(path for path in given if path != str(PROJECT / "lib"))]
+    paths = [str(COPY / "mutants" / "src"), os.environ.get("PYTHONPATH", "")]
     variables = {
         "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": "1",
