@@ -14,6 +14,7 @@ from dpotox.groups import (
     INCREASING,
     REDUCING,
     gross_and_net,
+    group_by_activation,
     group_by_projection,
     group_table,
     layer_drops,
@@ -63,6 +64,13 @@ def test_a_group_name_tells_direction_sign_and_change(cosine, pre, post, group):
     assert (table["projection_drop"].item() > 0) == (group in REDUCING)
 
 
+def test_no_change_counts_as_a_rise_and_no_cosine_as_anti_toxic():
+    columns = {"cosine": [0.0, 0.2], "pre_activation": 0.5, "post_activation": 0.5, "projection_drop": 0.0}
+    unchanged = pd.DataFrame(columns, index=[7, 3])
+    assert group_by_activation(unchanged).to_dict() == {7: "AP+", 3: "TP+"}
+    assert group_by_projection(unchanged).to_dict() == {7: "AP+", 3: "TP-"}
+
+
 def test_a_moved_value_vector_can_change_the_group_by_projection_only():
     pre, post = torch.tensor([[1.0]]), torch.tensor([[0.9]])
     before, after = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[2.0, 0.0]]])
@@ -95,6 +103,8 @@ def test_shares_do_not_depend_on_the_probe_length_or_the_order_of_neurons(parts,
 
 def test_an_empty_group_is_listed_with_zero(neurons):
     table = group_table(neurons[neurons["group"] != "AP+"])
+    assert table.index.name == "group"
+    assert table["count"].dtype == int
     assert table.loc["AP+", "count"] == 0
     assert table.loc["AP+", "projection_drop"] == 0
 
@@ -141,7 +151,7 @@ def test_layer_drops_are_summed_by_layer_and_group():
     assert table.loc[4, "TP-"] == 3
     assert table.loc[4, "AP-"] == -0.5
     assert table.loc[2, "AN+"] == -3
-    assert table.loc[2].sum() == -3
+    assert (table.to_numpy() == 0).sum() == 13
 
 
 def test_neurons_for_share_counts_the_largest_drops():
