@@ -143,6 +143,10 @@ def test_an_artifact_that_cannot_say_what_it_holds_is_made_again(tmp_path, capsy
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk is full"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 92928 vs 92816"),
+            "disk is full",
+        ),
         (torch.OutOfMemoryError("CUDA out of memory"), "not enough memory"),
         (PermissionError(errno.EACCES, "Permission denied"), "permissions"),
     ],

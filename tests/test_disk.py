@@ -27,6 +27,7 @@ some = {
     "table.csv": lambda: write_table(folder / "results" / "table.csv", table),
     "table.parquet": lambda: write_table(folder / "results" / "table.parquet", table),
     "weights": lambda: keep(folder / "weights", {}, network.save_pretrained),
+    "checkpoint": lambda: keep(folder / "ck", {}, lambda f: torch.save(network.state_dict(), f / "a.pt")),
     "arrays": lambda: keep(folder / "arrays", {}, lambda f: np.savez(f / "a.npz", table["number"])),
     "scores": lambda: remembered(lambda some: np.zeros(len(some)), "x", folder / "scores.sqlite")(texts),
 }
@@ -61,14 +62,14 @@ def own_disks(tmp_path):
 
 def test_on_a_disk_with_space_everything_is_written(tmp_path):
     *said, left = on_a_disk(tmp_path, "size=100m")
-    assert len(said) == 5
+    assert len(said) == 6
     assert all(line.endswith(": written") for line in said), said
     assert "table.parquet" in left
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
     *said, left = on_a_disk(tmp_path, "size=64k")
-    assert len(said) == 5
+    assert len(said) == 6
     for line in said:
         assert "disk is full" in line, line
         assert "rerun" in line, line
@@ -77,7 +78,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
 
 def test_a_disk_that_cannot_be_written_is_said(tmp_path):
     *said, left = on_a_disk(tmp_path, "ro")
-    assert len(said) == 5
+    assert len(said) == 6
     for line in said:
         assert "cannot be written" in line or "cannot write" in line, line
         assert "permissions" in line, line

@@ -27,6 +27,9 @@ from safetensors import SafetensorError
 from dpotox.errors import UserError
 from dpotox.progress import note
 
+NO_SPACE = ("No space left", "iostream error", "unexpected pos", "PytorchStreamWriter failed")
+"""What errors say when a disk is full; torch's do not say why they could not write."""
+
 
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
     """Return `folder`, after `make(unfinished folder)` if it is not there with the same settings.
@@ -183,7 +186,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "model or train in more processes, and rerun; what is finished is kept"
             ) from None
         number = getattr(error, "errno", None)
-        if number == errno.ENOSPC or "No space left" in str(error):
+        if number == errno.ENOSPC or any(text in str(error) for text in NO_SPACE):
             raise UserError(f"the disk is full while writing {path}; free some space and rerun") from None
         if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(f"{path} cannot be written ({error}); check the folder's permissions") from None
