@@ -1,6 +1,8 @@
 """Several seeds: independent jobs, one table."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 
 from dpotox import book, seeds
 from dpotox.claims import CLAIMS
+from dpotox.errors import UserError
 
 
 def write_claims(study, seed: int, add: float) -> None:
@@ -80,6 +83,21 @@ def test_a_job_begins_without_what_an_earlier_one_said(study, three_seeds):
     assert seeds.outcome(study, 2).name == "claims.json"
     seeds.record_failure(other, "no memory")
     assert seeds.claims_by_seed(study, [0, 2])[1] == {2: "no memory"}
+
+
+def test_a_failure_that_cannot_be_recorded_does_not_hide_itself(study, tmp_path):
+    (tmp_path / study.profile.name).write_text("where a folder should be")
+    seeds.record_failure(type(study)(study.profile, 2, tmp_path), "the disk is full")
+
+
+@pytest.mark.parametrize(("error", "said"), [(errno.EROFS, "permissions"), (errno.ENOSPC, "full")])
+def test_a_job_that_cannot_begin_says_why(study, monkeypatch, error, said):
+    def refuse(self, missing_ok):
+        raise OSError(error, "refused")
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match=said):
+        patched.setattr(Path, "unlink", refuse)
+        seeds.begin_job(study)
 
 
 def test_notebooks_that_show_seeds_take_them_as_a_parameter():

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dpotox import claims
+from dpotox import artifacts, claims
 from dpotox.evaluation import over_seeds
 from dpotox.progress import note
 
@@ -50,16 +51,22 @@ def run_jobs(profile: str, seeds: list[int]) -> list[int]:
 
 
 def begin_job(study: Study) -> None:
-    """Remove what an earlier job said, so that only the last one counts."""
-    for name in (CLAIMS, FAILURE):
-        (study.folder / "results" / name).unlink(missing_ok=True)
+    """Remove what an earlier job said, so that only the last one counts.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with artifacts.disk_errors(study.folder):
+        for name in (CLAIMS, FAILURE):
+            (study.folder / "results" / name).unlink(missing_ok=True)
 
 
 def record_failure(study: Study, message: str) -> None:
-    """Say in the seed's results why it failed."""
+    """Say in the seed's results why it failed, unless the disk is what failed."""
     path = study.folder / "results" / FAILURE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(message, encoding="utf-8")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(message, encoding="utf-8")
 
 
 def outcome(study: Study, seed: int) -> Path:
