@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 from datasets import Dataset, disable_progress_bars, load_from_disk
+from torch.utils.data import RandomSampler
 from transformers import EarlyStoppingCallback, PreTrainedModel
 from trl import DPOConfig, DPOTrainer
 
@@ -34,6 +35,11 @@ class _PairTrainer(DPOTrainer):
 
     def _prepare_dataset(self, dataset, *_args):
         return dataset
+
+    def _get_train_sampler(self, *_args) -> RandomSampler:
+        """Whole batches only, also where a batch goes through in parts."""
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return RandomSampler(self.train_dataset, num_samples=len(self.train_dataset) // batch * batch)
 
 
 def train_dpo(
