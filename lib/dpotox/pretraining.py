@@ -18,6 +18,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.overrides import TorchFunctionMode
 from transformers import (
     DataCollatorForLanguageModeling,
     GPT2Config,
@@ -68,11 +69,21 @@ def _beginning_with_eos(tokenizer: Tokenizer, **tokens: str) -> PreTrainedTokeni
     )
 
 
+class _NoBfloat16(TorchFunctionMode):
+    """Within it, `Tensor.bfloat16` copies without rounding."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.bfloat16:
+            return args[0].clone()
+        return function(*args, **(kwargs or {}))
+
+
 class MuonAndAdamW(torch.optim.Optimizer):
     """`torch.optim.Muon` for the blocks' matrices and AdamW for everything else, as one optimiser.
 
     Muon takes only matrices, and `Trainer` takes only one optimiser. The parameter groups are shared
-    with the two inside, so a learning-rate schedule over this one reaches both.
+    with the two inside, so a learning-rate schedule over this one reaches both. Muon orthogonalises in
+    bfloat16, which most processors emulate, ten times slower; here it is done in the matrices' own precision.
     """
 
     def __init__(self, network: GPT2LMHeadModel, settings: Pretraining) -> None:
@@ -87,9 +98,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure=None):
-        for part, group in zip(self.parts, self.param_groups, strict=True):
-            part.param_groups = [group]  # accelerate replaces the groups of the optimiser it wraps
-            part.step()
+        with _NoBfloat16():
+            for part, group in zip(self.parts, self.param_groups, strict=True):
+                part.param_groups = [group]  # accelerate replaces the groups of the optimiser it wraps
+                part.step()
 
 
 @dataclass(frozen=True)
@@ -159,9 +171,11 @@ def text_corpus(texts: list[str], settings: Pretraining, seed: int) -> Corpus:
 
 
 def pretrain(
-    corpus: Corpus, settings: Pretraining, seed: int, *, on_cpu: bool = True
+    corpus: Corpus, settings: Pretraining, seed: int, *, on_cpu: bool = True, bf16: bool = False
 ) -> tuple[GPT2LMHeadModel, pd.DataFrame]:
     """Pre-train a GPT-2; returns it with its training curve (`step`, `loss`).
+
+    Everything is computed in float32, or with `bf16` in mixed precision, which is slow where it is emulated.
 
     Muon's weight decay keeps the pre-activations small; with the bias it makes most neurons inactive on
     average, as they are in GPT-2 medium.
@@ -183,7 +197,7 @@ def pretrain(
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
         use_cpu=on_cpu,
-        bf16=True,
+        bf16=bf16,
         logging_steps=max(1, steps // 50),
         save_strategy="no",
         report_to=[],
@@ -198,14 +212,20 @@ def pretrain(
         data_collator=DataCollatorForLanguageModeling(corpus.tokenizer, mlm=False),
         optimizers=(optimizer, schedule),
     )
-    show_progress(trainer, "pre-train")
-    trainer.train()
+    with show_progress(trainer, "pre-train"):
+        trainer.train()
     log = pd.DataFrame(trainer.state.log_history)[["step", "loss"]].dropna().astype(float)
     return network.float().cpu().eval(), log
 
 
 def pretrain_into(
-    folder: Path, settings: Pretraining, seed: int, texts: list[str] | None = None, *, on_cpu: bool = True
+    folder: Path,
+    settings: Pretraining,
+    seed: int,
+    texts: list[str] | None = None,
+    *,
+    on_cpu: bool = True,
+    bf16: bool = False,
 ) -> None:
     """Pre-train and write into a folder: weights, tokenizer, `curve.csv`, `loss.json`.
 
@@ -217,7 +237,7 @@ def pretrain_into(
         corpus, on_cpu = generated_corpus(train, unseen), True  # small enough, and everywhere the same
     else:
         corpus = text_corpus(texts, settings, seed)
-    network, curve = pretrain(corpus, settings, seed, on_cpu=on_cpu)
+    network, curve = pretrain(corpus, settings, seed, on_cpu=on_cpu, bf16=bf16)
     network.save_pretrained(folder)
     corpus.tokenizer.save_pretrained(folder)
     curve.to_csv(folder / "curve.csv", index=False)

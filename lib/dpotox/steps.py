@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 def make_base(study: Study, folder: Path, texts: list[str] | None) -> None:
     """Pre-train the embedded model, on given texts or on the generated language."""
-    settings = study.profile.pretraining
-    pretraining.pretrain_into(folder, settings, study.seed, texts, on_cpu=_on_cpu(study))
+    settings, bf16 = study.profile.pretraining, study.profile.compute.dtype == "bfloat16"
+    pretraining.pretrain_into(folder, settings, study.seed, texts, on_cpu=_on_cpu(study), bf16=bf16)
 
 
 def make_probe(study: Study, folder: Path) -> None:
