@@ -71,8 +71,8 @@ def by_trl(shape: str, steps: int, folder: Path) -> list[float]:
         processing_class=tokenizer,
         callbacks=[clock],
     )
-    dpo.show_progress(trainer, "DPO")
-    trainer.train()
+    with dpo.show_progress(trainer, "DPO"):
+        trainer.train()
     return list(np.diff(clock.ends))[2:]
 
 

@@ -15,7 +15,7 @@ from conftest import TINY
 from safetensors.torch import load_file
 from trl import DPOConfig
 
-from dpotox import dpo, profile, steps
+from dpotox import dpo, profile, progress, steps
 from dpotox.errors import UserError
 from dpotox.study import Study
 
@@ -70,6 +70,7 @@ def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, k
     kill_at_step["kill"] = 14
     with pytest.raises(Killed):
         train(study, tmp_path / "killed", patience=patience)
+    assert not progress._Logged.running  # no log is told of it any more
     assert dpo.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-10"
     kill_at_step.update(kill=None, reference=0)
     resumed, resumed_curves = train(study, tmp_path / "killed", patience=patience)

@@ -86,8 +86,8 @@ def train_dpo(
             processing_class=tokenizer,
             callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
         )
-        show_progress(trainer, "DPO")
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with show_progress(trainer, "DPO"):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.accelerator.wait_for_everyone()
     network.eval()
     return _curves(trainer.state.log_history)
@@ -153,7 +153,8 @@ def save(network: PreTrainedModel, curves: pd.DataFrame, folder: Path) -> None:
     if int(os.environ.get("RANK", 0)):
         return
     network.save_pretrained(folder)
-    curves.to_parquet(folder / "curves.parquet")
+    if len(curves):
+        curves.to_parquet(folder / "curves.parquet")
     remove_checkpoints(folder)
 
 

@@ -1,9 +1,16 @@
-"""Progress on stderr, the same in a terminal and in a notebook (where the book leaves stderr out)."""
+"""Progress on stderr: bars in a terminal; in a log or a notebook a line every half minute."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import ClassVar
 
 from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback
@@ -14,23 +21,73 @@ if not sys.stderr.isatty():  # libraries' own bars would fill a log
     os.environ.setdefault("TQDM_DISABLE", "1")
 
 
+EVERY = 30.0
+"""Seconds after which a log is told how far things are."""
+
+
 def bar(iterable, label: str, unit: str = "it", total: int | None = None):
-    """A progress bar over an iterable, gone when it is done; none where stderr is not a terminal."""
-    # One of several processes shows it for all.
-    hidden = True if os.environ.get("RANK", "0") != "0" else None
-    return tqdm(iterable, desc=label, unit=unit, total=total, leave=False, file=sys.stderr, disable=hidden)
+    """A progress bar over an iterable, gone when it is done; in a log, lines instead (`_Logged`)."""
+    hidden = os.environ.get("RANK", "0") != "0"  # one of several processes shows it for all
+    shown = {"desc": label, "unit": unit, "total": total, "leave": False, "disable": hidden}
+    if sys.stderr.isatty():
+        return tqdm(iterable, file=sys.stderr, **shown)
+    return _Logged(iterable, file=io.StringIO(), **shown)
 
 
 def note(text: str) -> None:
     """A line about what is going on."""
+    _Logged.said = time.monotonic()
     print(text, file=sys.stderr, flush=True)
+
+
+class _Logged(tqdm):
+    """A bar in a log. A thread says how far all of them are, as one turn may take longer than `EVERY`."""
+
+    running: ClassVar[list[_Logged]] = []  # of all bars, the outermost first
+    said = 0.0
+    thread: threading.Thread | None = None
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.disable:
+            return
+        _Logged.running = [*self.running, self]
+        if _Logged.thread is None:
+            _Logged.said = time.monotonic()
+            _Logged.thread = threading.Thread(target=_say_regularly, daemon=True)
+            _Logged.thread.start()
+
+    def close(self) -> None:
+        _Logged.running = [some for some in self.running if some is not self]
+        super().close()
+
+    def done(self) -> str:
+        """What is done of how many."""
+        return f"{self.desc.rstrip(': ')}: {self.n:,} of {self.total or '?'} {self.unit}"
+
+    def left(self) -> str:
+        """The time left, if what is done is as long as what is not."""
+        if not (self.n and self.total):
+            return ""
+        seconds = (self.total - self.n) * (time.time() - self.start_t) / self.n
+        return f", {timedelta(seconds=round(seconds))} left"
+
+
+def _say_regularly() -> None:
+    while True:
+        time.sleep(max(0.1, _Logged.said + EVERY - time.monotonic()))
+        bars = list(_Logged.running)
+        if bars and time.monotonic() >= _Logged.said + EVERY:
+            note("; ".join(some.done() for some in bars) + bars[-1].left())
+        elif not bars:
+            _Logged.said = time.monotonic()
 
 
 class _Bar(TrainerCallback):
     """Training steps with the latest loss, in place of the tables that trainers print."""
 
     def __init__(self, label: str) -> None:
-        self.label = label
+        self.label, self.tqdm = label, None
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.tqdm = bar(None, self.label, "step", state.max_steps)
@@ -42,12 +99,19 @@ class _Bar(TrainerCallback):
         if logs and "loss" in logs:
             self.tqdm.set_postfix(loss=f"{float(logs['loss']):.3f}")
 
-    def on_train_end(self, args, state, control, **kwargs):
-        self.tqdm.close()
+    def close(self) -> None:
+        if self.tqdm is not None:
+            self.tqdm.close()
 
 
-def show_progress(trainer: Trainer, label: str) -> None:
-    """Replace a trainer's own reports by one progress bar."""
+@contextmanager
+def show_progress(trainer: Trainer, label: str) -> Iterator[None]:
+    """Within it, a trainer's own reports are replaced by one progress bar, gone also when training fails."""
     for callback in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
         trainer.remove_callback(callback)
-    trainer.add_callback(_Bar(label))
+    shown = _Bar(label)
+    trainer.add_callback(shown)
+    try:
+        yield
+    finally:
+        shown.close()
