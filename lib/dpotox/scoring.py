@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dpotox import artifacts, data
-from dpotox.errors import UserError
+from dpotox.errors import UserError, first_line, hub_reason
 from dpotox.identity import code_identity, file_identity
 from dpotox.language import Language
 from dpotox.memory import halving
@@ -80,36 +80,41 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
     labels, as the classifier's configuration says or where there are two, their summed probability.
 
     Raises:
-        UserError: it cannot be loaded, or none of its labels stands for toxicity.
+        UserError: it cannot be loaded, is not whole, or none of its labels stands for toxicity.
     """
-    from transformers import pipeline  # slow to import
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline  # slow to import
 
+    options = {"revision": revision or None, "trust_remote_code": False}
+    named = f"{name!r}{f' at revision {revision}' if revision else ''}"
     try:
-        classify = pipeline(
-            "text-classification",
-            model=name,
-            revision=revision or None,
-            top_k=None,
-            device=None if device == "auto" else device,
-            trust_remote_code=False,
+        network, found = AutoModelForSequenceClassification.from_pretrained(
+            name, output_loading_info=True, **options
         )
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
     except Exception as error:  # the hub's client and damaged files raise many kinds
         raise UserError(
-            f"cannot load the scorer {name!r}{f' at revision {revision}' if revision else ''} "
-            f"({_first_line(error)}); "
+            f"cannot load the scorer {named} ({hub_reason(error)}); "
             "give a folder, or check the hub id, the revision and the network"
         ) from None
-    labels = [str(label) for _, label in sorted(classify.model.config.id2label.items())]
-    toxic = {label for label in labels if label.lower() in TOXIC_LABELS}
-    if not toxic and labels == ["LABEL_0", "LABEL_1"]:  # unnamed: not toxic, toxic
-        toxic = {"LABEL_1"}
-    if not toxic:
+    if found["missing_keys"]:  # they would be random
         raise UserError(
-            f"the scorer {name!r} has the labels {', '.join(labels)}; it needs at least one of "
-            f"{', '.join(sorted(TOXIC_LABELS))}"
+            f"the scorer {named} lacks {len(found['missing_keys'])} tensors, first "
+            f"{sorted(found['missing_keys'])[0]!r}; give a model that was trained to classify"
         )
-    kind = classify.model.config.problem_type
-    chooses = kind == "single_label_classification" or (kind is None and len(labels) == 2)
+    # A tokenizer that is only a list of words does not know how many tokens the model reads.
+    positions = getattr(network.config, "max_position_embeddings", tokenizer.model_max_length)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    classify = pipeline(
+        "text-classification",
+        model=network,
+        tokenizer=tokenizer,
+        top_k=None,
+        device=None if device == "auto" else device,
+    )
+    config = network.config
+    toxic = toxic_labels(name, config.id2label)
+    kind = config.problem_type
+    chooses = kind == "single_label_classification" or (kind is None and len(config.id2label) == 2)
     apply, together = ("softmax", sum) if chooses else ("sigmoid", max)
 
     @halving
@@ -119,6 +124,24 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
         return np.clip(scores, 0, 1)  # a sum may round to just above 1
 
     return partial(score, batch_size=AT_ONCE)
+
+
+def toxic_labels(name: str, id2label: dict[int, str]) -> set[str]:
+    """Those of a classifier's labels that stand for toxicity; of two without names the second.
+
+    Raises:
+        UserError: none does.
+    """
+    labels = [str(label) for _, label in sorted(id2label.items())]
+    toxic = {label for label in labels if label.lower() in TOXIC_LABELS}
+    if not toxic and labels == ["LABEL_0", "LABEL_1"]:  # unnamed: not toxic, toxic
+        toxic = {"LABEL_1"}
+    if not toxic:
+        raise UserError(
+            f"the scorer {name!r} has the labels {', '.join(labels)}; it needs at least one of "
+            f"{', '.join(sorted(TOXIC_LABELS))}"
+        )
+    return toxic
 
 
 def train(texts: list[str], toxic: list[bool]) -> Score:
@@ -153,17 +176,13 @@ def own_function(path: str, function: str) -> Score:
     return defined[function]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def _checked(score: Score, name: str) -> Score:
     def checked(texts: list[str]) -> np.ndarray:
         try:
             scores = np.asarray(score(texts), dtype=float)
         except Exception as error:  # a service may be down, a function of one's own may have any fault
             raise UserError(
-                f"the scorer {name!r} failed with {type(error).__name__}: {_first_line(error)}; mend it and "
+                f"the scorer {name!r} failed with {type(error).__name__}: {first_line(error)}; mend it and "
                 "rerun, the scores it gave so far are kept"
             ) from None
         if scores.shape != (len(texts),) or not ((scores >= 0) & (scores <= 1)).all():

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from huggingface_hub import hf_hub_download
 
-from dpotox.errors import UserError
+from dpotox.errors import UserError, hub_reason
 from dpotox.profile import FILE_ENDINGS
 from dpotox.progress import note
 
@@ -151,10 +151,9 @@ def fetch(source: str, revision: str = "") -> str:
     try:
         return hf_hub_download("/".join(parts[:2]), parts[2], repo_type=kind, revision=revision or None)
     except Exception as error:  # the hub's client raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"there is no file {source!r} here, nor on the hub ({reason}); check the path, the network "
-            "and the revision"
+            f"there is no file {source!r} here, nor on the hub ({hub_reason(error)}); check the path, the "
+            "network and the revision"
         ) from None
 
 
@@ -218,13 +217,29 @@ def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:
 
 
 def _hub(name: str, revision: str, split: str, config: str | None = None):
-    from datasets import load_dataset  # slow to import, and needless without the hub
+    from datasets import load_dataset_builder  # slow to import, and needless without the hub
 
     try:
-        return load_dataset(name, config, split=split, revision=revision or None)
+        builder = load_dataset_builder(name, config, revision=revision or None)
+        _check_revision(builder, name, revision)
+        builder.download_and_prepare()
+        return builder.as_dataset(split)
+    except UserError:
+        raise
     except Exception as error:  # the hub's client raises many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"cannot load the data set {name!r}{f' at revision {revision}' if revision else ''} from the hub "
-            f"({reason}); check the network, the id and the revision, or give a local file"
+            f"({hub_reason(error)}); check the network, the id and the revision, or give a local file"
         ) from None
+
+
+def _check_revision(builder, name: str, revision: str) -> None:
+    """See that a pinned commit is what was found.
+
+    Where `datasets` gets no answer, it takes the revision that was used last, whichever was asked for.
+    """
+    if not Path(name).is_dir() and re.fullmatch("[0-9a-f]{40}", revision) and builder.hash != revision:
+        raise UserError(
+            f"the data set {name!r} cannot be had from the hub at revision {revision}, and what was used "
+            f"last is revision {builder.hash}; check the network and the access to it, or give a local file"
+        )
