@@ -15,13 +15,20 @@
 # %% [markdown]
 # # The model under study
 #
-# **Question.** What do we study where GPT-2 medium cannot be downloaded, and is it good enough to stand
-# in for it?
+# **Question.** Which model do we study, and how good is it?
 #
-# The book runs on a {term}`profile`. The profile `gpt2-medium` studies the paper's own model. The default,
-# `mini`, studies a {term}`model organism`: a small model with GPT-2's architecture, pre-trained on the spot on a
-# generated language whose every toxic word is known. What holds in one need not hold in the other; that is a reason
-# to have both.
+# The paper studies GPT-2 medium. Which model this book studies is said by a {term}`profile`.
+
+# %% [markdown] tags=["only-generated"]
+# This one studies a {term}`model organism`: a small model with GPT-2's architecture, pre-trained on the spot on a
+# generated language whose every toxic word is known. What holds in it need not hold in GPT-2 medium, and the other
+# way round.
+
+# %% [markdown] tags=["only-made-here", "not-generated"]
+# This one studies a model with GPT-2's architecture that is pre-trained on the spot, on text files.
+
+# %% [markdown] tags=["not-made-here"]
+# This one studies a model that is given: its weights come from a folder or from the hub.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -42,16 +49,15 @@ figures.use_style()
 study = open_study(profile, seed)
 made_here = study.profile.model.base == EMBEDDED
 generated = made_here and not study.profile.pretraining.texts
-print(f"profile {study.profile.name}, seed {study.seed}: {study.profile.title}")
+print(f"profile {study.profile.name}, seed {study.seed}")
 
-# %% [markdown]
+# %% [markdown] tags=["only-generated"]
 # ## The generated language
 #
-# This is what the embedded model of `mini` learns; a profile with a model of its own skips it. Every document
-# has three hidden traits: how hostile its author is, the topic, and the style. They tilt each choice of a
-# sentence pattern, of a kind of word and of a word. Two documents of each level of hostility:
+# Every document has three hidden traits: how hostile its author is, the topic, and the style. They tilt each choice
+# of a sentence pattern, of a kind of word and of a word. Two documents of each level of hostility:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "only-generated"]
 language, rng = Language(), data.stream("show", seed)
 samples = [
     {
@@ -61,11 +67,9 @@ samples = [
     for level in language.data["hostility"]["levels"]
     for _ in range(2)
 ]
-report.texts_table(
-    pd.DataFrame(samples), study.mask(), {"hostility": "{:.2f}"}
-) if generated else None
+report.texts_table(pd.DataFrame(samples), study.mask(), {"hostility": "{:.2f}"})
 
-# %% [markdown]
+# %% [markdown] tags=["only-generated"]
 # A text's true toxicity follows from the severities $s_w$ of its words:
 #
 # $$\text{toxicity} = 1 - \exp\Big(-1.2 \sum_w s_w\Big)$$
@@ -73,7 +77,7 @@ report.texts_table(
 # Mean toxicity of 20 words from the middle of a document, by the author's hostility. Friendly authors do
 # use toxic words and hostile ones do not always:
 
-# %%
+# %% tags=["only-generated"]
 documents = [language.sample(rng) for _ in range(3_000)]
 truth = pd.DataFrame(
     {
@@ -84,23 +88,32 @@ truth = pd.DataFrame(
 )
 truth.groupby("hostility")["toxicity"].agg(
     mean="mean", any=lambda t: (t > 0).mean()
-).T.round(2) if generated else None
+).T.round(2)
 
-# %% [markdown]
+# %% [markdown] tags=["only-generated"]
 # ## Pre-training
 #
-# A model that is made here, on the generated language or on text files, is trained from random weights. Since
-# every draw of the generator is recorded, the information in a document's complete sentences is known. It is
-# what an ideal model would lose on them, but for the rare case that different draws spell the same words. Where a
-# model is made here, {numref}`fig-pretraining` shows how near it comes.
+# The model is trained from random weights. Since every draw of the generator is recorded, the information in a
+# document's complete sentences is known. It is what an ideal model would lose on them, but for the rare case that
+# different draws spell the same words. {numref}`fig-pretraining` shows how near this one comes; its dot is for
+# complete sentences only.
 
-# %% mystnb={"figure": {"caption": "Loss of a model made here during pre-training: of training batches (line) and on unseen text (dot; of the generated language, complete sentences only). Dashed: the mark to compare the dot with, which is the generator's information in those same sentences, or for text files the loss of a model that knows token frequencies alone.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
+# %% [markdown] tags=["only-made-here", "not-generated"]
+# ## Pre-training
+#
+# The model is trained from random weights. How well an ideal one would do is not known for such text, so
+# {numref}`fig-pretraining` sets it beside one that knows only how frequent each token is.
+
+# %% tags=["only-made-here"] mystnb={"figure": {"caption": "Loss during pre-training: of training batches (line) and on unseen text (dot). Dashed: the mark to compare the dot with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
 if made_here:
     curve = pd.read_csv(study.base_folder / "curve.csv")
     loss = LossReport(
         **json.loads((study.base_folder / "loss.json").read_text())
     )
     figure = figures.pretraining_curve(curve, loss)
+
+# %% [markdown]
+# ## Its shape
 
 # %% tags=["hide-input"]
 config = study.base.config
@@ -124,17 +137,18 @@ if generated:
     }
 report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 
-# %% [markdown]
-# What was tried to bring the embedded model nearer to GPT-2 medium is told in [](../book/embedded_model.md), and what
+# %% [markdown] tags=["only-generated"]
+# What was tried to bring this model nearer to GPT-2 medium is told in [](../book/embedded_model.md), and what
 # a model of the same kind does on natural text in [](../book/natural_language.md).
-#
+
+# %% [markdown]
 # (answer-model)=
 # ## The answer
 
 # %% tags=["hide-input"]
 answers.model(loss if made_here else None)
 
-# %% [markdown]
+# %% [markdown] tags=["only-generated"]
 # ## Exercises
 #
 # 1. A text has two words of severity .5. How toxic is it, and how many such words make a toxicity of .9?
@@ -146,9 +160,30 @@ answers.model(loss if made_here else None)
 # 2. A sentence that is cut off has cost draws for words that are not there. The information in those draws would be
 #    counted, and no model could lose it.
 # ```
+
+# %% [markdown] tags=["not-generated"]
+# ## Exercises
 #
+# 1. A model holds all of its 4,096 tokens equally likely. How many nats does it lose per token, and how large is its
+#    perplexity?
+# 2. GPT-2 medium has 24 layers and $d_\text{model} = 1024$, and each MLP is four times as wide. How many neurons are
+#    that?
+#
+# ```{admonition} Solutions
+# :class: dropdown
+# 1. $\ln 4096 = 8.3$; its perplexity is the number of tokens, 4,096.
+# 2. $24 \cdot 4 \cdot 1024 = 98{,}304$.
+# ```
+
+# %% [markdown]
 # ## How to change this
-#
-# Words, patterns and preferences are in `lib/dpotox/language.toml`; the model's size and training are in
-# `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer `rows` a worse model, whose dot in
-# {numref}`fig-pretraining` stays further above the dashed line.
+
+# %% [markdown] tags=["only-generated"]
+# Words, patterns and preferences are in `lib/dpotox/language.toml`.
+
+# %% [markdown] tags=["only-made-here"]
+# The model's size and training are in `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer
+# `rows` a worse model, whose dot in {numref}`fig-pretraining` stays further from the dashed line.
+
+# %% [markdown] tags=["not-made-here"]
+# `[model] base` names another folder, or another model on the hub; [](../book/own_model_and_data.md) says which work.

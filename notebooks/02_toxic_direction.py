@@ -41,7 +41,12 @@ study = open_study(profile, seed)
 mask = study.mask(show_toxic)
 print(f"profile {study.profile.name}, seed {study.seed}")
 
-# %% [markdown]
+# %% [markdown] tags=["not-fitted-probe"]
+# ## The probe
+#
+# Its direction is given by the profile. The comments serve to see how well it tells toxic ones from others.
+
+# %% [markdown] tags=["only-fitted-probe"]
 # ## Fitting the probe
 #
 # The comments are split three ways: one part to fit, one to choose the regularisation, one to report on.
@@ -51,10 +56,9 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 
 # %% tags=["hide-input"]
 settings, given = study.profile.probe, bool(study.profile.probe.path)
-facts = {"comments": f"{study.profile.sizes.comments:,}"}
+facts = {"comments, at most": f"{study.profile.sizes.comments:,}"}
 if given:
     facts |= {
-        "probe": "given by the profile, not fitted here",
         "AUC on all comments": round(study.probe.auc, 3),
     }
 else:
@@ -67,15 +71,15 @@ else:
     }
 pd.Series(facts).to_frame("value")
 
-# %% mystnb={"figure": {"caption": "AUC on the selection part for every C tried, and the one the rule takes.", "name": "fig-selection"}, "image": {"alt": "AUC against C on a logarithmic axis with the chosen point marked"}}
+# %% tags=["only-fitted-probe"] mystnb={"figure": {"caption": "AUC on the selection part for every C tried, and the one the rule takes.", "name": "fig-selection"}, "image": {"alt": "AUC against C on a logarithmic axis with the chosen point marked"}}
 if not given:
     figure = figures.probe_selection(study.probe.selection)
 
-# %% [markdown]
+# %% [markdown] tags=["only-fitted-probe"]
 # Are the probe's probabilities to be taken at their word? In {numref}`fig-calibration` they are as far as its line
 # follows the diagonal. Strong regularisation shrinks them towards the middle, which leaves the direction alone.
 
-# %% mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability; on the dashed diagonal, predicted is observed.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability, beside the diagonal"}}
+# %% tags=["only-fitted-probe"] mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability; on the dashed diagonal, predicted is observed.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability, beside the diagonal"}}
 if not given:
     figure = figures.calibration(study.probe.calibration)
 
@@ -133,7 +137,14 @@ report.token_table(study, models.top_vectors(values, projection, 8), mask)
 
 # %% [markdown]
 # ## How to change this
-#
+
+# %% [markdown] tags=["only-fitted-probe"]
 # `[probe] C` lists the strengths to try and `auc_tolerance` how much AUC may be given up for a stronger
 # one: with `auc_tolerance = 0.0` expect a higher AUC and stranger tokens. `[probe] path` takes a probe from a
-# file instead. The switch at the top of the page shows mild words; run with `-p show_toxic True` to see all.
+# file instead.
+
+# %% [markdown] tags=["not-fitted-probe"]
+# Without `[probe] path` a probe is fitted to the comments.
+
+# %% [markdown]
+# The switch at the top of the page shows mild words; run with `-p show_toxic True` to see all.

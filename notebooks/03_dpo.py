@@ -43,56 +43,60 @@ study = open_study(profile, seed)
 mask = study.mask(show_toxic)
 print(f"profile {study.profile.name}, seed {study.seed}")
 
-# %% [markdown]
-# ## Preference pairs
+# %% [markdown] tags=["not-trained-dpo"]
+# ## A finished model
 #
+# The model after DPO is given by the profile, so it was trained elsewhere, on pairs that are not known here.
+
+# %% [markdown] tags=["only-trained-dpo"]
+# ## Preference pairs
+
+# %% [markdown] tags=["only-sampled-pairs"]
 # Made here (`dpotox.pairs`): for every prompt the model samples several continuations. The least toxic is the
 # chosen one; the most toxic is the rejected one, if the two differ by the margin in the profile. A profile may
 # ask for further rounds for prompts without a pair, in which the model is steered along the probe, more in
 # each, while it samples. A profile can also name the authors' own pairs.
 
-# %% tags=["hide-input"]
+# %% [markdown] tags=["only-trained-dpo", "not-sampled-pairs"]
+# They are given by the profile, in the authors' format.
+
+# %% tags=["hide-input", "only-trained-dpo"]
 finished = bool(study.profile.model.dpo_checkpoint)
 given = study.profile.data.pairs != EMBEDDED
-if finished:
-    print(
-        "this profile gives a finished DPO model, so there are no pairs and no training here"
-    )
-else:
-    pairs = study.pairs
-    print(
-        f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation"
-    )
+pairs = None if finished else study.pairs
+None if finished else print(
+    f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation"
+)
 
-# %% [markdown]
+# %% [markdown] tags=["only-sampled-pairs"]
 # How many prompts gave a pair, by the strength of steering that the rejected continuation needed (0 is none;
 # 1 moves the last residual stream as far along the probe as toxic comments lie from others):
 
-# %% tags=["full-width", "hide-input"]
+# %% tags=["full-width", "hide-input", "only-sampled-pairs"]
 None if finished or given else report.shown(yield_report(pairs))
 
-# %% [markdown]
+# %% [markdown] tags=["only-trained-dpo"]
 # Four of them:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "only-trained-dpo"]
 None if finished else report.texts_table(
     pairs[["prompt", "chosen", "rejected"]].head(4), mask
 )
 
-# %% [markdown]
+# %% [markdown] tags=["only-trained-dpo"]
 # ## Training
 #
 # By `trl.DPOTrainer` {cite}`vonwerra2020trl`, with the settings of the profile, beside those of the paper's
 # model. Where they differ, so may what DPO does:
 
-# %%
+# %% tags=["only-trained-dpo"]
 report.dpo_settings(study.profile.settings("dpo")["dpo"])
 
-# %% [markdown]
+# %% [markdown] tags=["only-trained-dpo"]
 # In {numref}`fig-dpo` the loss begins at $\log 2$, where both continuations are as likely as before. What counts is
 # the validation part, whose pairs were not trained on.
 
-# %% mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs. That share begins at zero, as no margin is positive before training.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
+# %% tags=["only-trained-dpo"] mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs. That share begins at zero, as no margin is positive before training.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
 if not study.dpo_curves.empty:
     figure = figures.dpo_curves(study.dpo_curves)
 
@@ -106,8 +110,14 @@ report.continuations(study.readings.continuations, mask)
 
 # %% [markdown]
 # Toxicity of {term}`greedy and of sampled continuations <greedy toxicity>`, {term}`perplexity` on plain text and
-# {term}`F1` against the true continuation; the paper's values are for GPT-2 medium, Perspective and WikiText-2. *Neutral*
-# text has no toxic words in the generated language; *all* text has. Each with a 95 % {term}`bootstrap interval` over prompts:
+# {term}`F1` against the true continuation; the paper's values are for GPT-2 medium, Perspective and WikiText-2. Each
+# with a 95 % {term}`bootstrap interval` over prompts; samples are drawn after the first `sizes.fewer_prompts` of them.
+
+# %% [markdown] tags=["only-generated"]
+# *Neutral* text has no toxic words; *all* text has.
+
+# %% [markdown] tags=["not-generated"]
+# *Neutral* text is that of `data.text`; *all* has comments as well, which the probe does not use.
 
 # %% tags=["hide-input"]
 report.before_and_after(
@@ -164,7 +174,14 @@ report.verdicts(study.claims_of(claims.DPO))
 
 # %% [markdown]
 # ## How to change this
-#
+
+# %% [markdown] tags=["not-trained-dpo"]
+# Without `[model] dpo_checkpoint` the model is trained here, on pairs that it samples or that `[data] pairs` names.
+
+# %% [markdown] tags=["only-trained-dpo"]
 # `[dpo] learning_rate` and `steps` decide how far DPO goes; much larger ones cost perplexity.
 # {term}`beta` decides how much it is held back, and `patience` ends training when the validation loss no longer
-# falls. `[pairs] margin` asks for more or less distinct pairs.
+# falls.
+
+# %% [markdown] tags=["only-sampled-pairs"]
+# `[pairs] margin` asks for more or less distinct pairs.

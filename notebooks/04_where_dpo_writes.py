@@ -45,7 +45,7 @@ print(
 # ## By layer
 #
 # Three models: before DPO, before DPO with the most toxic neurons {term}`ablated <ablation>`, and after DPO. The paper
-# ablates 128 of 98,304 neurons (0.13 %); the embedded model would have three neurons in that share, so it takes more:
+# ablates 128 of 98,304 neurons (0.13 %). Here:
 
 # %% tags=["hide-input"]
 top = study.profile.interventions.figure_top

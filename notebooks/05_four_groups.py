@@ -108,7 +108,7 @@ rows = [
     ("gross reduction: the four groups", gross, paper_gross),
     ("all positive drops", positive, NUMBERS["groups"]["gross_by_projection"]),
     ("net reduction: all eight groups", net, paper_net),
-    ("net / gross", net / gross, paper_net / paper_gross),
+    ("net / gross", groups.ratio(net, gross), paper_net / paper_gross),
     (
         "TP-'s share of gross",
         here["share_of_gross"]["TP-"],
@@ -150,7 +150,7 @@ report.shown(groups.group_table(neurons, "group_by_projection").reset_index())
 # %%
 report.shown(
     report.shares_elsewhere(neurons).reset_index(names="model"),
-    dict.fromkeys(groups.REDUCING, "{:.0%}"),
+    dict.fromkeys(groups.REDUCING, report.percent),
 )
 
 # %% [markdown]
@@ -162,7 +162,7 @@ report.shown(
 # %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b). Diamonds at the right edge: where the borders between the groups lie in GPT-2 medium, by the published shares of the gross reduction.", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
 
-# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels under each other, with vertical lines from activations before to after"}}
+# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, or of all where there are fewer, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels under each other, with vertical lines from activations before to after"}}
 figure = figures.activation_shifts(neurons, 500)
 
 # %% [markdown]
@@ -183,8 +183,8 @@ figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 # In GPT-2 medium it does not: over all neurons the correlation of the change in activation with the cosine is .0037.
 
 # %%
-correlation = neurons["activation_change"].corr(neurons["cosine"])
-print(f"correlation of activation change with cosine, here: {correlation:.3f}")
+correlation = report.number(evidence.change_with_cosine(neurons))
+print(f"correlation of activation change with cosine, here: {correlation}")
 
 # %% [markdown]
 # (answer-groups)=
@@ -215,9 +215,10 @@ report.verdicts(study.claims_of(claims.GROUPS))
 # %% tags=["hide-cell"]
 rest = neurons.drop(neurons.nlargest(20, "projection_drop").index)
 left = groups.group_table(rest)
-print(
-    f"TP-: {here['share_of_gross']['TP-']:.0%} with them, {left['share_of_gross']['TP-']:.0%} without"
+with_them, without = (
+    report.percent(table["share_of_gross"]["TP-"]) for table in (here, left)
 )
+print(f"TP-: {with_them} with them, {without} without")
 report.shown(left.reset_index())
 
 # %% [markdown]

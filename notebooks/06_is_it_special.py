@@ -18,20 +18,23 @@
 # **Question.** Dampened toxic neurons give 31.8 % of the gross reduction in GPT-2 medium. What would that
 # share be if there were nothing to find?
 #
-# The paper compares it with nothing. Here it is held beside five other readings, none of them the paper's. In the
-# first four there should be nothing to find, or less; the last contains DPO's whole effect, but not that of other words:
+# The paper compares it with nothing. Here it is held beside other readings, none of them the paper's. In all but one
+# there should be nothing to find, or less; *the same text* contains DPO's whole effect, but not that of other words:
 #
 # - **{term}`random directions <random direction>`** in place of the probe, on the same two models. If their TP- shares are like the
 #   probe's, the share tells how activations change, not that the change has to do with toxicity;
 # - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
 #   are toxic;
-# - **placebos**: DPO trained the same way, for as many steps, on shuffled preferences, in which half of the pairs
-#   are turned round; and on reversed ones, which should do the opposite. One run of each per seed;
 # - **noise**: the model before DPO against itself, sampled twice after the same prompts, beside the models
 #   before and after DPO, sampled too;
 # - **the same text**: before and after DPO, each model writes its own text, so neurons differ also because the
 #   words do. Reading both on one text leaves the models' difference alone.
-#
+
+# %% [markdown] tags=["only-placebos"]
+# - **placebos**: DPO trained the same way, for as many steps, on *shuffled* preferences, in which half of the pairs
+#   are turned round, or on *reversed* ones, which should do the opposite. One run per seed.
+
+# %% [markdown]
 # Directions are signed so that their net is a reduction. They are read on each model's own greedy text, so the lines for
 # other texts are not to be held against their range.
 
@@ -55,7 +58,7 @@ print(
 #
 # {numref}`fig-null-share` sets the share along the probe below those along directions that mean nothing.
 
-# %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and its placebos"}}
+# %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 figure = figures.null_shares(
     others,
     comparisons,
@@ -68,9 +71,12 @@ figure = figures.null_shares(
 #
 # *Net / gross* is 1 where the other four groups undo nothing and 0 where they undo all. It can exceed 1, as groups
 # are named by activations, while moved value vectors can make a group that is named as increasing reduce. It is
-# .15 in GPT-2 medium. {numref}`fig-null-net` asks the same of it:
+# .15 in GPT-2 medium. {numref}`fig-null-net` asks the same of it.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above, but without reversed preferences, where toxic writing increases.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and its placebos"}}
+# %% [markdown] tags=["only-placebos"]
+# Reversed preferences, where toxic writing increases, are not drawn.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 reducing = comparisons[comparisons["comparison"] != "reversed preferences"]
 figure = figures.null_shares(
     others, reducing, "net / gross", "net / gross reduction"
@@ -95,7 +101,7 @@ report_nulls.other_directions(others, comparisons, names)
 # Sums along a random direction and along the probe are in the same units: both are projections on a unit
 # vector.
 #
-# ## Placebos, noise and texts
+# ## Other trainings, noise and texts
 #
 # A line is one comparison of two models. *Toxicity* is that of what the second one wrote greedily, where it wrote
 # anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise:
@@ -150,5 +156,7 @@ report.verdicts(study.claims_of(claims.NULLS))
 # %% [markdown]
 # ## How to change this
 #
-# `[nulls]` in the profile: `directions`, `shuffled_labels` (numbers) and `placebos` (which; each costs another
-# DPO run). More directions make the ranges in {numref}`fig-null-share` steadier, not narrower.
+# `[nulls]` in the profile: `directions` and `shuffled_labels` are numbers. More directions make the ranges in {numref}`fig-null-share` steadier, not narrower.
+
+# %% [markdown] tags=["only-trained-dpo"]
+# `placebos` there says on which other preferences DPO is trained; each costs another run.

@@ -71,8 +71,8 @@ Code(
 # *Patch TP-* is done as published: it clamps what enters the GELU to its mean after DPO, at the newest position
 # only. *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
 # model before DPO. Numbers of ablated neurons are scaled to the size of the model, and a published value stands
-# beside an ablation only where the share of neurons is the same; the 7 neurons with scaled keys are the paper's
-# number, not its share. A row whose perplexity on all text is more than twice DPO's has broken the text, and does not
+# beside an ablation only where the share of neurons is the same; of scaled keys the paper has 7 neurons, a number
+# that is not scaled. A row whose perplexity on all text is more than twice DPO's has broken the text, and does not
 # count for the claim about scaled keys.
 
 # %% tags=["full-width", "hide-input"]
@@ -87,8 +87,15 @@ figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]
 # Perplexity, F1 of continuations, and *repetition*, the share of word pairs that occurred before in the same
-# continuation. *Neutral text* is `data.text`, or for the generated language text without toxic words, which favours
-# models that have lost such words; *all text* has toxic text too, and is what the claims are about.
+# continuation.
+
+# %% [markdown] tags=["only-generated"]
+# *Neutral text* is text without toxic words, which favours models that have lost such words; *all text* has toxic
+# text too, and is what the claims are about.
+
+# %% [markdown] tags=["not-generated"]
+# *Neutral text* is that of `data.text`; *all text* has comments as well, toxic ones among them, and is what the claims
+# are about.
 
 # %% tags=["full-width"]
 report_table1.quality(paper_rows)
@@ -147,14 +154,15 @@ report_table1.toxicity(
 
 # %% [markdown]
 # ## Are these the neurons?
-#
+
+# %% [markdown] tags=["only-draws"]
 # Beside an edit of chosen neurons, the same edit of random ones: as many in each layer, with similar mean
 # activation before DPO (value vectors are not matched). And beside the shift of all four groups, the same shifts
 # dealt at random within each layer and group, so that signs and sizes stay. Random edits can do harm of their own,
-# and then a row's lead over them is larger than its own effect. The interval resamples prompts and draws; fewer
-# than five draws give none.
+# and then a row's lead over them is larger than its own effect. Draws are compared on the first
+# `sizes.fewer_prompts` prompts. The interval resamples prompts and draws; fewer than five draws give none.
 
-# %% tags=["full-width"]
+# %% tags=["full-width", "only-draws"]
 report_table1.draws(study.table1, resamples)
 
 # %% [markdown]
@@ -179,14 +187,14 @@ report_table1.toxicity(weights)
 # %% tags=["full-width"]
 report_table1.quality(weights)
 
-# %% [markdown]
+# %% [markdown] tags=["only-second-scorer"]
 # ## By another scorer
 #
 # Does any of this depend on what says how toxic a text is? The same greedy continuations, judged by the
-# profile's second scorer (`[scorer] second`); for `mini` that is a classifier of words trained on labelled
-# comments, which does not know the generator's truth. *Rank correlation* is Spearman's, over prompts.
+# profile's second scorer (`[scorer] second`, see [](../book/scorers.md)). *Rank correlation* is Spearman's, over
+# prompts.
 
-# %% tags=["full-width", "hide-output"]
+# %% tags=["full-width", "hide-output", "only-second-scorer"]
 report_table1.two_scorers(
     study.table1, study.second_table1, resamples
 ) if study.second_score else "this profile names no second scorer"

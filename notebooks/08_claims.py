@@ -18,12 +18,22 @@
 # **Question.** Which of the paper's claims hold on this model?
 #
 # Each {term}`claim` names one quantity and a range, in `lib/dpotox/claims.toml`. The ranges of the paper's claims were
-# written before the runs shown here, but knowing the paper's numbers: that these lie inside is no discovery. Our
-# own claims were written knowing earlier runs of `mini` with seed 0; other seeds and other models put them to the
-# test. A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
+# written before the runs shown here, but knowing the paper's numbers: that these lie inside is no discovery.
+
+# %% [markdown] tags=["only-generated"]
+# Our own claims were written knowing earlier runs of the profile `mini` with seed 0; other seeds and other settings
+# put them to the test.
+
+# %% [markdown] tags=["not-generated"]
+# Our own claims were written knowing the outcomes of another model, which is no part of these pages. This one puts
+# them to the test.
+
+# %% [markdown]
+# A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
 # the whole interval lies outside, and is **inconclusive** if the interval straddles an end. A value shown
 # without an interval came out the same in every resample, or is a property of the weights; it is judged as it
-# stands.
+# stands. What is *not measured* stays inconclusive: the profile leaves out what it takes, or DPO has no sure effect
+# on toxicity of which a share could be taken.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -62,10 +72,14 @@ report.claims_table(study.claims.query("source == 'ours'"))
 # %% [markdown]
 # ## Other seeds
 #
-# The whole study again with other seeds. For the generated language everything differs: model, data, pairs,
-# training. With files or hub data the evaluation prompts and texts are the same for all seeds, and with a finished
-# `dpo_checkpoint` the training too. *Over seeds* is the mean with its 95 % interval by Student's t, judged by the
-# same rule.
+# The whole study again with other seeds, as far as `make book` was asked for some. *Over seeds* is the mean with its
+# 95 % interval by Student's t, judged by the same rule.
+
+# %% [markdown] tags=["only-generated", "only-trained-dpo"]
+# Everything differs between seeds: model, data, pairs, training.
+
+# %% [markdown] tags=["not-generated"]
+# Evaluation prompts and texts are the same for all seeds; what is drawn, sampled or trained here differs.
 
 # %% tags=["full-width"]
 report.claims_by_seed(study, seeds)
@@ -75,6 +89,31 @@ report.claims_by_seed(study, seeds)
 
 # %% tags=["full-width", "hide-output"]
 report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
+
+# %% [markdown] tags=["only-generated"]
+# ## Another processor
+#
+# The same seed on another processor is not the same model. Which instructions a processor has decides in what order
+# numbers are added, so that they are rounded otherwise, and pre-training makes much of that. Here the whole study of
+# the profile `mini` was made for three seeds with all instructions of a processor (AVX-512) and with AVX2 alone
+# (`benchmarks/instruction_sets.py`), and pairs of runs were compared that differ in nothing but the instructions, or in
+# nothing but the seed:
+#
+# ```{csv-table} Of 32 claims: verdicts that differ; differences of values in half-widths of their intervals
+# :file: ../book/measured/instruction_sets_summary.csv
+# :header-rows: 1
+# ```
+#
+# Rounding alone moves the claims nearly as far as another seed does, and further than their intervals say: those are
+# over prompts, for one model. A verdict that hangs on the processor is no evidence. Of the verdicts on the paper's
+# claims that is true of `tp-is-a-minority`, `ablation-is-partial` and `ablation-costs`, of ours of `share-is-special`
+# and its two variants and of `shares-tell-placebo`. What all six runs agree on does not hang on it:
+#
+# ```{csv-table} Every claim's verdict and value. Columns: seed, instructions.
+# :file: ../book/measured/instruction_sets.csv
+# :header-rows: 1
+# :class: figures
+# ```
 
 # %% [markdown]
 # (answer-claims)=
@@ -86,19 +125,18 @@ answers.which_claims_hold(study.claims)
 # %% [markdown]
 # ## How to read the verdicts
 #
-# Intervals are over prompts, for one model, one probe and one DPO run; other seeds can differ by more: run
-# `make book SEEDS="0 1 2"` and look at the table above. Where
-# a claim does not hold here, these are the first things to think of:
+# Intervals are over prompts, for one model, one probe and one DPO run; other seeds, and other processors, can differ
+# by more: run `make book SEEDS="0 1 2"` and look at the table above. Where a claim does not hold here, these are the first things to think of:
 #
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
 #   whole continuation. The column of sampled toxicity in [](07_ablation_versus_patching.ipynb) is free of that
 #   threshold; shares there can be smaller or larger.
-# - **Size.** `mini` has few layers and few neurons. A handful of them is a larger share of it, and there is less
-#   that moves for no reason.
+# - **Size.** In a model of few neurons a handful of them is a large share, and there is less that moves for no
+#   reason.
 # - **Clamping is not neutral.** The *hold* rows have nothing of DPO in them. What they do to toxicity and perplexity
 #   is due to clamping.
-# - **A share need not be about toxicity.** [](06_is_it_special.ipynb) holds it beside other directions and
-#   placebos.
+# - **A share need not be about toxicity.** [](06_is_it_special.ipynb) holds it beside other
+#   directions, texts and trainings.
 #
 # ## Exercises
 #

@@ -73,8 +73,12 @@ report.shown(ranked[columns].head(5))
 
 # %% tags=["hide-cell"]
 by_group = neurons.groupby("group")["projection_drop"]
+table = by_group.agg(["size", "mean", "max"])
 report.shown(
-    by_group.agg(["size", "mean", "max"]).loc[["TP-", "TN+"]].reset_index()
+    table.reindex(["TP-", "TN+"])
+    .fillna({"size": 0})
+    .astype({"size": int})
+    .reset_index()
 )
 
 # %% [markdown]
@@ -92,7 +96,7 @@ report.shown(
 rank_correlation = neurons["cosine"].corr(
     neurons["projection_drop"], method="spearman"
 )
-print(f"rank correlation of cosine and drop: {rank_correlation:.2f}")
+print(f"rank correlation of cosine and drop: {report.number(rank_correlation)}")
 
 # %% [markdown]
 # ## The answer

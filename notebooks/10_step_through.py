@@ -95,7 +95,9 @@ gap = values["before DPO"] - values["after DPO"]
 differs = ids["before DPO"] != ids["after DPO"]
 largest = gap.groupby("number").idxmax().str[1].rename("largest gap at")
 first = differs[differs].reset_index().groupby("number")["step"].first()
-largest.to_frame().join(first.rename("first other token at")).reset_index()
+report.shown(
+    largest.to_frame().join(first.rename("first other token at")).reset_index()
+)
 
 # %% [markdown]
 # **2.** Does the projection say what comes? Compare its mean at the tokens that raise the toxicity so far with

@@ -16,7 +16,7 @@
 # # How does DPO reduce toxicity?
 #
 # A companion to *Ablation is Not Enough to Emulate DPO: How Neuron Dynamics Drive Toxicity Reduction*
-# {cite}`yang2024ablation`: it tests its main claims, on a model that you can make yourself in minutes.
+# {cite}`yang2024ablation`: it tests its main claims on [one model](#which-model), and you can make every number again.
 #
 # **What the paper claims, in five sentences.** Fine-tuning with direct preference optimisation
 # ({term}`DPO` {cite}`rafailov2023dpo`) makes GPT-2 medium less toxic, and an earlier explanation was that it
@@ -48,8 +48,7 @@ figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
 answers.few_carry_much(study)
 
 # %% [markdown]
-# {numref}`fig-front` sets the paper's finding beside ours. Mind the numbers at the dark bars: 128 neurons are 0.13 % of
-# GPT-2 medium, and the same part of `mini` would be three. *Gross* is what the four groups remove together,
+# {numref}`fig-front` sets the paper's finding beside ours; mind the numbers at the dark bars. *Gross* is what the four groups remove together,
 # *net* what is left of it after the other four have put some back. [](05_four_groups.ipynb) explains the groups.
 #
 # ## The claims
@@ -64,12 +63,13 @@ report.claims_table(study.claims.query("source == 'paper'"))
 report.verdicts_by_seed(study, seeds)
 
 # %% [markdown]
-# Then ours, which hold the paper's claims beside random directions, placebos, and edits with nothing of DPO in them.
+# Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.
 
 # %% tags=["remove-input", "claims"]
 report.claims_table(study.claims.query("source == 'ours'"))
 
 # %% [markdown]
+# (which-model)=
 # ## Which model is this?
 
 # %% tags=["remove-input"]

@@ -21,12 +21,13 @@ import papermill
 from jupytext import read as read_notebook
 from papermill.exceptions import PapermillExecutionError
 
-from dpotox import artifacts, seeds
+from dpotox import artifacts, check, passages, seeds
 from dpotox.errors import UserError
 from dpotox.identity import code_identity, file_identity
 from dpotox.pages import build_pages
+from dpotox.profile import Profile
 from dpotox.progress import bar, note
-from dpotox.study import PROJECT, STEPS, Study, open_study
+from dpotox.study import OUTPUT, PROJECT, STEPS, Study, open_study
 
 NOTEBOOKS = [
     "01_model",
@@ -65,7 +66,7 @@ def _go_on() -> None:
 def make_steps(study: Study) -> None:
     """Make what is missing of every step, in this process, so that its progress is seen."""
     _ = study.base, study.exam, study.second_score  # what is wrong with an input is said before the work
-    for step in STEPS:
+    for step in bar(STEPS, "steps", "made"):
         if step == "pairs" and study.profile.model.dpo_checkpoint:
             continue  # a finished model needs none
         _go_on()
@@ -76,6 +77,8 @@ def make_steps(study: Study) -> None:
 
 def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path]:
     """Execute the notebooks whose text, profile, seed or library changed; returns the executed copies.
+
+    Cells that are not about the profile are left out (`dpotox.passages`).
 
     Args:
         among: the seeds whose claims `ACROSS_SEEDS` show together.
@@ -96,27 +99,28 @@ def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path
             parameters["seeds"] = among
             settings["seeds"] = {seed: file_identity(str(seeds.outcome(study, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
-        make = partial(_execute, source, parameters=parameters)
+        make = partial(_execute, study.profile, source, parameters=parameters)
         return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(bar(pool.map(execute, NOTEBOOKS), "notebooks", "notebook", total=len(NOTEBOOKS)))
 
 
-def _execute(source: Path, folder: Path, parameters: dict) -> None:
+def _execute(profile: Profile, source: Path, folder: Path, parameters: dict) -> None:
     target = folder / source.name
+    notebook = passages.of_study(read_notebook(source), profile)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            source, target, parameters, progress_bar=False, kernel_name="python3", cwd=source.parent
+            notebook, target, parameters, progress_bar=False, kernel_name="python3", cwd=source.parent
         )
     except PapermillExecutionError as error:
-        failed = PROJECT / "_build" / f"failed-{source.name}"
-        failed.parent.mkdir(exist_ok=True)
+        failed = OUTPUT / "_build" / f"failed-{source.name}"
+        failed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(target, failed)
         raise UserError(
             f"notebook {source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
-            f"its output so far is in {failed.relative_to(PROJECT)}"
+            f"its output so far is in {failed.relative_to(OUTPUT)}"
         ) from None
 
 
@@ -128,7 +132,9 @@ def check_pairs() -> None:
     """
     for name in NOTEBOOKS:
         script, notebook = (read_notebook(PROJECT / "notebooks" / f"{name}{e}") for e in (".py", ".ipynb"))
-        cells = [[(c.cell_type, c.source) for c in n.cells] for n in (script, notebook)]
+        cells = [
+            [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in n.cells] for n in (script, notebook)
+        ]
         if cells[0] != cells[1]:
             raise UserError(f"notebooks/{name}.py and .ipynb differ; run `make notebooks` after an edit")
         if any(c.get("outputs") for c in notebook.cells):
@@ -160,9 +166,9 @@ def main() -> int:
         executed = _make(arguments.profile, shown, some)
         if not arguments.no_pages:
             note("building the pages")
-            with artifacts.disk_errors(PROJECT / "_build"):
+            with artifacts.disk_errors(OUTPUT / "_build"):
                 page = build_pages(open_study(arguments.profile, shown), executed)
-            note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(PROJECT)}")
+            note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(OUTPUT)}")
     except UserError as error:
         note(f"error: {error}")
         return 1
@@ -181,6 +187,7 @@ def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
     try:
         if len(among) == 1:
             seeds.begin_job(study)
+        check.before_the_work(study)
         make_steps(study)
         study = open_study(profile, seed)  # lets go of the models
         _ = study.claims

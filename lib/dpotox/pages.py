@@ -16,9 +16,9 @@ from pathlib import Path
 
 import nbformat
 
-from dpotox import artifacts, explorer
+from dpotox import artifacts, explorer, passages
 from dpotox.errors import UserError
-from dpotox.study import PROJECT, Study
+from dpotox.study import OUTPUT, PROJECT, Study
 
 TABLES = {
     "index": ["results/claims.json"],
@@ -34,12 +34,14 @@ TABLES = {
     "10_step_through": ["results/step_through.csv"],
 }
 """The results that each notebook shows, in the study's folder, as far as the profile has them."""
+ONLY = {"probe/selection.csv": "fitted-probe"}
+"""Those that are shown only where this holds (`passages.facts`), though they are always made."""
 PACKAGES = ("dpotox", "torch", "transformers", "nnsight", "trl", "scikit-learn")
 UNUSED = ("*.map", "fontawesome/webfonts/*.ttf")
 """Of the theme's files: for its developers, and for browsers older than what the pages need."""
 
 
-def build_pages(study: Study, executed: list[Path], output: Path = PROJECT) -> Path:
+def build_pages(study: Study, executed: list[Path], output: Path = OUTPUT) -> Path:
     """Lay the executed notebooks out like the repository and let Jupyter Book render them.
 
     Args:
@@ -94,11 +96,12 @@ def _colophon(study: Study, executed: list[Path], downloads: Path) -> dict:
     Copies the files to download into the folder.
     """
     downloads.mkdir(parents=True)
-    pages = {}
+    pages, holds = {}, passages.facts(study.profile)
     for path in executed:
         run = nbformat.read(path, as_version=4).metadata["papermill"]
         files = [PROJECT / "notebooks" / f"{path.stem}{ending}" for ending in (".ipynb", ".py")]
-        files += [file for name in TABLES[path.stem] if (file := study.folder / name).exists()]
+        shown = [name for name in TABLES[path.stem] if holds.get(ONLY.get(name), True)]
+        files += [file for name in shown if (file := study.folder / name).exists()]
         for file in files:
             shutil.copyfile(file, downloads / file.name)
         pages[f"notebooks/{path.stem}"] = {
