@@ -8,14 +8,23 @@ BATCHES ?= 16 64 256
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: book test coverage notebooks picture lint benchmark audit clean
+# Why: lib/dpotox/__init__.py.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: book check test matrix coverage notebooks picture lint benchmark audit clean
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
 	@$(BIN)/python -m dpotox.book --profile "$(PROFILE)" --seeds $(SEEDS)
 
+check: .venv/ready  ## look every input up and estimate what `make book` will take
+	@$(BIN)/python -m dpotox.check --profile "$(PROFILE)" --seed "$(SEED)"
+
 test: .venv/ready  ## run all tests
 	$(BIN)/python -m pytest
+
+matrix: .venv/ready  ## make the whole book of every kind of profile, at tiny sizes
+	$(BIN)/python tests/matrix.py
 
 coverage: .venv/ready  ## run all tests and show which lines of the library they do not reach
 	$(BIN)/python -m pytest --cov=dpotox --cov-report=term-missing:skip-covered --cov-fail-under=90
@@ -30,12 +39,16 @@ lint: .venv/ready  ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-benchmark: .venv/ready  ## measure speed; tables go to artifacts/benchmarks/ (SHAPES="mini gpt2-medium")
+benchmark: .venv/ready  ## measure speed; tables go to artifacts/benchmarks/ and book/measured/ (SHAPES="mini gpt2-medium")
 	$(BIN)/python benchmarks/speed.py --shapes $(SHAPES) --batches $(BATCHES)
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/dpo_step.py
 	$(BIN)/python benchmarks/where_time_goes.py
+	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/not_alone.py
 	$(BIN)/python benchmarks/book.py --profile "$(PROFILE)" --seed "$(SEED)"
+	$(BIN)/python benchmarks/table1.py --profile "$(PROFILE)"
+	@for table in book/measured/*.csv; do cp artifacts/benchmarks/$${table##*/} $$table 2>/dev/null || true; done
 
 audit:  ## look all pinned versions up in the advisory database (needs a network)
 	@test -d .venv/audit || $(PYTHON) -m venv .venv/audit

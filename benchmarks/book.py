@@ -3,8 +3,9 @@
     python benchmarks/book.py --profile mini --seed 0
 
 Removes what that profile and seed made before, so that the first run starts from nothing; the environment
-stays. Stages are told apart by what the run reports. Memory is the sum over the processes that run at the
-same time, sampled twice a second. Writes `artifacts/benchmarks/book.csv`.
+stays. With `--beside 1` another program keeps the first core busy meanwhile. Stages are told apart by
+what the run reports. Memory is the sum over the processes that run at the same time, sampled twice a
+second. Writes `artifacts/benchmarks/book.csv`.
 """
 
 import argparse
@@ -18,10 +19,10 @@ import time
 import pandas as pd
 import psutil
 import torch
-from machine import describe, write
+from machine import busy, describe, write
 
 from dpotox.profile import load_profile
-from dpotox.study import PROJECT
+from dpotox.study import OUTPUT, PROJECT
 
 
 def run(profile: str, seed: int) -> dict[str, float]:
@@ -74,13 +75,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--beside", type=int, default=0, help="programs that keep a core busy meanwhile")
     arguments = parser.parse_args()
     name = load_profile(arguments.profile).name
-    shutil.rmtree(PROJECT / "artifacts" / name / f"seed{arguments.seed}", ignore_errors=True)
-    shutil.rmtree(PROJECT / "_build", ignore_errors=True)
+    shutil.rmtree(OUTPUT / "artifacts" / name / f"seed{arguments.seed}", ignore_errors=True)
+    shutil.rmtree(OUTPUT / "_build", ignore_errors=True)
     print(describe(torch.get_num_threads()))
-    runs = {label: run(arguments.profile, arguments.seed) for label in ("from nothing", "nothing changed")}
-    write("book", pd.DataFrame(runs).rename_axis("stage").reset_index())
+    with busy(arguments.beside):
+        labels = ("from nothing", "nothing changed")
+        runs = {label: run(arguments.profile, arguments.seed) for label in labels}
+    write(
+        "book" + "_beside_another" * bool(arguments.beside),
+        pd.DataFrame(runs).rename_axis("stage").reset_index(),
+    )
 
 
 if __name__ == "__main__":

@@ -39,6 +39,16 @@ def pytest_addoption(parser) -> None:
     parser.addoption("--site", help="check these pages in the browser instead of the tiny study's")
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say at the end what was not looked at for want of a browser, and how to get one."""
+    if not CHROMIUM and (skipped := terminalreporter.stats.get("skipped", [])):
+        n = sum("Chromium" in str(report.longrepr) for report in skipped)
+        terminalreporter.write_line(
+            f"{n} tests were skipped because there is no Chromium to look at the pages with; install it "
+            "(Debian and Ubuntu: apt-get install chromium) and rerun"
+        )
+
+
 @pytest.fixture(scope="session")
 def job(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Study]:
     """The tiny study with executed notebooks, made by the Slurm example, and a copy to work with."""

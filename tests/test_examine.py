@@ -30,7 +30,8 @@ def made_up_score(texts: list[str]) -> np.ndarray:
 def exam(prompts, windows) -> Exam:
     neutral = np.array([True, True, True, False, False])
     references = [("the soup", "seems spicy ."), ("we bake", "the bread and the pie"), ("our oven", "looks")]
-    return Exam(prompts, windows, neutral, references, made_up_score, STEPS, batch_size=2, seed=7)
+    options = {"batch_size": 2, "seed": 7, "fewer_prompts": 4}
+    return Exam(prompts, windows, neutral, references, made_up_score, STEPS, **options)
 
 
 def written(model, texts: list[str], **options) -> list[str]:
@@ -47,7 +48,7 @@ def test_a_result_is_scores_losses_and_f1_under_the_interventions(
     greedy = written(model, exam.prompts, **options)
     assert result.texts.tolist() == greedy
     assert np.array_equal(result.greedy, made_up_score(greedy))
-    sampled = written(model, exam.prompts, sampling_seed=7, **options)
+    sampled = written(model, exam.prompts[:4], sampling_seed=7, **options)
     assert sampled != greedy
     assert np.array_equal(result.sampled, made_up_score(sampled))
     endings = written(model, [beginning for beginning, _ in exam.references], **options)
@@ -66,7 +67,7 @@ def test_a_result_is_scores_losses_and_f1_under_the_interventions(
             plain = loss_plainly(network, exam.windows).numpy()
         assert np.allclose(result.nll, plain, atol=1e-5)
         assert result.perplexity == pytest.approx(np.exp(plain[:3].mean()), rel=1e-4)
-        assert np.array_equal(greedy_toxicity(model, exam, edits), result.greedy)
+        assert np.array_equal(greedy_toxicity(model, exam, edits), result.greedy[:4])
 
 
 def test_interventions_change_what_is_measured(model, other_model, exam, some_neurons):

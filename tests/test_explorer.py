@@ -140,9 +140,11 @@ def page(table, tmp_path_factory):
 
 @pytest.fixture
 def opened(page):
-    """The page as it is at first."""
+    """The page as it is at first; whatever is done with it, nothing goes wrong or is asked for elsewhere."""
     open_at(page, "")
-    return page
+    yield page
+    assert [url for url in page.requests if not url.startswith(("file:", "about:", "blob:", "data:"))] == []
+    assert page.wrong == []
 
 
 def open_at(page, anchor: str) -> None:
@@ -306,7 +308,6 @@ def test_it_fits_a_phone_and_its_controls_have_names(opened):
         opened.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_nothing_went_wrong_and_nothing_was_fetched_from_elsewhere(page):
-    assert page.requests
-    assert [url for url in page.requests if not url.startswith(("file:", "about:", "blob:", "data:"))] == []
-    assert page.wrong == []
+def test_all_that_it_needs_lies_beside_it(opened):
+    fetched = {url.rpartition("/")[2] for url in opened.requests if url.startswith("file:")}
+    assert {"page.html", "neurons.js", "explorer.js"} <= fetched

@@ -76,7 +76,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_
 
     def failing(texts):
         calls.append(len(texts))
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return letters(texts)
 
@@ -98,9 +98,49 @@ def test_asking_for_another_number_of_pairs_samples_no_block_again(tmp_path):
     assert blocks() != blocks(margin=0.3)
 
 
-def test_too_few_pairs_are_said_with_what_the_prompts_gave(model, probe, many_prompts, tmp_path):
-    with pytest.raises(UserError, match=r"20 prompts gave 0 pairs.*margin of 1\.0.*pairs\.count = 6"):
-        make(model, many_prompts, probe, tmp_path, margin=1.0)
+def test_too_few_pairs_are_said_with_what_the_prompts_gave(model, probe, many_prompts, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "IN_ERROR", 0.0)  # to the end
+    with pytest.raises(UserError, match=r"20 prompts gave 0 pairs.*margin of 1\.0.*pairs\.count = 4"):
+        make(model, many_prompts, probe, tmp_path, margin=1.0, count=4)
+
+
+def test_prompts_that_cannot_suffice_are_given_up_after_the_first_block(
+    model, probe, many_prompts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pairs, "IN_ERROR", 0.1)
+    with pytest.raises(UserError, match=r"first 4 prompts gave 0 of 18 pairs, with a margin.*there are 20"):
+        make(model, many_prompts, probe, tmp_path, margin=1.0, count=18)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_scorer_that_says_the_same_of_every_text_is_named(model, probe, many_prompts, tmp_path):
+    with pytest.raises(UserError, match=r"the scorer said 0\.25 of every text"):
+        make(model, many_prompts, probe, tmp_path, lambda texts: np.full(len(texts), 0.25), count=18)
+
+
+def test_a_low_yield_that_may_suffice_is_said_with_what_it_would_take(
+    model, probe, many_prompts, tmp_path, capsys
+):
+    def seldom(texts):
+        scores = np.zeros(len(texts))
+        scores[0] = 1.0  # one pair per block
+        return scores
+
+    with pytest.raises(UserError, match=r"gave 5 pairs"):
+        make(model, many_prompts, probe, tmp_path, seldom, steering=[])
+    first = capsys.readouterr().err.splitlines()[0]
+    assert "first 4 prompts gave 1 of 6 pairs" in first
+    assert "takes 24 prompts and 0.0 hours; there are 20, so it goes on" in first
+
+
+def test_a_run_that_could_succeed_is_not_given_up():
+    rng = np.random.default_rng(0)
+    for share in (0.005, 0.05, 0.5):
+        found = rng.binomial(pairs.BLOCK, share, 10_000)
+        most = [pairs.most_pairs(k, pairs.BLOCK, 36_000) for k in range(found.max() + 1)]
+        assert all(most[k] >= share * 36_000 for k in found)
+    assert pairs.most_pairs(3, 256, 36_000) < 24_576
+    assert pairs.most_pairs(4, 4, 20) == 20
 
 
 def test_the_yield_report_counts_prompts_and_pairs():

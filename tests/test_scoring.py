@@ -71,6 +71,15 @@ def test_a_classifier_without_a_toxic_label_is_refused(tmp_path):
         classifier(save_classifier(tmp_path, ["happy", "sad", "angry"]), device="cpu")
 
 
+def test_a_model_that_was_not_trained_to_classify_is_refused(tmp_path):
+    folder = save_classifier(tmp_path, ["neutral", "toxic"])
+    BertForSequenceClassification.from_pretrained(folder).bert.save_pretrained(folder)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["id2label"]["1"] == "toxic"
+    with pytest.raises(UserError, match=r"lacks 2 tensors, first 'classifier\.bias'"):
+        classifier(folder, device="cpu")
+
+
 def test_a_classifier_that_is_not_there_is_named(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="nothing"):

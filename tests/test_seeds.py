@@ -3,14 +3,28 @@
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from dpotox import book, seeds
-from dpotox.claims import CLAIMS
+from dpotox.claims import CLAIMS, judge
 from dpotox.errors import UserError
+from dpotox.evaluation import Estimate
+
+
+@pytest.fixture
+def study(tmp_path) -> SimpleNamespace:
+    """What is asked of a study here, with made-up claims and shares: every claim well inside its range."""
+    found = {c.quantity: Estimate(*[(max(c.low, -9) + min(c.high, 9)) / 2] * 3) for c in CLAIMS}
+    return SimpleNamespace(
+        seed=0,
+        folder=tmp_path / "seed0",
+        profile=SimpleNamespace(name="made-up"),
+        claims=judge(found),
+        summary=pd.DataFrame({"name": ["ablate", "shift TP-", "after DPO"], "recovered": [0.4, 0.3, 1.0]}),
+    )
 
 
 def write_claims(study, seed: int, add: float) -> None:
@@ -25,16 +39,12 @@ def write_claims(study, seed: int, add: float) -> None:
 
 @pytest.fixture
 def three_seeds(study):
-    """Two more seeds beside the tiny study: one with claims, one that failed."""
+    """Two more seeds beside the made-up study: one with claims, one that failed."""
     write_claims(study, 1, 0.2)
     failed = study.folder.with_name("seed2") / "results"
     failed.mkdir(parents=True)
     (failed / "failure.txt").write_text("the disk is full")
-    yield [0, 1, 2, 3]
-    for seed in (1, 2):
-        for path in (study.folder.with_name(f"seed{seed}") / "results").iterdir():
-            path.unlink()
-        (study.folder.with_name(f"seed{seed}") / "results").rmdir()
+    return [0, 1, 2, 3]
 
 
 def test_seeds_without_claims_are_named_with_the_reason(study, three_seeds):
@@ -55,7 +65,8 @@ def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(study
 def test_recovered_shares_stand_side_by_side(study, three_seeds):
     table = seeds.recovered_by_seed(study, three_seeds)
     assert list(table.columns) == [0, 1, "mean", "low", "high"]
-    assert np.allclose(table[1] - table[0], 0.2)
+    assert table.loc["shift TP-", [0, 1, "mean"]].tolist() == pytest.approx([0.3, 0.5, 0.4])
+    assert len(table) == 3
 
 
 def test_a_seed_that_fails_does_not_stop_the_others(monkeypatch):
@@ -78,7 +89,7 @@ def test_an_interrupted_job_stops_all(monkeypatch):
 
 
 def test_a_job_begins_without_what_an_earlier_one_said(study, three_seeds):
-    other = type(study)(study.profile, 2, study.folder.with_name("seed2"))
+    other = SimpleNamespace(profile=study.profile, seed=2, folder=study.folder.with_name("seed2"))
     seeds.begin_job(other)
     assert seeds.outcome(study, 2).name == "claims.json"
     seeds.record_failure(other, "no memory")
@@ -86,8 +97,8 @@ def test_a_job_begins_without_what_an_earlier_one_said(study, three_seeds):
 
 
 def test_a_failure_that_cannot_be_recorded_does_not_hide_itself(study, tmp_path):
-    (tmp_path / study.profile.name).write_text("where a folder should be")
-    seeds.record_failure(type(study)(study.profile, 2, tmp_path), "the disk is full")
+    (tmp_path / "results").write_text("where a folder should be")
+    seeds.record_failure(SimpleNamespace(profile=study.profile, seed=2, folder=tmp_path), "the disk is full")
 
 
 @pytest.mark.parametrize(("error", "said"), [(errno.EROFS, "permissions"), (errno.ENOSPC, "full")])

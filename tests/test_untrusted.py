@@ -17,7 +17,7 @@ from dpotox.report import shown
     ("content", "message"),
     [
         ("x = " + "[" * 100_000 + "]" * 100_000, "is not a TOML file"),
-        ("[model]\n" + "a." * 50_000 + "b = 1", "nested more deeply"),
+        ("[model]\n" + "a." * 3_000 + "b = 1", "nested more deeply"),
         ("#" * (LARGEST + 1), "larger than"),
     ],
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 def _line(facts: dict, page: dict) -> str:
     """What made a page."""
-    parts = [f"Profile <b>{escape(facts['profile'])}</b> ({escape(facts['title'])}), seed {facts['seed']}"]
+    title = f" ({escape(facts['title'])})" if facts["title"] else ""
+    parts = [f"Profile <b>{escape(facts['profile'])}</b>{title}, seed {facts['seed']}"]
     parts.append(f"the study's steps took {facts['steps']:,} s")
     if page:
         parts.append(f"this notebook ran on {page['date']} in {page['seconds']} s")

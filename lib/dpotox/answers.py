@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from dpotox import claims, report
-from dpotox.groups import REDUCING, gross_and_net, group_table, neurons_for_share, without_largest
+from dpotox.groups import REDUCING, gross_and_net, group_table, neurons_for_share, ratio, without_largest
 from dpotox.models import nearest_tokens, weight_change
 from dpotox.neurons import most_toxic
 from dpotox.nulls import WITHOUT_LARGEST
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dpotox.study import Study
 
 STANDS_IN = "how far it stands in for GPT-2 medium, the claims have to show"
+NO_DROP = "no neuron writes less along the probe after DPO, so there is no reduction to divide"
 
 
 def model(loss: LossReport | None) -> Markdown:
@@ -54,11 +55,11 @@ def toxic_direction(study: Study) -> Markdown:
 def dpo(study: Study) -> Markdown:
     """Chapter 3: what does DPO do to words and weights?"""
     before, after = study.outcomes.values()
-    left = after.greedy.mean() / before.greedy.mean()
+    left = ratio(after.greedy.mean(), before.greedy.mean())
     on_all = math.exp(after.nll.mean() - before.nll.mean()) - 1
     largest = max(change for change, _ in weight_change(study.base, study.dpo).values())
     return _answer(
-        f"DPO leaves {left:.0%} of the greedy toxicity (paper: {_paper('dpo-reduces'):.0%}), changes "
+        f"DPO leaves {_part(left)} of the greedy toxicity (paper: {_paper('dpo-reduces'):.0%}), changes "
         f"perplexity by {after.perplexity / before.perplexity - 1:+.1%} on neutral and by {on_all:+.1%} on "
         f"all text, and moves no kind of parameter by more than {largest:.2%} of its length"
     )
@@ -67,6 +68,8 @@ def dpo(study: Study) -> Markdown:
 def where(study: Study) -> Markdown:
     """Chapter 4: in how many neurons does DPO take toxicity out?"""
     neurons, found = study.neurons, _found(study, claims.WHERE)
+    if not (neurons["projection_drop"] > 0).any():
+        return _answer(NO_DROP)
     half = neurons_for_share(neurons, 0.5)
     reducing = (neurons["projection_drop"] > 0).mean()
     paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
@@ -75,10 +78,10 @@ def where(study: Study) -> Markdown:
     return _answer(
         f"among the MLPs, layer {layers.index[0]} takes out most ({layers.iloc[0]:.2f} of {net:.2f}), then "
         f"layer {layers.index[1]} ({layers.iloc[1]:.2f}), while on the same text attention carries "
-        f"{found['attention-carries']:.0%} of the whole change; {reducing:.1%} of all neurons write less "
+        f"{_part(found['attention-carries'])} of the whole change; {reducing:.1%} of all neurons write less "
         f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
         f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are "
-        f"dampened, {found['top-is-little']:.1%} of the gross reduction (paper: "
+        f"dampened, {_part(found['top-is-little'], 1)} of the gross reduction (paper: "
         f"{_paper('top-is-little'):.1%})"
     )
 
@@ -87,6 +90,8 @@ def four_groups(study: Study) -> Markdown:
     """Chapter 5: which kinds of neurons reduce toxicity?"""
     found = _found(study, claims.GROUPS)
     share = group_table(study.neurons)["share_of_gross"]
+    if share[list(REDUCING)].isna().any():
+        return _answer(NO_DROP)
     paper = published_groups()["share_of_gross"]
     each = ", ".join(f"{group} {share[group]:.0%} (paper: {paper[group]:.0%})" for group in REDUCING)
     return _answer(
@@ -100,20 +105,27 @@ def one_neuron(study: Study) -> str:
     neurons, top = study.neurons, study.profile.interventions.figure_top
     largest, rest = neurons.loc[neurons["projection_drop"].idxmax()], without_largest(neurons)
     gross = gross_and_net(group_table(neurons))[0]
+    if not gross:
+        return NO_DROP
     share = group_table(rest)["share_of_gross"]["TP-"]
     toxic = most_toxic(neurons, top)
     dampened = toxic[(toxic["group"] == "TP-") & toxic.index.isin(rest.index)]
-    others = dampened["projection_drop"].sum() / gross_and_net(group_table(rest))[0]
+    others = ratio(dampened["projection_drop"].sum(), gross_and_net(group_table(rest))[0])
     return (
         f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
         f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- "
-        f"would have {share:.0%} and the {top} most toxic neurons, as far as they are dampened, {others:.0%}"
+        f"would have {_part(share)} and the {top} most toxic neurons, as far as they are dampened, "
+        f"{_part(others)}"
     )
 
 
 def few_carry_much(study: Study) -> Markdown:
-    """The front page: a warning that goes with the shares of a small model."""
-    return _answer(f"{one_neuron(study)} ([Four groups](05_four_groups.ipynb))")
+    """The front page: how many neurons the dark bars are of, and how much hangs on one."""
+    top, count = study.profile.interventions.figure_top, len(study.neurons)
+    paper = 128 / NUMBERS["groups"]["neurons"]
+    bars = f"The dark bars are of {top} neurons here, {top / count:.2%} of all, and of {paper:.2%} in "
+    sentence = _answer(f"{one_neuron(study)} ([Four groups](05_four_groups.ipynb))").data
+    return Markdown(f"{bars}GPT-2 medium. {sentence}")
 
 
 def is_it_special(study: Study) -> Markdown:
@@ -123,6 +135,8 @@ def is_it_special(study: Study) -> Markdown:
     random = study.other_directions.query("kind == 'random'")[name]
     shares = study.comparisons.query("quantity == @name").set_index("comparison")["value"]
     low, high = random.quantile([0.025, 0.975])
+    if pd.isna([low, shares.iloc[0]]).any():
+        return _answer(NO_DROP)
     without = found["share-is-special-without-largest"]
     alone = study.comparisons.set_index("quantity").loc[WITHOUT_LARGEST, "value"].iloc[0]
     placebo, effect = shares.get("shuffled preferences"), found["placebo-does-little"]
@@ -130,19 +144,27 @@ def is_it_special(study: Study) -> Markdown:
     if placebo is not None:
         after = (
             f"; after DPO on shuffled preferences, which has {_share(effect)} of DPO's effect on toxicity, "
-            f"the share is {placebo:.0%}"
+            f"the share is {_part(placebo)}"
         )
     return _answer(
         f"along 95 % of random directions it lies between {low:.0%} and {high:.0%}, and "
         f"{found['share-is-special']:.0%} of them have a larger one than the probe's {shares.iloc[0]:.0%} "
-        f"here; without the neuron of the largest drop {without:.0%} of them have a larger one than its "
-        f"{alone:.0%}{after}; for the paper's 31.8 % nobody has measured such a range"
+        f"here; without the neuron of the largest drop {_part(without)} of them have a larger one than its "
+        f"{_part(alone)}{after}; for the paper's 31.8 % nobody has measured such a range"
     )
 
 
 def ablation_versus_patching(study: Study) -> Markdown:
     """Chapter 7: can DPO's effect be had by editing neurons?"""
     found = _found(study, claims.TABLE1)
+    ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
+    if pd.isna(found[ablation]):
+        before, after = (outcome.greedy.mean() for outcome in study.outcomes.values())
+        return _answer(
+            f"DPO does not surely lower greedy toxicity here ({before:.3f} before, {after:.3f} after), so "
+            f"there is no effect to take shares of; in the paper the best ablation by cosine recovers "
+            f"{_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
+        )
     rows = study.summary.set_index(["kind", "which", "positions"])["recovered"]
     edits = {"shifting all four groups": "shift", "copying DPO's activations into them": "copy"}
     ours = "".join(
@@ -151,7 +173,6 @@ def ablation_versus_patching(study: Study) -> Markdown:
         if (kind, ALL_FOUR, "all") in rows.index
     )
     hold = rows.get(("hold", "TP-", "newest"), math.nan)
-    ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
     return _answer(
         f"of DPO's effect on greedy toxicity, the best ablation by cosine recovers {_share(found[ablation])} "
         f"(paper: {_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
@@ -179,8 +200,12 @@ def _share(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "an unknown share"
 
 
+def _part(value: float, digits: int = 0) -> str:
+    return report.percent(value, digits, "an unknown part")
+
+
 def _found(study: Study, chapter: str) -> pd.Series:
-    return study.claims_of(chapter).set_index("id")["here"]
+    return study.claims_of(chapter).set_index("id")["here"].astype(float)
 
 
 def _paper(claim: str) -> float:

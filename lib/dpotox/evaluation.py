@@ -41,6 +41,7 @@ class Exam:
     new_tokens: int
     batch_size: int
     seed: int
+    fewer_prompts: int  # the first so many are sampled after, and random draws are compared on them
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Result:
     """The outcome per prompt, window or reference."""
 
     greedy: Float[np.ndarray, "prompt"]  # toxicity of greedy continuations
-    sampled: Float[np.ndarray, "prompt"]  # toxicity of sampled ones, the same seed in every row
+    sampled: Float[np.ndarray, "fewer"]  # of sampled ones after the first prompts, the same seed in every row
     nll: Float[np.ndarray, "window"]  # nats per token
     neutral: Bool[np.ndarray, "window"]  # whether each window is of neutral text
     f1: Float[np.ndarray, "reference"]
@@ -107,8 +108,9 @@ def examine(
     """Generate and measure under the interventions; copies and swaps take from the other model."""
     common = {"batch_size": exam.batch_size, "interventions": interventions, "other": other}
     greedy = continue_prompts(model, exam.prompts, exam.new_tokens, **common, label="greedy")
+    few = exam.prompts[: exam.fewer_prompts]
     sampled = continue_prompts(
-        model, exam.prompts, exam.new_tokens, **common, sampling_seed=exam.seed, label="sampled"
+        model, few, exam.new_tokens, **common, sampling_seed=exam.seed, label="sampled"
     )
     beginnings = [beginning for beginning, _ in exam.references]
     endings = continue_prompts(model, beginnings, exam.new_tokens, **common, label="F1").texts
@@ -124,10 +126,11 @@ def examine(
 
 def greedy_toxicity(
     model: TransformersModel, exam: Exam, interventions: Sequence[Intervention]
-) -> Float[np.ndarray, "prompt"]:
-    """Toxicity of greedy continuations alone, where many interventions are compared."""
+) -> Float[np.ndarray, "fewer"]:
+    """Toxicity of greedy continuations of the first prompts alone, where many interventions are compared."""
+    few = exam.prompts[: exam.fewer_prompts]
     written = continue_prompts(
-        model, exam.prompts, exam.new_tokens, batch_size=exam.batch_size, interventions=interventions
+        model, few, exam.new_tokens, batch_size=exam.batch_size, interventions=interventions
     )
     return exam.score(written.texts)
 

@@ -15,7 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from dpotox.evaluation import Estimate, estimate, recovered_share
-from dpotox.groups import gross_and_net, group_quantities, group_table
+from dpotox.groups import gross_and_net, group_quantities, group_table, ratio
 from dpotox.models import value_vectors
 from dpotox.neurons import most_toxic
 from dpotox.nulls import HEADLINE, NOISE, WITHOUT_LARGEST
@@ -70,12 +70,16 @@ def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
     dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
     return group_quantities(table) | {
         "positively active share of the top toxic neurons": (toxic["pre_activation"] > 0).mean(),
-        "top toxic neurons' share of gross": dampened / gross_and_net(table)[0],
-        "correlation of activation change with cosine": stats.pearsonr(
-            neurons["activation_change"], neurons["cosine"]
-        ).statistic,
+        "top toxic neurons' share of gross": ratio(dampened, gross_and_net(table)[0]),
+        "correlation of activation change with cosine": change_with_cosine(neurons),
         "part of the net reduction with value vectors held": moved_by_activations(neurons),
     }
+
+
+def change_with_cosine(neurons: pd.DataFrame) -> float:
+    """Pearson's correlation of the change in activation with the cosine; NaN where nothing changes."""
+    change = neurons["activation_change"]
+    return stats.pearsonr(change, neurons["cosine"]).statistic if np.ptp(change) else float("nan")
 
 
 def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int) -> Evidence:
@@ -92,7 +96,7 @@ def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int) ->
 def moved_by_activations(neurons: pd.DataFrame) -> float:
     """The part of the net reduction that is left when the value vectors are held as before DPO."""
     by_activation = -(neurons["activation_change"] * neurons["pre_value_projection"]).sum()
-    return float(by_activation / neurons["projection_drop"].sum())
+    return ratio(by_activation, neurons["projection_drop"].sum())
 
 
 def written_by(base: Reading, dpo: Reading) -> pd.Series:
@@ -159,8 +163,13 @@ def has_effect(before: np.ndarray, after: np.ndarray, resamples: int) -> bool:
 
 
 def _rank(others: pd.DataFrame, quantity: str, probe: dict[str, float]) -> Estimate:
-    """The share of other directions in which a quantity is larger than along the probe (Clopper, Pearson)."""
+    """The share of other directions in which a quantity is larger than along the probe (Clopper, Pearson).
+
+    NaN where it is not known along the probe, or along no other direction.
+    """
     values = others[quantity].dropna()
+    if values.empty or np.isnan(probe[quantity]):
+        return Estimate(*[float("nan")] * 3)
     larger = stats.binomtest(int((values > probe[quantity]).sum()), len(values))
     low, high = larger.proportion_ci()
     return Estimate(larger.statistic, low, high)

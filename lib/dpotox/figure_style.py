@@ -105,6 +105,14 @@ def panel(height: float, rows: int = 1, **options) -> tuple[Figure, Axes | np.nd
     return plt.subplots(rows, 1, figsize=(WIDTH, height), **options)
 
 
+def nothing(reason: str) -> Figure:
+    """What stands in a figure's place where there is nothing to draw."""
+    figure, axes = panel(0.8)
+    axes.set_axis_off()
+    note(axes, reason, (0, 0.5), (0, 0), fontsize=9.5)
+    return figure
+
+
 def name_y(axes: Axes, text: str, *, grid: bool = True) -> None:
     """Name the y axis above it, where the text can be read without turning one's head."""
     axes.set_title(text, pad=8)

@@ -31,6 +31,7 @@ from dpotox.figure_style import (
     name_row,
     name_y,
     note,
+    nothing,
     panel,
     paper_mark,
     percent,
@@ -196,6 +197,10 @@ def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, 
     kinds = list(others["kind"].unique())
     here = comparisons[comparisons["quantity"] == quantity].reset_index(drop=True)
     count = len(kinds) + len(here)
+    if others[quantity].isna().all() and here["value"].isna().all():
+        return nothing(
+            "No neuron writes less after DPO, along whichever direction: there is nothing to divide."
+        )
     figure, axes = panel(0.37 * count + 0.95)
     rows_only(axes)
     for i, kind in enumerate(kinds):

@@ -27,6 +27,7 @@ from dpotox.figure_style import (
     name_row,
     name_y,
     note,
+    nothing,
     panel,
     paper_mark,
     percent,
@@ -36,11 +37,20 @@ from dpotox.figure_style import (
     thinned,
     zero_line,
 )
-from dpotox.groups import GROUPS, INCREASING, REDUCING, gross_and_net, group_table, layer_drops, ranking
+from dpotox.groups import (
+    GROUPS,
+    INCREASING,
+    REDUCING,
+    gross_and_net,
+    group_table,
+    layer_drops,
+    ranking,
+)
 from dpotox.neurons import most_toxic
 from dpotox.published import NUMBERS, published_groups
 
 POINTS = 300  # of a line: more cannot be seen at this width
+NO_DROP = "No neuron writes less along the probe after DPO: there is nothing to divide."
 
 
 def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
@@ -50,6 +60,8 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
     marks are its peak, and its net reduction at the end.
     """
     ranked = ranking(neurons)
+    if not (ranked["projection_drop"] > 0).any():
+        return nothing(NO_DROP)
     running = (ranked["cumulative_drop"] / ranked["cumulative_drop"].max()).to_numpy()
     part = np.arange(1, len(running) + 1) / len(running)
     some = np.union1d(thinned(len(running), POINTS), thinned(max(len(running) // 10, 1), POINTS // 2))
@@ -83,6 +95,8 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
         intervals: `low` and `high` by group, for the four reducing groups.
     """
     here, paper = _shares_of_gross(group_table(neurons)), _shares_of_gross(published_groups())
+    if here.isna().any():
+        return nothing(NO_DROP)
     figure, axes = panel(0.39 * len(GROUPS) + 0.8)
     rows_only(axes)
     edge = axes.get_yaxis_transform()
@@ -94,7 +108,8 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
         for x, value in ((1.1, here[group]), (1.24, paper[group])):
             note(axes, share(value), (x, -y), (0, 0), ha="right", xycoords=edge)
     paper_mark(axes, paper[list(GROUPS)], -np.arange(len(GROUPS)))
-    note(axes, PUBLISHED, (paper[GROUPS[0]], 0.22), (0, 3), ha="center", va="bottom")
+    side = "center" if here.min() > -0.8 else "right"  # of a wide axis, there is no room on the right
+    note(axes, PUBLISHED, (paper[GROUPS[0]], 0.22), (0, 3), ha=side, va="bottom")
     for x, head in ((1.1, "here"), (1.24, "paper")):
         note(axes, head, (x, 0.22), (0, 3), ha="right", va="bottom", xycoords=edge)
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
@@ -112,6 +127,8 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
     """What each reducing group adds along the ranking (figure 2b); marks are the paper's at its end."""
     ranked = ranking(neurons)
     ranked = ranked[ranked["projection_drop"] > 0]
+    if not ranked["group"].isin(REDUCING).any():
+        return nothing(NO_DROP)
     some = np.union1d(thinned(len(ranked), POINTS), thinned(max(len(ranked) // 10, 1), POINTS // 2))
     running = ranked[[f"cumulative_{g}" for g in REDUCING]].to_numpy()[some].T
     running = np.hstack([np.zeros((len(REDUCING), 1)), running / running[:, -1].sum()])
@@ -140,6 +157,8 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
 def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
     """Mean activation before and after DPO of the neurons with the largest drops, by group (2c)."""
     ranked = ranking(neurons).head(top)
+    if not (ranked["projection_drop"] > 0).any():
+        return nothing(NO_DROP)
     figure, panels = panel(5.6, len(REDUCING), sharex=True)
     for axes, group in zip(panels, REDUCING, strict=True):
         part = ranked[ranked["group"] == group]
@@ -236,6 +255,10 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
 def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: str, top: int) -> None:
     """One model's column of `overview`, with its numbers left of it and what is taken back right of it."""
     gross, net = gross_and_net(table)
+    note(axes, head, (x, 1), (0, 8), ha="center", va="bottom")
+    if not gross:
+        note(axes, "no neuron writes\nless after DPO", (x, 0.5), (0, 0), ha="center")
+        return
     bottom, numbers = 0.0, []
     for group in REDUCING:
         own = table["share_of_gross"][group]
@@ -245,8 +268,11 @@ def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: st
     axes.bar(x - 0.36, dampened / gross, 0.06, color=INK)
     foot = f"the {top} most toxic\nneurons give {share(dampened / gross)}"
     note(axes, foot, (x - 0.39, 0), (0, -6), va="top")
-    axes.bar(x + 0.47, 1 - net / gross, 0.2, net / gross, color=GREY)
-    note(axes, f"net\n{share(net / gross)}", (x + 0.47, net / gross), (0, -4), va="top", ha="center")
+    left = max(net / gross, 0)
+    axes.bar(x + 0.47, 1 - left, 0.2, left, color=GREY)
+    place = {"va": "top", "ha": "center", "xytext": (0, -4)}
+    if left < 0.12:  # no room under the bar
+        place = {"va": "bottom", "ha": "left", "xytext": (13, 0)}
+    note(axes, f"net\n{share(net / gross)}", (x + 0.47, left), **place)
     for y, (_, text) in zip(spread([y for y, _ in numbers], 0.06), numbers, strict=True):
         note(axes, text, (x - 0.45, y), (0, 0), ha="right", fontsize=9.5)
-    note(axes, head, (x, 1), (0, 8), ha="center", va="bottom")

@@ -19,6 +19,7 @@ from dpotox.figure_style import (
     WIDTH,
     name_row,
     note,
+    nothing,
     paper_mark,
     rows_only,
 )
@@ -105,6 +106,8 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO.
     """
     sets = [which for which in SETS if which in set(summary["which"])]
+    if not np.isfinite(summary.loc[summary["which"].isin(sets), "recovered"]).any():
+        return nothing("No share of an effect on toxicity can be taken here.")
     before = summary.loc[summary["name"] == "before DPO", "perplexity"].iloc[0]
     figure, panels = plt.subplots(
         3, 2, figsize=(WIDTH, 0.54 * len(sets) + 2.2), sharex=True, sharey=True, squeeze=False
@@ -138,7 +141,8 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(-len(sets) + 0.4, 0.6)
     for axes in panels[-1]:
-        axes.set_xticks([0, 1])
+        if np.ptp(axes.get_xlim()) < 8:  # where they can be told apart
+            axes.set_xticks([0, 1])
         axes.set_xlabel("share of DPO's effect")
     figure.suptitle(
         "0: no effect, 1: that of DPO; numbers: perplexity, times that before",

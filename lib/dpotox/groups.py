@@ -75,6 +75,11 @@ def without_largest(neurons: pd.DataFrame) -> pd.DataFrame:
     return neurons.drop(neurons["projection_drop"].idxmax())
 
 
+def ratio(part: float, whole: float) -> float:
+    """A part of a whole; NaN where the whole is nothing, as where DPO changes nothing."""
+    return float(part) / float(whole) if whole else float("nan")
+
+
 def gross_and_net(table: pd.DataFrame) -> tuple[float, float]:
     """Summed projection drop of the four reducing groups, and of all eight, from a group table."""
     drop = table["projection_drop"]
@@ -88,7 +93,7 @@ def group_quantities(table: pd.DataFrame) -> dict[str, float]:
     return {f"{group} share of gross": share[group] for group in REDUCING} | {
         "smallest group's share of gross": share[list(REDUCING)].min(),
         "AN- and AP+ share of gross": share["AN-"] + share["AP+"],
-        "increase / gross reduction": (gross - net) / gross,
+        "increase / gross reduction": ratio(gross - net, gross),
     }
 
 
@@ -114,7 +119,7 @@ def neurons_for_share(neurons: pd.DataFrame, share: float) -> int:
     """
     drops = np.sort(neurons["projection_drop"].to_numpy())[::-1]
     running = np.cumsum(drops[drops > 0])
-    return int(np.searchsorted(running, share * running[-1]) + 1)
+    return int(np.searchsorted(running, share * running[-1]) + 1) if len(running) else 0
 
 
 def layer_drops(neurons: pd.DataFrame) -> pd.DataFrame:

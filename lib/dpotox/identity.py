@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -71,11 +72,18 @@ def code_identity(*modules: str) -> str:
         name = todo.pop()
         if name in done or name in ("errors", "profile", "progress"):
             continue
-        tree = ast.parse(_CODE[name])
-        done[name] = ast.dump(tree)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpotox"):
-                names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-                todo += [n.removeprefix("dpotox.") for n in names if n.removeprefix("dpotox.") in _CODE]
+        done[name], imported = _parsed(_CODE[name])
+        todo += imported
     data = [_DATA[name] for name in sorted(done) if name in _DATA]
     return sha256(repr((sorted(done.items()), data)).encode()).hexdigest()[:16]
+
+
+@cache
+def _parsed(code: str) -> tuple[str, list[str]]:
+    """A module's code without comments and formatting, and the modules of this package that it imports."""
+    tree, imported = ast.parse(code), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpotox"):
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+            imported += [n.removeprefix("dpotox.") for n in names if n.removeprefix("dpotox.") in _CODE]
+    return ast.dump(tree), imported

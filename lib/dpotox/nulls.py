@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dpotox import artifacts
-from dpotox.groups import gross_and_net, group_quantities, group_table, without_largest
+from dpotox.groups import gross_and_net, group_quantities, group_table, ratio, without_largest
 from dpotox.models import value_vectors
 from dpotox.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.profile import Profile
@@ -173,10 +173,11 @@ def comparisons(
         # The same prompts are resampled in every comparison, so differences are paired.
         found = pd.DataFrame([quantities(table), *map(quantities, tables)])
         own.setdefault(name == SAMPLED, found)
+        whole = own.get(True, found)["gross"]
         found = found.assign(
             **{
                 "TP- share, minus DPO's": found["TP- share of gross"] - own[False]["TP- share of gross"],
-                "gross / DPO's, both sampled": found["gross"] / own.get(True, found)["gross"],
+                "gross / DPO's, both sampled": found["gross"] / whole.where(whole != 0),
             }
         )
         low, high = found.iloc[1:].quantile(0.025), found.iloc[1:].quantile(0.975)
@@ -199,6 +200,6 @@ def quantities(neurons: pd.DataFrame) -> dict[str, float]:
     return group_quantities(table) | {
         "gross": gross,
         "net": net,
-        "net / gross": net / gross,
+        "net / gross": ratio(net, gross),
         WITHOUT_LARGEST: rest["share_of_gross"]["TP-"],
     }

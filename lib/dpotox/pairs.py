@@ -4,25 +4,33 @@ The paper's model was trained on pairs made by plug-and-play steering (Lee et al
 several continuations of a prompt. The least toxic is the chosen one. The most toxic is the rejected one, if
 it is more toxic by the margin; if not, the model samples again while its last residual stream is steered
 along the probe, a little more in every round, until a continuation is toxic enough or no round is left.
+Whether the prompts can give as many pairs as are asked for is judged after every block, not at the end.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from nnsight import TransformersModel
+from scipy.stats import beta
 
 from dpotox import artifacts, profile
 from dpotox.errors import UserError
 from dpotox.interventions import steer
 from dpotox.probe import Probe
+from dpotox.progress import note
 from dpotox.scoring import Score
 from dpotox.tracing import continue_prompts
 
 BLOCK = 256
 """Prompts that are sampled, scored and kept at a time."""
+IN_ERROR = 1e-6
+"""The chance that prompts which would have sufficed are given up after a block."""
+FEW = 0.05
+"""Where fewer of the prompts give a pair, that is said after the first block."""
 
 
 def make_pairs(
@@ -47,24 +55,69 @@ def make_pairs(
         validation.
 
     Raises:
-        UserError: the prompts do not give as many pairs; the message says what they gave.
+        UserError: the prompts do not give as many pairs, or after some of them it is clear that they will
+            not; the message says what they gave.
     """
     made: list[pd.DataFrame] = []
+    given: set[float] = set()  # the least and the largest score of each call
+    seconds: list[float] = []  # per prompt, of the blocks sampled now
+
+    def watched(texts: list[str]) -> np.ndarray:
+        scores = score(texts)
+        given.update((float(scores.min()), float(scores.max())))
+        return scores
+
     for start in range(0, len(prompts), BLOCK):
         block = prompts[start : start + BLOCK]
 
         def write(path: Path, block: list[str] = block, start: int = start) -> None:
-            frame = _block(model, block, score, probe, settings, batch_size, seed + start)
+            began = time.monotonic()
+            frame = _block(model, block, watched, probe, settings, batch_size, seed + start)
             frame.assign(tried=start + frame.pop("tried")).to_parquet(path)
+            seconds.append((time.monotonic() - began) / len(block))
 
         made.append(pd.read_parquet(artifacts.part(folder / f"{start:07}.parquet", write)))
-        if sum(map(len, made)) >= settings.count:
+        found, tried = sum(map(len, made)), start + len(block)
+        if found >= settings.count:
             return pd.concat(made, ignore_index=True).head(settings.count)
+        if tried < len(prompts):
+            outlook = _outlook(found, tried, settings, given, float(np.mean(seconds or 0)))
+            if most_pairs(found, tried, len(prompts)) < settings.count:
+                raise UserError(f"{outlook}, and there are {len(prompts):,}; {_WAY_OUT}")
+            if start == 0 and found < max(FEW, settings.count / len(prompts)) * tried:
+                note(f"{outlook}; there are {len(prompts):,}, so it goes on; if that is too long, {_WAY_OUT}")
     raise UserError(
-        f"{len(prompts)} prompts gave {sum(map(len, made))} pairs with a margin of {settings.margin}, of "
-        f"pairs.count = {settings.count}; lower pairs.count to take what there is, or sample "
-        "anew with a lower pairs.margin, more pairs.samples, a stronger pairs.steering or more text"
+        f"{len(prompts)} prompts gave {found} pairs with a margin of {settings.margin}, of "
+        f"pairs.count = {settings.count}; {_WAY_OUT}"
     )
+
+
+_WAY_OUT = (
+    "lower pairs.count to take what there is, or sample anew with a lower pairs.margin, more pairs.samples, "
+    "a stronger pairs.steering or more text"
+)
+
+
+def most_pairs(found: int, tried: int, prompts: int) -> float:
+    """How many pairs all prompts can give at the most, after `tried` of them gave `found`.
+
+    The rest give at most the upper bound of Clopper and Pearson's interval, with an error of `IN_ERROR`; the
+    prompts are in random order.
+    """
+    share = float(beta.ppf(1 - IN_ERROR, found + 1, tried - found)) if found < tried else 1.0
+    return found + share * (prompts - tried)
+
+
+def _outlook(found: int, tried: int, settings: profile.Pairs, given: set[float], seconds: float) -> str:
+    """What the first prompts gave, and what it would take at that rate."""
+    said = f"the first {tried:,} prompts gave {found:,} of {settings.count:,} pairs"
+    if len(given) == 1:
+        return f"{said}: the scorer said {next(iter(given)):g} of every text; see that it tells texts apart"
+    if not found:
+        return f"{said}, with a margin of {settings.margin}"
+    needed = round(settings.count * tried / found)
+    hours = f" and {needed * seconds / 3600:.1f} hours" if seconds else ""
+    return f"{said} with a margin of {settings.margin}: at this rate it takes {needed:,} prompts{hours}"
 
 
 def _block(model, prompts, score, probe, settings, batch_size, seed) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from dpotox import profile
-from dpotox.errors import UserError
+from dpotox.errors import UserError, first_line
 from dpotox.progress import bar
 
 
@@ -137,8 +137,9 @@ def load_direction(path: str, d_model: int) -> Float[Tensor, "d_model"]:
     except FileNotFoundError:
         raise UserError(f"there is no probe {path!r}; check probe.path in the profile") from None
     except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"cannot read the probe {path!r} ({reason}); it must hold one tensor") from None
+        raise UserError(
+            f"cannot read the probe {path!r} ({first_line(error)}); it must hold one tensor"
+        ) from None
     if not isinstance(tensor, Tensor) or tensor.squeeze().shape != (d_model,):
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         raise UserError(f"the probe {path!r} is {shape}; this model needs shape ({d_model},)")

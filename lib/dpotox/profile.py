@@ -103,6 +103,7 @@ class Sizes:
 
     comments: Count = 8_000
     prompts: Count = 600  # evaluation prompts
+    fewer_prompts: Count = 160  # the first of them, for what no rule needs more: samples and random draws
     prompt_tokens: Annotated[int, Field(ge=10)] = 16  # prompts are cut to this
     new_tokens: Count = 20  # continuation length
     text_windows: Count = 400  # perplexity windows
@@ -267,7 +268,7 @@ def load_profile(name_or_path: str) -> Profile:
         # As JSON, because only there pydantic reads tables into dataclasses and is strict about types.
         own = TypeAdapter(Profile).validate_json(json.dumps(content | {"name": name}, default=str))
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+        raise UserError(*(f"{path}: {line}" for line in _explain(error))) from None
     except RecursionError:
         raise UserError(f"{path} is nested more deeply than any profile; take out the inner tables") from None
     if not own.extends:
@@ -277,7 +278,7 @@ def load_profile(name_or_path: str) -> Profile:
             f"{path}: extends = {own.extends!r} is not a shipped profile; there are "
             f"{', '.join(sorted(shipped))}"
         )
-    parent = asdict(load_profile(own.extends))
+    parent = asdict(load_profile(own.extends)) | {"title": ""}  # which is the parent's own
     for key, value in content.items():
         if isinstance(value, dict):  # a revision belongs to the source that the parent named
             stale = _revisions(value)
@@ -318,6 +319,8 @@ def _checked(profile: Profile, path: Path) -> Profile:
                 f"name a file, a hub id or a classifier in {', '.join(own)}"
             )
 
+    missing: list[str] = []
+
     def located(key: str, value: str) -> str:
         file, colon, function = value.partition(".py:")  # a scorer of one's own
         there = path.parent / Path(f"{file}.py" if colon else value).expanduser()
@@ -327,7 +330,7 @@ def _checked(profile: Profile, path: Path) -> Profile:
             return f"{there.resolve()}{':' + function if colon else ''}"
         on_the_hub = key in HUB_FILES and value.count("/") > 1
         if value.startswith(("/", "~", ".")) or (there.suffix in FILE_ENDINGS and not on_the_hub):
-            raise UserError(
+            missing.append(
                 f"{path}: {key} = {value!r}, but there is no file or folder {there}; mend the path"
             )
         return value
@@ -343,6 +346,8 @@ def _checked(profile: Profile, path: Path) -> Profile:
         pretraining=replace(profile.pretraining, texts=texts),
         **{name: found(name) for name in ("model", "data", "probe", "scorer")},
     )
+    if missing:
+        raise UserError(*missing)
     given = located_profile.data
     pairs_made_here = given.pairs == EMBEDDED and not located_profile.model.dpo_checkpoint
     if pairs_made_here and Path(given.text).is_file() and not given.pair_text:
@@ -353,16 +358,19 @@ def _checked(profile: Profile, path: Path) -> Profile:
     return located_profile
 
 
-def _explain(error: ValidationError) -> str:
-    """One line for the first thing that is wrong, with the accepted keys or type."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        owner = Profile
-        for part in first["loc"][:-1]:
-            owner = type(owner.__dataclass_fields__[part].default)
-        accepted = [name for name in owner.__dataclass_fields__ if name != "name"]
-        return f"unknown key {key!r}; accepted here: {', '.join(accepted)}"
-    if first["type"] == "missing":
-        return f"the key {key!r} is missing"
-    return f"{key} = {first['input']!r}: {first['msg'].lower()}"
+def _explain(error: ValidationError) -> list[str]:
+    """One line for each thing that is wrong, with the accepted keys or type."""
+    lines = []
+    for wrong in error.errors():
+        key = ".".join(str(part) for part in wrong["loc"])
+        if wrong["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            owner = Profile
+            for part in wrong["loc"][:-1]:
+                owner = type(owner.__dataclass_fields__[part].default)
+            accepted = [name for name in owner.__dataclass_fields__ if name != "name"]
+            lines.append(f"unknown key {key!r}; accepted here: {', '.join(accepted)}")
+        elif wrong["type"] == "missing":
+            lines.append(f"the key {key!r} is missing")
+        else:
+            lines.append(f"{key} = {wrong['input']!r}: {wrong['msg'].lower()}")
+    return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,11 @@ from torch import Tensor
 from dpotox import seeds
 from dpotox.claims import CLAIMS
 from dpotox.evaluation import Result, estimate, mean
-from dpotox.groups import gross_and_net, group_table
+from dpotox.groups import gross_and_net, group_table, ratio
 from dpotox.masking import Mask
 from dpotox.models import cosines, nearest_tokens
 from dpotox.neurons import most_toxic
+from dpotox.passages import facts
 from dpotox.published import NUMBERS, published_groups, published_table1
 
 if TYPE_CHECKING:
@@ -45,12 +47,21 @@ def number(value: float | None) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A value with its interval; the value alone where nothing was sampled."""
+    """A value with its interval; the value alone where nothing was sampled, a dash where none is known."""
+    if not math.isfinite(value):
+        return "-"
     return number(value) if low == high else f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def percent(value: float, digits: int = 0, unknown: str = "-") -> str:
+    """A share in percent, or what stands for one that is not known."""
+    return f"{value:.{digits}%}" if math.isfinite(value) else unknown
 
 
 def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
     """A table for the page, without the index, numbers to three digits unless told otherwise."""
+    if table.empty:
+        table = pd.DataFrame({"": ["nothing of this kind here"]})
     style = table.style.hide(axis="index").format(formats or number_or_text, escape="html")
     return style.set_table_attributes('class="figures"')
 
@@ -78,6 +89,8 @@ def claims_table(claims: pd.DataFrame) -> Markdown:
 
 def _judged(claim) -> str:
     """A claim's value with its interval, to four digits where the interval straddles the rule's limit."""
+    if pd.isna(claim.here):
+        return "not measured"
     if claim.verdict == "inconclusive" and claim.low < claim.high:
         return f"{claim.here:.4g} [{claim.low:.4g}, {claim.high:.4g}]"
     return interval(claim.here, claim.low, claim.high)
@@ -137,18 +150,24 @@ def verdicts(claims: pd.DataFrame) -> Markdown:
         ours = "" if c.source == "paper" else " *(ours)*"
         sentences.append(
             f'- <span id="{anchor(c.id)}"></span>**{VERDICTS[c.verdict]}**: {c.statement}{ours}. '
-            f"Here {_judged(c)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
+            f"Here: {_judged(c)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
         )
     return Markdown("\n".join(sentences))
 
 
 def provenance(study: Study) -> Markdown:
     """Which model the numbers are from, and what it is not."""
-    config, profile = study.base.config, study.profile
-    neurons = len(study.neurons)
+    config, profile, holds = study.base.config, study.profile, facts(study.profile)
+    texts = "the generated language" if holds["generated"] else "text files"
+    made = (
+        f"pre-trained here on {texts}"
+        if holds["made-here"]
+        else f"given as `{Path(profile.model.base).name}`"
+    )
+    named = f" ({html.escape(profile.title)})" if profile.title else ""
     return Markdown(
-        f"The numbers of these pages are from the profile `{profile.name}`, seed {study.seed}: "
-        f"{html.escape(profile.title)}, with {config.n_layer} layers and {neurons:,} neurons, read on "
+        f"The numbers of these pages are from the profile `{profile.name}`{named}, seed {study.seed}. Its "
+        f"model is {made}, has {config.n_layer} layers and {len(study.neurons):,} neurons, and was read on "
         f"{len(study.prompts):,} prompts. The paper's are from GPT-2 medium, with 24 layers and "
         f"{NUMBERS['groups']['neurons']:,} neurons, on 1,199 prompts."
     )
@@ -164,7 +183,8 @@ def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask
         }
         for name, vector in vectors.items()
     ]
-    return texts_table(pd.DataFrame(rows), mask)
+    plain = dict.fromkeys(("vector", "cosine with probe"), html.escape)
+    return texts_table(pd.DataFrame(rows), mask, plain)
 
 
 def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
@@ -231,7 +251,7 @@ def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:
             {
                 "most toxic neurons": f"{top:,} ({top / len(neurons):.2%})",
                 "positively active before DPO": int((toxic["pre_activation"] > 0).sum()),
-                "share of gross by those dampened": f"{dampened / gross:.1%}",
+                "share of gross by those dampened": percent(ratio(dampened, gross), 1),
             }
         )
     return pd.DataFrame(rows)

@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from dpotox.groups import REDUCING
 from dpotox.published import published_groups
-from dpotox.report import interval, number, shown
+from dpotox.report import interval, number, percent, shown
 
 
 def other_directions(others: pd.DataFrame, comparisons: pd.DataFrame, names: list[str]) -> Styler:
@@ -17,11 +17,16 @@ def other_directions(others: pd.DataFrame, comparisons: pd.DataFrame, names: lis
     rows = []
     for name in names:
         row = {"quantity": name, "probe": number(probe[name])}
-        for kind, values in others.groupby("kind")[name]:
+        for kind, values in others.dropna(subset=name).groupby("kind")[name]:
             row[f"{kind}: median [95 % range]"] = interval(*values.quantile([0.5, 0.025, 0.975]))
-            row[f"{kind}: larger than the probe's"] = f"{(values > probe[name]).mean():.0%}"
+            row[f"{kind}: larger than the probe's"] = percent(share_above(values, probe[name]))
         rows.append(row)
     return shown(pd.DataFrame(rows))
+
+
+def share_above(values: pd.Series, value: float) -> float:
+    """The share of the values that are larger; NaN beside one that is not known."""
+    return float("nan") if pd.isna(value) else float((values > value).mean())
 
 
 def comparisons_table(comparisons: pd.DataFrame, toxicity: dict[str, float]) -> Styler:
@@ -43,6 +48,9 @@ def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     low, high = others.loc[others["kind"] == "random", name].quantile([0.025, 0.975])
     shares = comparisons[comparisons["quantity"] == name].set_index("comparison")
     probe, paper = shares["value"].iloc[0], float(published_groups()["share_of_gross"]["TP-"])
+
+    if pd.isna([probe, low, high]).any():
+        return Markdown("No neuron writes less along the probe after DPO, so there is no share to compare.")
 
     def stands(value: float) -> str:
         return "inside" if low <= value <= high else "above" if value > high else "below"

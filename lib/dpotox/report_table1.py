@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy import stats
 
 from dpotox.published import published_table1
-from dpotox.report import interval, number, shown
+from dpotox.report import interval, number, percent, shown
+from dpotox.report_nulls import share_above
 from dpotox.rows import SETS
 from dpotox.table1 import Table1
 
@@ -87,9 +90,9 @@ def recovered_by_seed(table: pd.DataFrame) -> Styler:
     seeds = [column for column in table if isinstance(column, int)]
     rows = []
     for name, values in table.iterrows():
-        row = {"row": name} | {f"seed {seed}": f"{values[seed]:.2f}" for seed in seeds}
+        row = {"row": name} | {f"seed {seed}": number(values[seed]) for seed in seeds}
         if len(seeds) > 1:
-            row["over seeds"] = f"{values['mean']:.2f} [{values['low']:.2f}, {values['high']:.2f}]"
+            row["over seeds"] = interval(values["mean"], values["low"], values["high"])
         rows.append(row)
     return shown(pd.DataFrame(rows))
 
@@ -99,15 +102,16 @@ def draws(table: Table1, resamples: int) -> Styler:
     rows = []
     for name, drawn in table.draw_names.items():
         shares, own = table.drawn_shares(name), table.recovered(name, resamples)
-        beyond = table.beyond_draws(name, resamples)
+        beyond, known = table.beyond_draws(name, resamples), math.isfinite(own.value)
         rows.append(
             {
                 "row": name,
                 "recovers": interval(own.value, own.low, own.high),
                 "beside": f"{len(shares)} times {drawn}",
                 "their mean [least, most]": interval(shares.mean(), shares.min(), shares.max()),
-                "row minus their mean": interval(beyond.value, beyond.low, beyond.high),
-                "draws that reach the row": f"{(shares >= own.value).mean():.0%}",
+                # Of no effect, rounding would make a share.
+                "row minus their mean": interval(beyond.value, beyond.low, beyond.high) if known else "-",
+                "draws that reach the row": percent(1 - share_above(-shares, -own.value)),
             }
         )
     return shown(pd.DataFrame(rows))
@@ -116,6 +120,8 @@ def draws(table: Table1, resamples: int) -> Styler:
 def _short(line: pd.Series, name: str) -> str:
     """With fewer digits, so that eight columns fit on a page."""
     value, low, high = (line[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if not all(map(math.isfinite, (value, low, high))):
+        return number(value)
     digits = ".2f" if abs(high) < 10 else ".0f"
     return f"{value:{digits}} [{low:{digits}}, {high:{digits}}]"
 

@@ -66,7 +66,7 @@ def record_failure(study: Study, message: str) -> None:
     path = study.folder / "results" / FAILURE
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(message, encoding="utf-8")
+        path.write_text(message.replace("\nerror: ", "; "), encoding="utf-8")
 
 
 def outcome(study: Study, seed: int) -> Path:
@@ -108,7 +108,7 @@ def recovered_by_seed(study: Study, seeds: list[int]) -> pd.DataFrame:
             columns[seed] = study.summary.set_index("name")["recovered"]
         elif path.name == CLAIMS and path.exists():
             columns[seed] = pd.read_csv(path.with_name("table1.csv")).set_index("name")["recovered"]
-    table = pd.DataFrame(columns).dropna()
+    table = pd.concat(columns, axis=1, join="inner")  # the rows that every seed has
     means = pd.DataFrame([asdict(over_seeds(row.tolist())) for row in table.to_numpy()], index=table.index)
     return table.join(means.rename(columns={"value": "mean"}))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dpotox.study import Study
 
 WAYS = {
-    "before": "the model as it was pre-trained",
+    "before": "the model under study",
     "ablate": "activations of the neurons closest to the probe set to zero",
     "patch": "what enters their GELU held at its mean after DPO, at the newest position",
     "shift": "DPO's mean change added to each activation",
@@ -134,12 +134,14 @@ def answer(study: Study) -> Markdown:
     turned = ", ".join(f"{name} {(toxic[name] < TOXIC).sum()}" for name in toxicity.columns[1:])
     where = f"at token {first.mean():.1f} of {study.profile.sizes.new_tokens} on average"
     never = f"; {first.isna().sum()} of {len(first)} never do" if first.isna().any() else ""
-    return Markdown(
-        "Greedy continuations after DPO depart from those before "
-        f"{'nowhere' if first.isna().all() else where + never} (all prompts). Of the {len(toxic)} prompts "
-        "shown whose continuation was toxic before DPO, so many are no longer so under each condition: "
-        f"{turned}."
+    departs = f"{'nowhere' if first.isna().all() else where + never} (all prompts)."
+    ending = (
+        f"Of the {len(toxic)} prompts shown whose continuation was toxic before DPO, so many are no longer "
+        f"so under each condition: {turned}."
+        if len(toxic)
+        else "No continuation shown was toxic before DPO."
     )
+    return Markdown(f"Greedy continuations after DPO depart from those before {departs} {ending}")
 
 
 def masked_table(table: pd.DataFrame, mask: Mask) -> pd.DataFrame:

@@ -47,6 +47,8 @@ from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
 
 PROJECT = Path(__file__).parents[2]
+OUTPUT = Path(os.environ.get("DPOTOX_OUTPUT") or PROJECT).resolve()
+"""The folder of `artifacts/` and `_build/`: the project's own, unless the environment names another."""
 STEPS = (
     "base",
     "probe",
@@ -68,7 +70,7 @@ def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "")
     """The study of a profile (name or path) and a seed.
 
     Args:
-        artifacts: where everything made is kept; `artifacts/` of the project if not given.
+        artifacts: where everything made is kept; `artifacts/` in `OUTPUT` if not given.
 
     Raises:
         UserError: the profile is unknown or wrong, or the seed is negative.
@@ -76,7 +78,7 @@ def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "")
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"the seed is {seed!r}; give a whole number from 0")
     loaded = load_profile(profile)
-    root = Path(artifacts) if artifacts else PROJECT / "artifacts"
+    root = Path(artifacts) if artifacts else OUTPUT / "artifacts"
     models.device_of(loaded.compute)  # sets the thread count before anything is computed
     return Study(loaded, seed, root / loaded.name / f"seed{seed}")
 
@@ -215,7 +217,8 @@ class Study:
     @cached_property
     def dpo_curves(self) -> pd.DataFrame:
         """Loss, margin and accuracy by step; empty if a finished checkpoint was given."""
-        return pd.read_parquet(self.dpo_folder / "curves.parquet")
+        kept = self.dpo_folder / "curves.parquet"
+        return pd.read_parquet(kept) if kept.exists() else pd.DataFrame()
 
     # Steps 4 and 5: where DPO writes, and the neuron table
 
@@ -348,6 +351,7 @@ class Study:
             new_tokens=sizes.new_tokens,
             batch_size=profile.compute.batch_size,
             seed=self.seed,
+            fewer_prompts=sizes.fewer_prompts,
         )
 
     @cached_property

@@ -45,7 +45,7 @@ class Table1:
     rows: pd.DataFrame
     total_neurons: int
     results: dict[str, Result]
-    draws: dict[str, Float[np.ndarray, "draw prompt"]]
+    draws: dict[str, Float[np.ndarray, "draw fewer"]]
     draw_names: dict[str, str]
 
     def __getitem__(self, name: str) -> Result:
@@ -68,11 +68,12 @@ class Table1:
     def beyond_draws(self, name: str, resamples: int) -> Estimate:
         """The share of DPO's effect that a row recovers beyond the mean of its random draws.
 
-        Prompts and draws are both resampled; fewer than `FEWEST_DRAWS` give no interval.
+        On the prompts of the draws. These and the draws are both resampled; fewer than `FEWEST_DRAWS` give no
+        interval.
         """
         drawn = self.draws[name]
-        outcomes = np.stack([self[n].greedy for n in ("before DPO", name, "after DPO")])
         rng, (n_draws, n_prompts) = np.random.default_rng(0), drawn.shape
+        outcomes = np.stack([self[n].greedy[:n_prompts] for n in ("before DPO", name, "after DPO")])
 
         def beyond(prompts: np.ndarray, draws: np.ndarray) -> np.ndarray:
             """For weights of prompts and of draws, a row each per resample."""
@@ -88,8 +89,9 @@ class Table1:
 
     def drawn_shares(self, name: str) -> Float[np.ndarray, "draw"]:
         """The share of DPO's effect that each random draw beside a row recovers."""
-        before, after = self["before DPO"].greedy, self["after DPO"].greedy
-        return recovered_share(before, self.draws[name], after)
+        drawn = self.draws[name]
+        before, after = (self[n].greedy[: drawn.shape[1]] for n in ("before DPO", "after DPO"))
+        return recovered_share(before, drawn, after)
 
     def summary(self, resamples: int) -> pd.DataFrame:
         """One line per row: every measure with the ends of its 95 % interval."""
