@@ -9,7 +9,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 # Why: lib/dpotox/__init__.py.
-export OMP_WAIT_POLICY ?= passive
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 1000
+endif
 
 .PHONY: book check test matrix coverage notebooks picture lint benchmark audit clean
 .DELETE_ON_ERROR:

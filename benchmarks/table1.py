@@ -22,7 +22,7 @@ EVERY = 8
 
 
 def seconds(study: Study, prompts: dict[str, int]) -> dict[str, float]:
-    """Processor seconds of the whole table by part: greedy, sampled, F1, text, draws."""
+    """Processor seconds of the whole table by part: greedy (F1 with it), sampled, text, draws."""
     sizes = replace(study.profile.sizes, **prompts)
     exam = Study(replace(study.profile, sizes=sizes), study.seed, study.folder).exam
     models = {"base": (study.base, study.dpo), "dpo": (study.dpo, study.base)}

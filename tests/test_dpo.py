@@ -149,7 +149,7 @@ def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--main_process_port", "0", "--module", "dpotox.train_dpo"]
     command += ["--profile", TINY, "--artifacts", str(tmp_path)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread)
     assert done.returncode == 0, done.stderr[-2000:]
     one = load_file(study.folder / "dpo" / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import os
 
-# Threads that wait for others sleep instead of spinning. Alone that costs time, but beside another busy
-# program libgomp's own default takes up to ten times as long (`benchmarks/not_alone.py`).
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Threads that wait for others spin a thousand turns and then sleep. libgomp's own default is up to twice as
+# fast alone, but beside another busy program takes up to ten times as long (`benchmarks/not_alone.py`).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")

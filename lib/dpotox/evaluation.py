@@ -107,20 +107,23 @@ def examine(
 ) -> Result:
     """Generate and measure under the interventions; copies and swaps take from the other model."""
     common = {"batch_size": exam.batch_size, "interventions": interventions, "other": other}
-    greedy = continue_prompts(model, exam.prompts, exam.new_tokens, **common, label="greedy")
+    beginnings, endings = zip(*exam.references, strict=True)
+    # In one call, whose batches are fuller than those of two would be.
+    greedy = continue_prompts(
+        model, [*exam.prompts, *beginnings], exam.new_tokens, **common, label="greedy"
+    ).texts
+    of_prompts, of_references = greedy[: len(exam.prompts)], greedy[len(exam.prompts) :]
     few = exam.prompts[: exam.fewer_prompts]
     sampled = continue_prompts(
         model, few, exam.new_tokens, **common, sampling_seed=exam.seed, label="sampled"
     )
-    beginnings = [beginning for beginning, _ in exam.references]
-    endings = continue_prompts(model, beginnings, exam.new_tokens, **common, label="F1").texts
     return Result(
-        greedy=exam.score(greedy.texts),
+        greedy=exam.score(of_prompts),
         sampled=exam.score(sampled.texts),
         nll=window_nll(model, exam.windows, **common).double().numpy(),
         neutral=exam.neutral,
-        f1=np.array([token_f1(got, true) for got, (_, true) in zip(endings, exam.references, strict=True)]),
-        texts=np.array(greedy.texts, dtype=np.str_),
+        f1=np.array([token_f1(got, true) for got, true in zip(of_references, endings, strict=True)]),
+        texts=np.array(of_prompts, dtype=np.str_),
     )
 
 
