@@ -51,20 +51,18 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 @pytest.fixture(scope="session")
 def job(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Study]:
-    """The tiny study with executed notebooks, made by the Slurm example, and a copy to work with."""
-    made = ROOT / "artifacts" / "tiny"
+    """The tiny study with executed notebooks, made by the Slurm example in a folder of its own."""
+    output = tmp_path_factory.mktemp("job")
     variables = {"SLURM_ARRAY_TASK_ID": "0", "PROFILE": TINY, "PYTHON": sys.executable}
     done = subprocess.run(
         ["bash", "examples/seeds.slurm"],
-        env=os.environ | variables,
+        env=os.environ | variables | {"DPOTOX_OUTPUT": str(output)},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    copy = tmp_path_factory.mktemp("job")
-    shutil.copytree(made, copy / "tiny")
-    return done, open_study(TINY, 0, copy)
+    return done, open_study(TINY, 0, output / "artifacts")
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,15 @@ CASES = {
         ),
         [0],
     ),
+    # The same from the hub.
+    "hub-finished": (
+        profile(
+            'title = "a finished model of the hub"\n'
+            + ON_THE_HUB.replace("\n\n[data]", '\ndpo_checkpoint = "matrix/after/dpo.pt"\n\n[data]'),
+            probe='path = "matrix/after/probe.pt"',
+        ),
+        [0],
+    ),
     # Pairs that are given; DPO so weak that it has no effect, whose shares are of nothing.
     "weak": (
         profile(

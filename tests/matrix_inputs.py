@@ -49,6 +49,10 @@ def write_inputs(folder: Path) -> None:
     write_model(folder, texts[:2_000])
     hub = folder / "hub"  # the same in the layout of `hub.Hub`
     shutil.copytree(folder / "model", hub / "models" / "matrix" / "model" / "main")
+    after = hub / "models" / "matrix" / "after" / "main"  # what authors may give beside their model
+    after.mkdir(parents=True)
+    for name in ("dpo.pt", "probe.pt"):
+        shutil.copy(folder / name, after)
     data = hub / "datasets" / "matrix"
     save_comments(
         data / "comments" / "main", texts[:1_000], [language.toxicity(t) >= 0.5 for t in texts[:1_000]]

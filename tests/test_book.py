@@ -20,6 +20,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
+@pytest.fixture
+def artifacts(tmp_path, monkeypatch) -> Path:
+    """Where the processes that a test starts keep what they make of the tiny profile: an empty place."""
+    monkeypatch.setenv("DPOTOX_OUTPUT", str(tmp_path))
+    return tmp_path / "artifacts" / "tiny"
+
+
 def test_scripts_and_notebooks_are_in_step_and_hold_no_outputs():
     book.check_pairs()
 
@@ -51,25 +58,16 @@ def execute(name: str, folder: Path) -> list[dict]:
     return [output for cell in cells for output in cell.get("outputs", [])]
 
 
-@pytest.fixture(scope="module")
-def no_artifacts():
-    """The project without anything made for the tiny profile, before and after."""
-    made = ROOT / "artifacts" / "tiny"
-    shutil.rmtree(made, ignore_errors=True)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, no_artifacts):
+def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, artifacts):
     outputs = execute("05_four_groups", tmp_path)
     assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 5
-    folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir()]
+    folders = [p for p in (artifacts / "seed0").iterdir() if p.is_dir()]
     made = {p.name for p in folders if not p.name.startswith(".")}
     # Table 1 and placebos are not needed.
-    assert made == {"base", "probe", "pairs", "dpo", "readings", "claims", "results"}
+    assert made == {"base", "probe", "pairs", "dpo", "readings", "neurons", "claims", "results"}
 
 
-def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(no_artifacts, job):
+def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(job):
     done, study = job
     assert done.returncode == 0, done.stderr
     for name in book.NOTEBOOKS:
@@ -79,12 +77,13 @@ def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(no_artifacts,
     assert results >= {"claims.json", "table1.csv", "neurons.parquet", "comparisons.csv"}
 
 
-def test_one_seed_that_fails_is_named_and_the_others_are_shown(no_artifacts):
-    (no_artifacts / "seed7").write_text("not a folder")  # where that seed's results would go
+def test_one_seed_that_fails_is_named_and_the_others_are_shown(artifacts, job):
+    shutil.copytree(job[1].folder.parent, artifacts)
+    (artifacts / "seed7").write_text("not a folder")  # where that seed's results would go
     done = run("--profile", TINY, "--seeds", "0", "7", "--no-pages")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: seeds 7 failed")
-    shown = no_artifacts / "seed0" / "notebooks" / "08_claims-of-2-seeds" / "08_claims.ipynb"
+    shown = artifacts / "seed0" / "notebooks" / "08_claims-of-2-seeds" / "08_claims.ipynb"
     assert "seed 7" in shown.read_text()
 
 
@@ -124,11 +123,10 @@ def test_inputs_are_looked_at_before_the_work():
             raise UserError("no sentence")
 
     with pytest.raises(UserError, match="no sentence"):
-        book.make_steps(Study())
+        book.make_steps(Study(), {"table1"})
 
 
-def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(no_artifacts):
-    shutil.rmtree(no_artifacts, ignore_errors=True)
+def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(artifacts):
     command = [sys.executable, "-m", "dpotox.book", "--profile", TINY]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     for line in process.stderr:
@@ -139,7 +137,7 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(no_artifacts
     assert process.returncode == 130
     assert "interrupted" in rest
     assert "Traceback" not in rest
-    folders = [p for p in (no_artifacts / "seed0").iterdir() if p.is_dir() and p.name[0] != "."]
+    folders = [p for p in (artifacts / "seed0").iterdir() if p.is_dir() and p.name[0] != "."]
     assert folders
     assert all((p / "settings.json").is_file() for p in folders)
 

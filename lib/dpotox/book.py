@@ -63,9 +63,13 @@ def _go_on() -> None:
         raise KeyboardInterrupt
 
 
-def make_steps(study: Study) -> None:
-    """Make what is missing of every step, in this process, so that its progress is seen."""
-    _ = study.base, study.exam, study.second_score  # what is wrong with an input is said before the work
+def make_steps(study: Study, missing: set[str]) -> None:
+    """Make what is missing of every step, in this process, so that its progress is seen.
+
+    What is wrong with an input is said before the work, if there is any.
+    """
+    if missing:
+        _ = study.base, study.exam, study.second_score
     for step in bar(STEPS, "steps", "made"):
         if step == "pairs" and study.profile.model.dpo_checkpoint:
             continue  # a finished model needs none
@@ -187,8 +191,7 @@ def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
     try:
         if len(among) == 1:
             seeds.begin_job(study)
-        check.before_the_work(study)
-        make_steps(study)
+        make_steps(study, check.before_the_work(study))
         study = open_study(profile, seed)  # lets go of the models
         _ = study.claims
         return execute_notebooks(study, _absolute(profile), among)

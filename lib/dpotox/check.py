@@ -211,15 +211,18 @@ def _existing(folder: Path) -> Path:
     return next(p for p in (folder, *folder.parents) if p.exists())
 
 
-def before_the_work(study: Study) -> None:
+def before_the_work(study: Study) -> set[str]:
     """Look the inputs up and say in a line what it will take, if a step that takes long is to be made.
+
+    Returns:
+        The names of the steps that are to be made (`missing_steps`).
 
     Raises:
         UserError: something is wrong; all that is.
     """
     missing = missing_steps(study)
     if not missing & LONG:
-        return
+        return missing
     found = inputs.look_at(study.profile, study.seed)
     ahead = None if found.problems else outlook(study, found, missing)
     if found.problems:
@@ -231,6 +234,7 @@ def before_the_work(study: Study) -> None:
     total, download = estimate.duration(ahead.seconds.sum()), found.to_download
     fetched = f"; {size(download)} to be downloaded" if download else ""
     note(f"will take about {total} ({parts}){fetched}; an estimate from {ahead.measured:.0f} s of measuring")
+    return missing
 
 
 def report(study: Study) -> int:

@@ -254,7 +254,7 @@ class Study:
         Beside the columns of `neuron_table` it has the means of what enters the GELU, and the change of the
         activation where both models read the text from before DPO.
         """
-        table = steps.neurons(self)
+        table = self._table("neurons", steps.neurons, code=["steps"], sections=["model"], after=["readings"])
         self.save_result("neurons.parquet", table)
         self.save_result("groups.csv", group_table(table).reset_index())
         return table
