@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -182,6 +183,8 @@ ABOUT = {
     r"Random edits": "draws",
 }
 """Words that belong in a chapter only where something is done, by the name of `passages.facts`."""
+AT_ONCE = 2
+"""Books made at the same time; at these sizes each keeps one core busy."""
 MISSING = re.compile(r"(?<![\w.])(nan|None|NaN|NaT|inf|<NA>)(?![\w.])|nan%|\bundefined\b")
 
 
@@ -197,14 +200,18 @@ def make(case: str, folder: Path) -> Path:
     """The book of one case; returns the folder of its pages.
 
     Raises:
-        CalledProcessError: `dpotox.book` failed.
+        RuntimeError: `dpotox.book` failed; what it said.
     """
     toml, seeds = write_profile(case, folder), CASES[case][1]
     here = toml.parent
     command = [sys.executable, "-m", "dpotox.book", "--profile", str(toml), "--seeds", *map(str, seeds)]
     with Hub(folder / "inputs" / "hub") as hub:
         environment = os.environ | hub.environment(here / "cache") | {"DPOTOX_OUTPUT": str(here)}
-        subprocess.run(command, env=environment, cwd=PROJECT, check=True)
+        done = subprocess.run(
+            command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     return here / "_build" / "html"
 
 
@@ -255,21 +262,25 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", help="default: all")
     parser.add_argument("--folder", type=Path, help="keep everything here (default: a temporary folder)")
     arguments = parser.parse_args()
-    failed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         if not (folder / "inputs").exists():
             write_inputs(folder / "inputs")
-        for case in arguments.cases or CASES:
-            began = time.monotonic()
-            try:
-                make(case, folder)
-                wrong = faults(case, folder)
-            except subprocess.CalledProcessError:
-                wrong = ["the book could not be made"]
-            print(f"{case}: {'; '.join(wrong) or 'well'}, {time.monotonic() - began:.0f} s", flush=True)
-            failed += [case] if wrong else []
-    return int(bool(failed))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            well = list(pool.map(lambda case: makes_its_book(case, folder), arguments.cases or CASES))
+    return int(not all(well))
+
+
+def makes_its_book(case: str, folder: Path) -> bool:
+    """Whether a case makes its whole book without a fault; says so, or what is wrong."""
+    began = time.monotonic()
+    try:
+        make(case, folder)
+        wrong = faults(case, folder)
+    except RuntimeError as error:
+        wrong = [f"the book could not be made\n{error}"]
+    print(f"{case}: {'; '.join(wrong) or 'well'}, {time.monotonic() - began:.0f} s", flush=True)
+    return not wrong
 
 
 if __name__ == "__main__":
