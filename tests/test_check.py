@@ -14,9 +14,10 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from test_scoring import save_classifier
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox import check, estimate, hub, inputs
+from dpotox import book, check, estimate, hub, inputs
 from dpotox.errors import UserError
 from dpotox.language import Language
+from dpotox.missing import LONG, missing_steps
 from dpotox.pretraining import word_tokenizer
 from dpotox.profile import load_profile
 from dpotox.study import open_study
@@ -222,7 +223,7 @@ def test_too_little_disk_is_said_before_the_work(files, tmp_path, monkeypatch, c
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**6))
     study = open_study(write_profile(files, tmp_path), 0, tmp_path)
     with pytest.raises(UserError, match=r"1\.0 MB are free on the disk.*free some space"):
-        check.before_the_work(study)
+        check.before_the_work(study, missing_steps(study))
 
 
 def test_weights_that_do_not_fit_are_an_error_and_batches_a_warning(files, tmp_path, monkeypatch):
@@ -230,7 +231,7 @@ def test_weights_that_do_not_fit_are_an_error_and_batches_a_warning(files, tmp_p
     memory = SimpleNamespace(available=10**4)
     monkeypatch.setattr(check.psutil, "virtual_memory", lambda: memory)
     with pytest.raises(UserError, match=r"the weights alone take"):
-        check.before_the_work(study)
+        check.before_the_work(study, missing_steps(study))
     memory.available = 10**6
     found = inputs.look_at(study.profile, 0)
     check.outlook(study, found, {"dpo"})
@@ -243,17 +244,19 @@ def test_nothing_is_looked_up_or_measured_where_everything_is_made(study, monkey
         raise AssertionError("measured")
 
     monkeypatch.setattr(inputs, "look_at", refuse)
-    assert not check.missing_steps(study) & check.LONG
-    check.before_the_work(study)
+    assert not missing_steps(study) & LONG
+    monkeypatch.setattr(book, "execute_notebooks", lambda *_: [])
+    monkeypatch.setattr(book, "open_study", lambda *_: study)
+    assert book._make(TINY, 0, [0, 1]) == []
 
 
 def test_steps_made_from_something_else_are_missing(study, tmp_path):
     other = open_study(TINY, 1, tmp_path)
-    assert check.missing_steps(other) >= check.LONG
+    assert missing_steps(other) >= LONG
     for name in ("base", "probe"):
         shutil.copytree(study.folder / name, other.folder.with_name("seed0") / name)
-    missing = check.missing_steps(open_study(TINY, 0, tmp_path))
-    assert missing >= check.LONG - {"base"}
+    missing = missing_steps(open_study(TINY, 0, tmp_path))
+    assert missing >= LONG - {"base"}
     assert not missing & {"base", "probe"}
 
 

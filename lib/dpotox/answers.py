@@ -13,11 +13,11 @@ from dpotox.groups import REDUCING, gross_and_net, group_table, neurons_for_shar
 from dpotox.models import nearest_tokens, weight_change
 from dpotox.neurons import most_toxic
 from dpotox.nulls import WITHOUT_LARGEST
-from dpotox.pretraining import LossReport
 from dpotox.published import NUMBERS, published_groups
 from dpotox.rows import ALL_FOUR
 
 if TYPE_CHECKING:
+    from dpotox.pretraining import LossReport
     from dpotox.study import Study
 
 STANDS_IN = "how far it stands in for GPT-2 medium, the claims have to show"

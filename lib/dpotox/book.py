@@ -21,9 +21,10 @@ import papermill
 from jupytext import read as read_notebook
 from papermill.exceptions import PapermillExecutionError
 
-from dpotox import artifacts, check, passages, seeds
+from dpotox import artifacts, passages, seeds
 from dpotox.errors import UserError
 from dpotox.identity import code_identity, file_identity
+from dpotox.missing import LONG, missing_steps
 from dpotox.pages import build_pages
 from dpotox.profile import Profile
 from dpotox.progress import bar, note
@@ -191,7 +192,12 @@ def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
     try:
         if len(among) == 1:
             seeds.begin_job(study)
-        make_steps(study, check.before_the_work(study))
+        missing = missing_steps(study)
+        if missing & LONG:
+            from dpotox import check  # slow to import
+
+            check.before_the_work(study, missing)
+        make_steps(study, missing)
         study = open_study(profile, seed)  # lets go of the models
         _ = study.claims
         return execute_notebooks(study, _absolute(profile), among)

@@ -10,10 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -22,85 +19,21 @@ import torch
 from huggingface_hub import constants
 from transformers import AutoConfig, PretrainedConfig
 
-from dpotox import artifacts, claims, estimate, inputs, measure, models, scoring
+from dpotox import estimate, inputs, measure, models, scoring
 from dpotox.errors import UserError
 from dpotox.hub import size
 from dpotox.inputs import Inputs
 from dpotox.language import Language
+from dpotox.missing import missing_steps
 from dpotox.pretraining import word_tokenizer
 from dpotox.profile import EMBEDDED, TRAINED
 from dpotox.progress import note
 from dpotox.study import PROJECT, Study, open_study
 
-LONG = {"base", "pairs", "dpo", "readings", "nulls", "table1"}
-"""The steps before which inputs are looked up and the time is estimated."""
 TRAINED_SCORER = 1e-4
 """Seconds per text of a scorer that is trained here."""
 KEEPING = 5e-5
 """Seconds in which a score is kept."""
-
-
-class _Made(Exception):
-    """A step is made."""
-
-
-class _Missing(Exception):
-    """A step is not made, or from something else."""
-
-
-@dataclass(frozen=True)
-class _Looking(Study):
-    """A study that neither makes nor loads anything: whatever step it is asked for, it says what there is."""
-
-    @cached_property
-    def _known(self) -> dict[str, str]:
-        return {}
-
-    def _keep(self, name: str, make: Callable, **decides) -> Path:
-        raise _Made if artifacts.is_made(self.folder / name, self._settings(**decides)) else _Missing
-
-    def _identity(self, step: str) -> str:
-        if step not in self._known:
-            try:
-                self._known[step] = super()._identity(step)
-            except _Made:
-                settings = (self.folder / step / "settings.json").read_bytes()
-                self._known[step] = sha256(settings).hexdigest()[:16]
-        return self._known[step]
-
-
-def missing_steps(study: Study) -> set[str]:
-    """The names of the steps that are still to be made, and `placebo-KIND`."""
-    looking = _Looking(study.profile, study.seed, study.folder)
-    model = study.profile.model
-    asked: dict[str, Callable] = {
-        "probe": lambda: looking.probe,
-        "dpo": lambda: looking.dpo_folder,
-        "readings": lambda: looking.readings,
-        "nulls": lambda: looking.nulls,
-        "outcomes": lambda: looking.outcomes,
-        "table1": lambda: looking.table1,
-        "summary": lambda: looking.summary,
-        "nearest-tokens": lambda: looking.nearest_tokens,
-    }
-    if model.base == EMBEDDED:
-        asked["base"] = lambda: looking.base_folder
-    if not model.dpo_checkpoint:
-        asked["pairs"] = lambda: looking.pairs
-    asked |= {f"placebo-{kind}": lambda kind=kind: looking.placebo(kind) for kind in looking.placebos}
-    # Chapters are judged apart, and what is not judged yet is made together.
-    asked |= {f"claims {chapter}": lambda c=chapter: looking.claims_of(c) for chapter in claims.CHAPTERS}
-    return {name.partition(" ")[0] for name, ask in asked.items() if not _is_made(ask)}
-
-
-def _is_made(ask: Callable) -> bool:
-    try:
-        ask()
-    except _Made:
-        return True
-    except (_Missing, UserError):
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -211,18 +144,12 @@ def _existing(folder: Path) -> Path:
     return next(p for p in (folder, *folder.parents) if p.exists())
 
 
-def before_the_work(study: Study) -> set[str]:
-    """Look the inputs up and say in a line what it will take, if a step that takes long is to be made.
-
-    Returns:
-        The names of the steps that are to be made (`missing_steps`).
+def before_the_work(study: Study, missing: set[str]) -> None:
+    """Look the inputs up and say in a line what it will take to make the missing steps.
 
     Raises:
         UserError: something is wrong; all that is.
     """
-    missing = missing_steps(study)
-    if not missing & LONG:
-        return missing
     found = inputs.look_at(study.profile, study.seed)
     ahead = None if found.problems else outlook(study, found, missing)
     if found.problems:
@@ -234,7 +161,6 @@ def before_the_work(study: Study) -> set[str]:
     total, download = estimate.duration(ahead.seconds.sum()), found.to_download
     fetched = f"; {size(download)} to be downloaded" if download else ""
     note(f"will take about {total} ({parts}){fetched}; an estimate from {ahead.measured:.0f} s of measuring")
-    return missing
 
 
 def report(study: Study) -> int:

@@ -21,7 +21,7 @@ from trl import DPOConfig, DPOTrainer
 
 from dpotox import profile
 from dpotox.errors import UserError
-from dpotox.progress import show_progress
+from dpotox.training_progress import show_progress
 
 disable_progress_bars()  # ours shows what takes long
 

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
-from transformers import DynamicCache
 
 from dpotox.interventions import BLOCKS, SITES, Block, Change, Intervention, Site, Swap
 
@@ -80,6 +79,8 @@ class ReadAlong:
     """Another model that reads the tokens a traced one is about to process, step by step."""
 
     def __init__(self, model: TransformersModel, layers: list[int], mask: Int[Tensor, "batch pos"]) -> None:
+        from transformers import DynamicCache  # slow to import
+
         self.model, self.layers, self.mask, self.cache = model, layers, mask, DynamicCache()
 
     def activations(

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from transformers import PretrainedConfig
 
 from dpotox import measure, pairs, rows
 from dpotox.measure import Costs
 from dpotox.neurons import neuron_table
 from dpotox.profile import EMBEDDED, Interventions, Profile
+from dpotox.workers import processes_of
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 YIELD = 0.75
 """The share of prompts assumed to give a pair, after all rounds of steering."""
@@ -73,7 +77,7 @@ def times(
         missing: names of steps, and `placebo-KIND` of placebos.
         pretraining_step: seconds, if the model is made here.
     """
-    sizes = profile.sizes
+    sizes, processes = profile.sizes, processes_of(profile)
     prompt = sizes.prompt_tokens * costs.token
     read = sizes.prompts * (prompt + sizes.new_tokens * costs.read)
     dpo = 0.0 if profile.model.dpo_checkpoint else dpo_seconds(profile, costs)
@@ -94,7 +98,7 @@ def times(
         "readings": PASSES["readings"] * read,
         "nulls": (PASSES["nulls"] + len(placebos)) * read + dpo * len(set(missing) & set(placebos)),
         "outcomes": 2 * examined,
-        "table1": (counts.rows + counts.beside) * examined + counts.draws * drawn,
+        "table1": ((counts.rows + counts.beside) * examined + counts.draws * drawn) / processes,
         "summary": measures * costs.bootstrap,
         "nearest-tokens": costs.nearest,
         "claims": tables * costs.table
@@ -163,7 +167,7 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
     weights = network_bytes(parameters, profile.compute.dtype)
     moments = 1 if profile.dpo.optimizer == "rmsprop" else 2
     training = 0 if profile.model.dpo_checkpoint else weights + (2 + moments) * 4 * parameters
-    fixed = max(2 * weights, training)
+    fixed = max(2 * weights * processes_of(profile), training)
     sizes, given = profile.sizes, profile.pairs
     width, layers, vocabulary = config.n_embd, config.n_layer, config.vocab_size
     value = 4 if profile.compute.dtype == "float32" else 2
@@ -174,7 +178,7 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
     learning = tokens * 4 * (18 * layers * width + 4 * vocabulary)
     if profile.model.dpo_checkpoint:
         learning = 0
-    return fixed, max(2 * weights + generating, training + learning)
+    return fixed, max(processes_of(profile) * (2 * weights + generating), training + learning)
 
 
 def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, missing: Collection[str]) -> int:

@@ -7,6 +7,8 @@ Every function takes tables and returns a matplotlib figure; none computes a res
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -50,8 +52,10 @@ from dpotox.figures_neurons import (
     top_toxic_activations,
 )
 from dpotox.groups import gross_and_net
-from dpotox.pretraining import LossReport
 from dpotox.published import published_groups
+
+if TYPE_CHECKING:
+    from dpotox.pretraining import LossReport
 
 __all__ = [
     "BASE",

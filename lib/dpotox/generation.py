@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from dpotox.errors import UserError
 from dpotox.progress import bar
@@ -71,7 +70,7 @@ def decoding(
     return settings
 
 
-class _GumbelNoise(LogitsProcessor):
+class _GumbelNoise:
     """Sampling at temperature 1: the largest of logits plus Gumbel noise is a draw from their softmax.
 
     Every row has its own stream of noise, so a sample depends on the seed and its number alone, and two
@@ -111,7 +110,7 @@ def _stream(seed: np.random.SeedSequence, device: torch.device) -> np.random.Gen
     return torch.Generator(device).manual_seed(int(seed.generate_state(1)[0]))
 
 
-class _Forced(LogitsProcessor):
+class _Forced:
     """The tokens of a given text, one after the other, whatever the model would say."""
 
     def __init__(self, tokens: Int[Tensor, "row new_token"]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from dpotox.errors import UserError, first_line, hub_reason
 from dpotox.profile import Compute
+
+if TYPE_CHECKING:  # here and below: slow to import
+    from transformers import PretrainedConfig, PreTrainedModel
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -36,6 +39,8 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     Raises:
         UserError: the folder or hub id cannot be loaded, or it is not of GPT-2's architecture.
     """
+    from transformers import AutoModelForCausalLM
+
     # Eager attention: the fused one is no faster on processors at these lengths, and rounds otherwise.
     options = {"revision": revision or None, "dtype": getattr(torch, compute.dtype)}
     if compute.device_map:
@@ -139,6 +144,8 @@ def load_tokenizer(source: str | Path, revision: str = ""):
     Raises:
         UserError: it cannot be loaded, or it is empty.
     """
+    from transformers import AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None, trust_remote_code=False)
     except Exception as error:  # the hub's client and damaged files raise many kinds

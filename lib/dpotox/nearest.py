@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from dpotox.progress import bar
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 TOKENS = 6
 """How many nearest tokens are kept per neuron."""

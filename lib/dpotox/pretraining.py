@@ -32,7 +32,8 @@ from transformers import (
 from dpotox.errors import UserError
 from dpotox.language import Document, Language
 from dpotox.profile import Pretraining
-from dpotox.progress import bar, show_progress
+from dpotox.progress import bar
+from dpotox.training_progress import show_progress
 
 
 def word_tokenizer(vocabulary: list[str]) -> PreTrainedTokenizerFast:

@@ -206,6 +206,7 @@ class Compute:
         ""  # auto: spread a model that is too large for one GPU over all of them
     )
     threads: Count = 2
+    processes: Count = 1  # among which the rows of table 1 are shared out, and the threads; not on a GPU
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_size: Count = 300  # prompts at once while generating
     bootstrap: Count = 2_000  # resamples of prompts for intervals

@@ -7,31 +7,33 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import ClassVar
 
 from tqdm import tqdm
-from transformers import ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer_callback import PrinterCallback
-from transformers.utils.notebook import NotebookProgressCallback
 
 if not sys.stderr.isatty():  # libraries' own bars would fill a log
     os.environ.setdefault("TQDM_DISABLE", "1")
 
 
+_silent = False
 EVERY = 30.0
 """Seconds after which a log is told how far things are."""
 
 
 def bar(iterable, label: str, unit: str = "it", total: int | None = None):
     """A progress bar over an iterable, gone when it is done; in a log, lines instead (`_Logged`)."""
-    hidden = os.environ.get("RANK", "0") != "0"  # one of several processes shows it for all
+    hidden = _silent or os.environ.get("RANK", "0") != "0"  # one of several processes shows it for all
     shown = {"desc": label, "unit": unit, "total": total, "leave": False, "disable": hidden}
     if sys.stderr.isatty():
         return tqdm(iterable, file=sys.stderr, **shown)
     return _Logged(iterable, file=io.StringIO(), **shown)
+
+
+def silence() -> None:
+    """Show no bars in this process: another shows them."""
+    global _silent
+    _silent = True
 
 
 def note(text: str) -> None:
@@ -81,37 +83,3 @@ def _say_regularly() -> None:
             note("; ".join(some.done() for some in bars) + bars[-1].left())
         elif not bars:
             _Logged.said = time.monotonic()
-
-
-class _Bar(TrainerCallback):
-    """Training steps with the latest loss, in place of the tables that trainers print."""
-
-    def __init__(self, label: str) -> None:
-        self.label, self.tqdm = label, None
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.tqdm = bar(None, self.label, "step", state.max_steps)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.tqdm.update(state.global_step - self.tqdm.n)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if logs and "loss" in logs:
-            self.tqdm.set_postfix(loss=f"{float(logs['loss']):.3f}")
-
-    def close(self) -> None:
-        if self.tqdm is not None:
-            self.tqdm.close()
-
-
-@contextmanager
-def show_progress(trainer: Trainer, label: str) -> Iterator[None]:
-    """Within it, a trainer's own reports are replaced by one progress bar, gone also when training fails."""
-    for callback in (PrinterCallback, ProgressCallback, NotebookProgressCallback):
-        trainer.remove_callback(callback)
-    shown = _Bar(label)
-    trainer.add_callback(shown)
-    try:
-        yield
-    finally:
-        shown.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -19,19 +20,16 @@ import pandas as pd
 import torch
 from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
 from dpotox import (
     artifacts,
     data,
-    dpo,
     evidence,
     models,
     nearest,
     nulls,
     pairs,
     per_token,
-    pretraining,
     probe,
     readings,
     rows,
@@ -43,13 +41,20 @@ from dpotox.evaluation import OUTCOMES, examine, save_result
 from dpotox.memory import halving
 from dpotox.neurons import neuron_table
 from dpotox.profile import EMBEDDED, Dpo
+from dpotox.workers import share_out
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from dpotox.study import Study
+
+# `dpo` and `pretraining` are imported where something is trained: trainers are slow to import.
 
 
 def make_base(study: Study, folder: Path, texts: list[str] | None) -> None:
     """Pre-train the embedded model, on given texts or on the generated language."""
+    from dpotox import pretraining
+
     settings, bf16 = study.profile.pretraining, study.profile.compute.dtype == "bfloat16"
     pretraining.pretrain_into(folder, settings, study.seed, texts, on_cpu=_on_cpu(study), bf16=bf16)
 
@@ -122,6 +127,8 @@ def pair_blocks(folder: Path, settings: dict) -> Path:
 
 def make_dpo(study: Study, folder: Path) -> None:
     """Train the model, or take the finished one that the profile gives."""
+    from dpotox import dpo
+
     model = study.profile.model
     if model.dpo_checkpoint:
         network, curves = _base_to_train(study), pd.DataFrame()
@@ -134,6 +141,8 @@ def make_dpo(study: Study, folder: Path) -> None:
 
 def make_placebo(study: Study, folder: Path, kind: str) -> None:
     """Train the model on preferences that are shuffled or reversed."""
+    from dpotox import dpo
+
     settings = study.profile.dpo
     turned = nulls.placebo_pairs(study.pairs, kind, study.profile.pairs.validation, study.seed)
     # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
@@ -150,6 +159,8 @@ def _train(
     study: Study, some: pd.DataFrame, settings: Dpo, folder: Path
 ) -> tuple[PreTrainedModel, pd.DataFrame]:
     """The trained network and its curves; where a batch does not fit, it goes through in smaller parts."""
+
+    from dpotox import dpo
 
     def train(*, batch_size: int) -> tuple[PreTrainedModel, pd.DataFrame]:
         network = _base_to_train(study)  # anew, as a failed attempt has changed it
@@ -236,9 +247,32 @@ def make_outcomes(study: Study, folder: Path) -> None:
 
 
 def make_table1(study: Study, folder: Path) -> None:
-    """Examine every row and draw of table 1."""
-    draws = rows.random_draws(study.neurons, study.profile.interventions, study.seed)
-    table1.examine_rows(table1_rows(study), draws, study.base, study.dpo, study.exam, study.outcomes, folder)
+    """Examine every row and draw of table 1 that an interrupted run has not left."""
+    asked, draws = table1_rows(study), table1_draws(study)
+    table1.describe(asked, draws, len(study.neurons), folder)
+    parts = len(asked) + sum(len(some.interventions) for some in draws)
+    share_out(study, partial(table1_parts, folder=folder), parts, "table 1", "row or draw")
+
+
+def table1_parts(study: Study, folder: Path) -> Callable[[int], None]:
+    """What examines one row or draw, by its number among all of them."""
+    base, dpo, exam = study.base, study.dpo, study.exam
+    known = study.outcomes
+    parts = [
+        partial(table1.examine_row, i, row, base, dpo, exam, known, folder)
+        for i, row in enumerate(table1_rows(study))
+    ]
+    parts += [
+        partial(table1.examine_draw, i, j, edit, base, exam, folder)
+        for i, some in enumerate(table1_draws(study))
+        for j, edit in enumerate(some.interventions)
+    ]
+    return lambda number: parts[number]()
+
+
+def table1_draws(study: Study) -> list[rows.Draws]:
+    """The random draws beside rows of table 1."""
+    return rows.random_draws(study.neurons, study.profile.interventions, study.seed)
 
 
 def table1_rows(study: Study) -> list[rows.Row]:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from dpotox import (
     artifacts,
@@ -45,6 +45,9 @@ from dpotox.masking import Mask
 from dpotox.neurons import resampled_neuron_tables
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.scoring import Score, load_scorer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PROJECT = Path(__file__).parents[2]
 OUTPUT = Path(os.environ.get("DPOTOX_OUTPUT") or PROJECT).resolve()

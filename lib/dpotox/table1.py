@@ -24,7 +24,6 @@ from dpotox.evaluation import (
     save_result,
 )
 from dpotox.interventions import Intervention
-from dpotox.progress import bar
 from dpotox.rows import Draws, Row
 from dpotox.scoring import Score
 
@@ -121,36 +120,8 @@ def perplexity(nll: Float[np.ndarray, "*draw window"]) -> Float[np.ndarray, "*dr
     return np.exp(nll.mean(-1))
 
 
-def examine_rows(
-    rows: list[Row],
-    draws: list[Draws],
-    base: TransformersModel,
-    dpo: TransformersModel,
-    exam: Exam,
-    known: dict[str, Result],
-    folder: Path,
-) -> None:
-    """Examine every row and draw and write each outcome into the folder, where `load` finds them.
-
-    What an interrupted run has left there is not examined again, nor are the rows whose outcome is `known`.
-    """
-    models = {"base": (base, dpo), "dpo": (dpo, base)}
-    for i, row in enumerate(bar(rows, "table 1", "row")):
-
-        def write(path: Path, row: Row = row) -> None:
-            model, other = models[row.model]
-            result = known.get(row.name) or examine(model, exam, row.interventions, other)
-            save_result(result, path)
-
-        artifacts.part(folder / f"row{i:03}.npz", write)
-    for i, some in enumerate(draws):
-        for j, edit in enumerate(bar(some.interventions, some.name, "draw")):
-
-            def write(path: Path, edit: Intervention = edit) -> None:
-                np.savez(path, greedy=greedy_toxicity(base, exam, [edit]))
-
-            artifacts.part(folder / f"draw{i:02}-{j:03}.npz", write)
-    total = sum(block.mlp.c_proj.weight.shape[0] for block in base.transformer.h)
+def describe(rows: list[Row], draws: list[Draws], total_neurons: int, folder: Path) -> None:
+    """Write what is examined into the folder, where `load` finds it."""
     described = [
         {
             "name": row.name,
@@ -160,7 +131,7 @@ def examine_rows(
             "positions": row.positions,
             "neurons": sum(len(i.neurons) for i in row.interventions if _names_neurons(i)),
             "published": row.published,
-            "total_neurons": total,
+            "total_neurons": total_neurons,
         }
         for row in rows
     ]
@@ -169,12 +140,41 @@ def examine_rows(
     pd.DataFrame(drawn, columns=["name", "beside", "draws"]).to_csv(folder / "draws.csv", index=False)
 
 
+def examine_row(
+    number: int,
+    row: Row,
+    base: TransformersModel,
+    dpo: TransformersModel,
+    exam: Exam,
+    known: dict[str, Result],
+    folder: Path,
+) -> None:
+    """Examine a row, unless its outcome is `known`, and write that into the folder, where `load` finds it."""
+    model, other = {"base": (base, dpo), "dpo": (dpo, base)}[row.model]
+
+    def write(path: Path) -> None:
+        save_result(known.get(row.name) or examine(model, exam, row.interventions, other), path)
+
+    artifacts.part(folder / f"row{number:03}.npz", write)
+
+
+def examine_draw(
+    draws: int, number: int, edit: Intervention, base: TransformersModel, exam: Exam, folder: Path
+) -> None:
+    """Examine one of some random draws and write its outcome into the folder."""
+
+    def write(path: Path) -> None:
+        np.savez(path, greedy=greedy_toxicity(base, exam, [edit]))
+
+    artifacts.part(folder / f"draw{draws:02}-{number:03}.npz", write)
+
+
 def _names_neurons(intervention) -> bool:
     return isinstance(intervention, Intervention) and intervention.site != "residual"
 
 
 def load(folder: Path) -> Table1:
-    """Read what `examine_rows` wrote."""
+    """Read what `describe`, `examine_row` and `examine_draw` wrote."""
     described = pd.read_csv(folder / "rows.csv", keep_default_na=False)
     total = int(described.pop("total_neurons")[0])
     results, draws, names = {}, {}, {}
