@@ -30,7 +30,7 @@ def seconds(study: Study, share: int = 1) -> dict[str, float]:
     """Seconds of the whole table by part: greedy (F1 with it), sampled, text, draws.
 
     Args:
-        share: processes that examine as many rows each at the same time; the seconds are of one, over `share`.
+        share: processes that examine as many rows each at the same time; what one takes is divided by it.
     """
     exam = study.exam
     models = {"base": (study.base, study.dpo), "dpo": (study.dpo, study.base)}

@@ -13,6 +13,8 @@ from dpotox.profile import Profile
 # Read at once, so that an edit during a run is not taken for the code that runs.
 _CODE = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py")}
 _DATA = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.toml")}
+NO_TRACE = ("errors", "profile", "progress", "training_progress", "workers")
+"""Modules that leave no trace in a result."""
 
 
 def step_settings(
@@ -70,7 +72,7 @@ def code_identity(*modules: str) -> str:
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name in done or name in ("errors", "profile", "progress"):
+        if name in done or name in NO_TRACE:
             continue
         done[name], imported = _parsed(_CODE[name])
         todo += imported
