@@ -24,7 +24,8 @@ TINY = str(Path(__file__).with_name("tiny.toml"))
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = shutil.which("chromium")
 
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")) if WORKERS == 1 else 1)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,15 @@ def study(tmp_path_factory) -> Study:
 
 def pytest_addoption(parser) -> None:
     parser.addoption("--site", help="check these pages in the browser instead of the tiny study's")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items) -> None:
+    """With several workers (`make test`), what takes long to make is made by one of them alone."""
+    for item in items:
+        wanted = {"site", "job", "study"} & set(item.fixturenames)
+        if wanted and not config.getoption("--site"):
+            item.add_marker(pytest.mark.xdist_group("study" if wanted == {"study"} else "job"))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -58,7 +58,8 @@ def execute(name: str, folder: Path) -> list[dict]:
     return [output for cell in cells for output in cell.get("outputs", [])]
 
 
-def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, artifacts):
+def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, artifacts, study):
+    shutil.copytree(study.folder / "base", artifacts / "seed0" / "base")
     outputs = execute("05_four_groups", tmp_path)
     assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 5
     folders = [p for p in (artifacts / "seed0").iterdir() if p.is_dir()]
@@ -126,7 +127,8 @@ def test_inputs_are_looked_at_before_the_work():
         book.make_steps(Study(), {"table1"})
 
 
-def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(artifacts):
+def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(artifacts, study):
+    shutil.copytree(study.folder / "base", artifacts / "seed0" / "base")
     command = [sys.executable, "-m", "dpotox.book", "--profile", TINY]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     for line in process.stderr:

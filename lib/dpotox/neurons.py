@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -184,10 +185,12 @@ def matched(
         rest = pool.loc[pool["layer"] == layer, "pre_activation"].sort_values()
         if len(rest) < len(here):
             raise ValueError(f"layer {layer} has {len(here)} chosen neurons and only {len(rest)} others")
-        left, names = rest.to_numpy(), rest.index.to_numpy()
+        left, names = rest.to_list(), rest.index.to_list()
         for activation in rng.permutation(here["pre_activation"].to_numpy()):
-            near = np.argsort(np.abs(left - activation))[:nearest]
-            pick = rng.choice(near)
-            taken.append(names[pick])
-            left, names = np.delete(left, pick), np.delete(names, pick)
+            place = bisect_left(left, activation)
+            beside = range(max(0, place - nearest), min(len(left), place + nearest))
+            near = sorted(beside, key=lambda i: abs(left[i] - activation))[:nearest]
+            pick = near[rng.integers(len(near))]
+            taken.append(names.pop(pick))
+            del left[pick]
     return neurons.loc[taken]
