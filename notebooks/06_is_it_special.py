@@ -101,7 +101,7 @@ report_nulls.other_directions(others, comparisons, names)
 # Sums along a random direction and along the probe are in the same units: both are projections on a unit
 # vector.
 #
-# ## Other trainings, noise and texts
+# ## Other pairs of models and texts
 #
 # A line is one comparison of two models. *Toxicity* is that of what the second one wrote greedily, where it wrote
 # anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise:

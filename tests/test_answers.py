@@ -54,7 +54,7 @@ def test_claims_are_counted_by_verdict_and_only_the_paper_s():
         }
     )
     sentence = text(answers.which_claims_hold(table))
-    for part in ("4 claims", "**3 hold**", "**1 do not hold**", "**0 are inconclusive**"):
+    for part in ("4 claims", "**3 hold**", "**1 does not hold**", "**0 are inconclusive**"):
         assert part in sentence
 
 

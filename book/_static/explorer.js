@@ -171,7 +171,7 @@
   const meaning = (name) => [
     name[0] === "T" ? "toxic value vector" : "anti-toxic value vector",
     name[1] === "P" ? "active before DPO" : "negative before DPO",
-    name[2] === "+" ? "further from zero after" : "closer to zero after",
+    name[2] === "+" ? "moved away from zero" : "moved towards zero",
   ].join(", ");
   const describe = (row) => {
     const g = groups[group[row]];

@@ -75,9 +75,10 @@ def where(study: Study) -> Markdown:
     paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
     layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
     net, top = neurons["projection_drop"].sum(), study.profile.interventions.figure_top
+    by_layer = f"layer {layers.index[0]} lowers it by {layers.iloc[0]:.2f}, layer {layers.index[1]} by"
     return _answer(
-        f"among the MLPs, layer {layers.index[0]} takes out most ({layers.iloc[0]:.2f} of {net:.2f}), then "
-        f"layer {layers.index[1]} ({layers.iloc[1]:.2f}), while on the same text attention carries "
+        f"DPO lowers what the MLPs' neurons write along the probe by {net:.2f}; of them, {by_layer} "
+        f"{layers.iloc[1]:.2f}; on the same text attention carries "
         f"{_part(found['attention-carries'])} of the whole change; {reducing:.1%} of all neurons write less "
         f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
         f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are "
@@ -162,8 +163,8 @@ def ablation_versus_patching(study: Study) -> Markdown:
         before, after = (outcome.greedy.mean() for outcome in study.outcomes.values())
         return _answer(
             f"DPO does not surely lower greedy toxicity here ({before:.3f} before, {after:.3f} after), so "
-            f"there is no effect to take shares of; in the paper the best ablation by cosine recovers "
-            f"{_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
+            f"nothing is concluded from shares of that effect; in the paper the best ablation by cosine "
+            f"recovers {_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
         )
     rows = study.summary.set_index(["kind", "which", "positions"])["recovered"]
     edits = {"shifting all four groups": "shift", "copying DPO's activations into them": "copy"}
@@ -186,9 +187,14 @@ def which_claims_hold(table: pd.DataFrame) -> Markdown:
     counts = table[table["source"] == "paper"]["verdict"].value_counts()
     hold, fail, rest = (int(counts.get(v, 0)) for v in report.VERDICTS)
     return _answer(
-        f"of the paper's {hold + fail + rest} claims tested here, **{hold} hold**, **{fail} do not hold** "
-        f"and **{rest} are inconclusive** on this model and seed"
+        f"of the paper's {hold + fail + rest} claims tested here, **{_number(hold, 'holds', 'hold')}**, "
+        f"**{_number(fail, 'does not hold', 'do not hold')}** and "
+        f"**{_number(rest, 'is inconclusive', 'are inconclusive')}** on this model and seed"
     )
+
+
+def _number(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
 
 
 def _answer(sentence: str) -> Markdown:

@@ -78,6 +78,7 @@ def use_style() -> None:
             "axes.titlelocation": "left",
             "axes.axisbelow": True,
             "axes.unicode_minus": True,
+            "axes.formatter.useoffset": False,
             "grid.color": FAINT,
             "grid.linewidth": 0.7,
             "xtick.color": MUTED,

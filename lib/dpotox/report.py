@@ -42,8 +42,8 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     if abs(value) >= 1_000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
+        return f"{value:z,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:z.1g}"
 
 
 def interval(value: float, low: float, high: float) -> str:
@@ -55,7 +55,7 @@ def interval(value: float, low: float, high: float) -> str:
 
 def percent(value: float, digits: int = 0, unknown: str = "-") -> str:
     """A share in percent, or what stands for one that is not known."""
-    return f"{value:.{digits}%}" if math.isfinite(value) else unknown
+    return f"{value:z.{digits}%}" if math.isfinite(value) else unknown
 
 
 def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:

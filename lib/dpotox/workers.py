@@ -11,11 +11,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
+
+from loky import BrokenProcessPool, Future, ProcessPoolExecutor, as_completed
 
 from dpotox import models, progress
 from dpotox.errors import UserError
@@ -49,10 +48,11 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
     compute = study.profile.compute
     compute = replace(compute, processes=1, threads=max(1, compute.threads // processes))
     alike = replace(study, profile=replace(study.profile, compute=compute))
-    # Started anew, not forked: threads and their locks do not survive that.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _open, (os.getpid(), prepare, alike))
+    # Started anew, as threads and their locks do not survive a fork; by loky, as Python's own would run the
+    # script that asked for this, say a notebook's, once more in each.
+    pool = ProcessPoolExecutor(processes, initializer=_open, initargs=(os.getpid(), prepare, alike))
+    waiting = [pool.submit(_make, number) for number in range(parts)]
     try:
-        waiting = [pool.submit(_make, number) for number in range(parts)]
         _wait(waiting, label, unit)
     except BrokenProcessPool:
         raise UserError(
@@ -60,7 +60,9 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
             "compute.processes = 1; what is finished is kept"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        for part in waiting:
+            part.cancel()  # unless it is being made
+        pool.shutdown()
 
 
 def processes_of(profile: Profile) -> int:
