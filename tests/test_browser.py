@@ -161,9 +161,7 @@ def test_toxic_words_are_hidden_until_the_switch_is_used_and_it_is_remembered(si
     assert words.first.is_visible()
     assert not tab.page.locator(".masked .stars").first.is_visible()
     for _ in range(5):
-        tab.page.wait_for_timeout(
-            500
-        )  # what is remembered is written by another process, late on a busy machine
+        tab.page.wait_for_timeout(500)  # another process writes down what is remembered
         tab.page.goto(url(site, "notebooks/02_toxic_direction"))
         if tab.page.locator(".masked .word").first.is_visible():
             break
