@@ -42,11 +42,18 @@ def pytest_addoption(parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items) -> None:
-    """With several workers (`make test`), what takes long to make is made by one of them alone."""
-    for item in items:
+    """With several workers (`make test`), what takes long to make is made by one of them alone, and first."""
+    if config.getoption("--site"):
+        return
+
+    def group(item) -> str:
         wanted = {"site", "job", "study"} & set(item.fixturenames)
-        if wanted and not config.getoption("--site"):
-            item.add_marker(pytest.mark.xdist_group("study" if wanted == {"study"} else "job"))
+        return "" if not wanted else "study" if wanted == {"study"} else "job"
+
+    items.sort(key=lambda item: ["job", "study", ""].index(group(item)))  # else as they were, in random order
+    for item in items:
+        if name := group(item):
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
