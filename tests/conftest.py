@@ -47,10 +47,13 @@ def pytest_collection_modifyitems(config, items) -> None:
         return
 
     def group(item) -> str:
+        if item.path.name == "test_matrix.py":
+            return "matrix"
         wanted = {"site", "job", "study"} & set(item.fixturenames)
         return "" if not wanted else "study" if wanted == {"study"} else "job"
 
-    items.sort(key=lambda item: ["job", "study", ""].index(group(item)))  # else as they were, in random order
+    order = ["job", "matrix", "study", ""]
+    items.sort(key=lambda item: order.index(group(item)))  # else as they were, in random order
     for item in items:
         if name := group(item):
             item.add_marker(pytest.mark.xdist_group(name))
