@@ -5,7 +5,6 @@ SEED ?= 0
 SEEDS ?= $(SEED)
 SHAPES ?= mini
 BATCHES ?= 16 64 256
-WORKERS ?= 2
 PYTHON ?= python3.11
 BIN := .venv/bin
 
@@ -23,8 +22,8 @@ book: .venv/ready  ## make every step, execute the notebooks and build _build/ht
 check: .venv/ready  ## look every input up and estimate what `make book` will take
 	@$(BIN)/python -m dpotox.check --profile "$(PROFILE)" --seed "$(SEED)"
 
-test: .venv/ready  ## run all tests, WORKERS at a time
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+test: .venv/ready  ## run all tests
+	$(BIN)/python -m pytest
 
 matrix: .venv/ready  ## make the whole book of every kind of profile, at tiny sizes
 	$(BIN)/python tests/matrix.py

@@ -24,10 +24,7 @@ TINY = str(Path(__file__).with_name("tiny.toml"))
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = shutil.which("chromium")
 
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")) if WORKERS == 1 else 1)
-if WORKERS > 1:  # whatever a profile says, as workers' threads would wait for each other
-    torch.set_num_threads = lambda _: None
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 @pytest.fixture(scope="session")
@@ -40,25 +37,6 @@ def study(tmp_path_factory) -> Study:
 
 def pytest_addoption(parser) -> None:
     parser.addoption("--site", help="check these pages in the browser instead of the tiny study's")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items) -> None:
-    """With several workers (`make test`), what takes long to make is made by one of them alone, and first."""
-    if config.getoption("--site"):
-        return
-
-    def group(item) -> str:
-        if item.path.name == "test_matrix.py":
-            return "matrix"
-        wanted = {"site", "job", "study"} & set(item.fixturenames)
-        return "" if not wanted else "study" if wanted == {"study"} else "job"
-
-    order = ["job", "matrix", "study", ""]
-    items.sort(key=lambda item: order.index(group(item)))  # else as they were, in random order
-    for item in items:
-        if name := group(item):
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
