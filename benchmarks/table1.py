@@ -21,18 +21,18 @@ import pandas as pd
 from machine import describe, write
 
 from dpotox import evaluation, steps, workers
+from dpotox.evaluation import Exam
 from dpotox.study import Study, open_study
 
 EVERY = 8
 
 
-def seconds(study: Study, share: int = 1) -> dict[str, float]:
+def seconds(study: Study, exam: Exam, share: int = 1) -> dict[str, float]:
     """Seconds of the whole table by part: greedy (F1 with it), sampled, text, draws.
 
     Args:
         share: processes that examine as many rows each at the same time; what one takes is divided by it.
     """
-    exam = study.exam
     models = {"base": (study.base, study.dpo), "dpo": (study.dpo, study.base)}
     every, draws = steps.table1_rows(study), steps.table1_draws(study)
     spent: dict[str, float] = {}
@@ -65,7 +65,7 @@ def seconds(study: Study, share: int = 1) -> dict[str, float]:
 
 def measure_share(study: Study, share: int, folder: Path) -> Callable[[int], None]:
     """In a worker: what measures, beside the others, and writes the seconds."""
-    return lambda number: pd.Series(seconds(study, share)).to_json(folder / f"{number}.json")
+    return lambda number: pd.Series(seconds(study, study.exam, share)).to_json(folder / f"{number}.json")
 
 
 def ready(study: Study) -> Callable[[int], None]:
@@ -96,11 +96,11 @@ def main() -> None:
     print(describe(study.profile.compute.threads))
     sizes = study.profile.sizes
     larger = replace(sizes, fewer_prompts=sizes.prompts, references=200, text_windows=320)
-    before = replace(study, profile=replace(study.profile, sizes=larger))
+    before = replace(study, profile=replace(study.profile, sizes=larger)).exam
     table = pd.DataFrame(
         {
-            "before": seconds(before),
-            "fewer prompts": seconds(study),
+            "before": seconds(study, before),
+            "fewer prompts": seconds(study, study.exam),
             "and two processes": in_processes(study, 2),
         }
     ).fillna(0.0)

@@ -1,7 +1,7 @@
 """Parts of a step shared out between processes, each with its own models and its share of the threads.
 
-A small model generates hardly faster with two threads than with one, as they wait for each other after every
-product of small matrices; two processes wait for nobody (`benchmarks/table1.py`).
+A small model generates hardly faster with two threads than with one where the machine is shared, as they wait
+for each other after every product of small matrices; two processes wait for nobody (`benchmarks/table1.py`).
 """
 
 from __future__ import annotations
