@@ -71,9 +71,9 @@ Code(
 # *Patch TP-* is done as published: it clamps what enters the GELU to its mean after DPO, at the newest position
 # only. *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
 # model before DPO. Numbers of ablated neurons are scaled to the size of the model, and a published value stands
-# beside an ablation only where the share of neurons is the same; of scaled keys, 7 neurons at any size in the
-# paper, the number is set in the profile (`scale_top`). A row whose perplexity on all text is more than twice DPO's has broken the text, and does not
-# count for the claim about scaled keys.
+# beside an ablation only where the share of neurons is the same; of scaled keys the paper has 7 neurons, and how
+# many are scaled here is set by the profile (`scale_top`), not by the size of the model. A row whose perplexity on
+# all text is more than twice DPO's has broken the text, and does not count for the claim about scaled keys.
 
 # %% tags=["full-width", "hide-input"]
 paper_rows = report_table1.paper_rows(summary)

@@ -46,8 +46,8 @@ step_through.page(study)
 
 # %% [markdown]
 # The edits are rows of chapter 7's table; the ablation is the one of chapter 4. Ablations and a patch at the newest
-# position are the paper's {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text up to the
-# token, by the study's scorer.
+# position are the paper's {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text
+# up to the token, by the study's scorer.
 #
 # ## Which prompts
 

@@ -1,7 +1,7 @@
 """Parts of a step shared out between processes, each with its own models and its share of the threads.
 
-A small model generates hardly faster with two threads than with one where the machine is shared, as they wait
-for each other after every product of small matrices; two processes wait for nobody (`benchmarks/table1.py`).
+Threads wait for each other after every product of small matrices, and where the machine is shared for long;
+processes wait for nobody. What that gains is measured by `benchmarks/table1.py`.
 """
 
 from __future__ import annotations
