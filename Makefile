@@ -17,10 +17,10 @@ endif
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
-	@$(BIN)/python -m dpotox.book --profile "$(PROFILE)" --seeds $(SEEDS)
+	@$(BIN)/python -m dpotox.run.book --profile "$(PROFILE)" --seeds $(SEEDS)
 
 check: .venv/ready  ## look every input up and estimate what `make book` will take
-	@$(BIN)/python -m dpotox.check --profile "$(PROFILE)" --seed "$(SEED)"
+	@$(BIN)/python -m dpotox.run.check --profile "$(PROFILE)" --seed "$(SEED)"
 
 test: .venv/ready  ## run all tests
 	$(BIN)/python -m pytest
@@ -35,7 +35,7 @@ notebooks: .venv/ready  ## write the .ipynb anew from the .py, without outputs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"jupytext": null}' notebooks/*.py
 
 picture: .venv/ready  ## draw the README's picture anew from the results
-	@$(BIN)/python -m dpotox.picture --profile "$(PROFILE)" --seed "$(SEED)"
+	@$(BIN)/python -m dpotox.show.picture --profile "$(PROFILE)" --seed "$(SEED)"
 
 lint: .venv/ready  ## check style and format
 	$(BIN)/ruff check .

@@ -22,12 +22,12 @@ import torch
 from machine import busy, describe, write
 
 from dpotox.profile import load_profile
-from dpotox.study import OUTPUT, PROJECT
+from dpotox.run.study import OUTPUT, PROJECT
 
 
 def run(profile: str, seed: int) -> dict[str, float]:
     """Seconds by stage and the peak in gigabytes of one run, with its report going to this terminal."""
-    command = [sys.executable, "-m", "dpotox.book", "--profile", profile, "--seeds", str(seed)]
+    command = [sys.executable, "-m", "dpotox.run.book", "--profile", profile, "--seeds", str(seed)]
     begun = last = time.monotonic()
     process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
     peaks = [0]

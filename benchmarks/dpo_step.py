@@ -27,7 +27,7 @@ from torch.nn.functional import logsigmoid
 from torch.nn.utils.rnn import pad_sequence
 from transformers import TrainerCallback
 
-from dpotox import dpo
+from dpotox.paper import dpo
 from dpotox.profile import load_profile
 
 EXPLAINED = 1.5

@@ -10,10 +10,10 @@ import time
 
 import torch
 
-from dpotox.models import traced
-from dpotox.pretraining import generated_corpus, generated_documents, generated_loss, pretrain
+from dpotox.inputs.pretraining import generated_corpus, generated_documents, generated_loss, pretrain
+from dpotox.model.models import traced
+from dpotox.model.tracing import read_generation
 from dpotox.profile import load_profile
-from dpotox.tracing import read_generation
 
 VARIANTS = {
     "no weight decay, no bias": {"muon_weight_decay": 0.0, "mlp_bias": 0.0},

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import Browser, sync_playwright
 
-from dpotox.explorer import data_script, markup, plotly_script
-from dpotox.groups import group_by_activation
-from dpotox.study import PROJECT
+from dpotox.paper.groups import group_by_activation
+from dpotox.run.study import PROJECT
+from dpotox.show.explorer import data_script, markup, plotly_script
 
 TOKENS = 50_257
 LIMIT = 2.0  # seconds until the first picture

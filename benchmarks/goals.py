@@ -10,9 +10,9 @@ import json
 import math
 import sys
 
-from dpotox import models
-from dpotox.language import Language
-from dpotox.study import open_study
+from dpotox.inputs.language import Language
+from dpotox.model import models
+from dpotox.run.study import open_study
 
 
 def goals(study) -> list[tuple[str, float, str, bool]]:

@@ -23,10 +23,10 @@ import torch
 from machine import describe, write
 from speed import half_of, numbered_tokenizer, random_network
 
-from dpotox.groups import group_by_activation, group_by_projection, group_table, layer_drops, ranking
-from dpotox.interventions import shift
-from dpotox.models import traced
-from dpotox.tracing import continue_prompts, read_generation
+from dpotox.model.interventions import shift
+from dpotox.model.models import traced
+from dpotox.model.tracing import continue_prompts, read_generation
+from dpotox.paper.groups import group_by_activation, group_by_projection, group_table, layer_drops, ranking
 
 BATCH, PROMPT_TOKENS, NEW_TOKENS = 256, 16, 20
 STEEPEST, MOST_MEMORY, MOST_SECONDS = 1.1, 1.1, 0.2

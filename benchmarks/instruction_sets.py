@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from machine import TABLES, write
 
-from dpotox.study import open_study
+from dpotox.run.study import open_study
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 SETS = {"all that it has": {}, "AVX2": AVX2}

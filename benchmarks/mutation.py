@@ -20,7 +20,7 @@ import sys
 import pandas as pd
 from machine import TABLES, write
 
-from dpotox.study import PROJECT
+from dpotox.run.study import PROJECT
 
 COPY = PROJECT / "artifacts" / "mutation"
 MODULES = ("groups", "interventions", "claims", "evaluation")

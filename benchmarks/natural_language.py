@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dpotox.study import PROJECT
+from dpotox.run.study import PROJECT
 
 PROFILE = """# Written by benchmarks/natural_language.py.
 title = "a small GPT-2 pre-trained here on real comments and encyclopedia text"
@@ -110,7 +110,7 @@ def main() -> int:
     profile = PROJECT / "artifacts" / "natural-language.toml"
     profile.parent.mkdir(exist_ok=True)
     profile.write_text(PROFILE.format(**paths, passes=arguments.passes), encoding="utf-8")
-    command = [sys.executable, "-m", "dpotox.book", "--profile", str(profile), "--seeds", arguments.seed]
+    command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(profile), "--seeds", arguments.seed]
     return subprocess.call(command, cwd=PROJECT)
 
 

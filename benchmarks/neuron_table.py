@@ -13,9 +13,9 @@ import time
 import torch
 from speed import SHAPES, numbered_tokenizer, random_network
 
-from dpotox.models import traced, value_vectors
-from dpotox.neurons import neuron_table
-from dpotox.tracing import read_generation
+from dpotox.model.models import traced, value_vectors
+from dpotox.model.tracing import read_generation
+from dpotox.paper.neurons import neuron_table
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python benchmarks/sampling.py --shapes mini gpt2 --batch 64
 
 Random weights; the same prompts in turn: greedy, transformers' `do_sample`, and ours, which draws each
-row's noise from a stream of its own (`dpotox.generation`). All without nnsight, so that only the choice
+row's noise from a stream of its own (`dpotox.model.generation`). All without nnsight, so that only the choice
 of tokens differs. Writes `artifacts/benchmarks/sampling.csv`: medians, and the ratio to `do_sample`
 within a repeat.
 """
@@ -17,7 +17,7 @@ import torch
 from machine import describe, write
 from speed import SHAPES, numbered_tokenizer, random_network
 
-from dpotox.generation import decoding
+from dpotox.model.generation import decoding
 
 LIMIT = 1.1
 """Of the model's own sampling, at most."""

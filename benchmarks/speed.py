@@ -19,7 +19,7 @@ import ways
 from machine import TABLES, describe, write
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox.pretraining import word_tokenizer
+from dpotox.inputs.pretraining import word_tokenizer
 
 SHAPES = {  # layers, d_model, heads, d_mlp, tokens
     "gpt2-medium": (24, 1024, 16, 4096, 50_257),

@@ -28,7 +28,7 @@ import time
 from collections import Counter
 from hashlib import sha256
 
-from dpotox.study import PROJECT
+from dpotox.run.study import PROJECT
 
 PROFILE = PROJECT / "artifacts" / "staying-power.toml"
 MADE = PROJECT / "artifacts" / "staying-power"
@@ -36,7 +36,7 @@ MADE = PROJECT / "artifacts" / "staying-power"
 
 def start() -> subprocess.Popen:
     """A run in a process group of its own, so that its notebooks' kernels are killed with it."""
-    command = [sys.executable, "-m", "dpotox.book", "--profile", str(PROFILE), "--no-pages"]
+    command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(PROFILE), "--no-pages"]
     return subprocess.Popen(
         command,
         cwd=PROJECT,

@@ -20,9 +20,10 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from machine import describe, write
 
-from dpotox import evaluation, steps, workers
-from dpotox.evaluation import Exam
-from dpotox.study import Study, open_study
+from dpotox.paper import evaluation
+from dpotox.paper.evaluation import Exam
+from dpotox.run import steps, workers
+from dpotox.run.study import Study, open_study
 
 EVERY = 8
 

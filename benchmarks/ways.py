@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from transformers import BatchEncoding, GPT2LMHeadModel
 
-from dpotox.interventions import shift
-from dpotox.models import traced
-from dpotox.tracing import continue_prompts, read_generation
+from dpotox.model.interventions import shift
+from dpotox.model.models import traced
+from dpotox.model.tracing import continue_prompts, read_generation
 
 Way = Callable[[], object]
 
@@ -31,7 +31,7 @@ def bare(network: GPT2LMHeadModel, ids: BatchEncoding, new: int) -> Way:
 
 
 def ours(network, tokenizer, prompts: list[str], new: int, half: pd.DataFrame) -> dict[str, Way]:
-    """Reading and editing by `dpotox.tracing`, through nnsight."""
+    """Reading and editing by `dpotox.model.tracing`, through nnsight."""
     model, direction = traced(network, tokenizer), torch.ones(network.config.n_embd)
     edit = shift(half, half["value"])
     batch = {"batch_size": len(prompts)}

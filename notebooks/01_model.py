@@ -39,11 +39,12 @@ import json
 
 import pandas as pd
 
-from dpotox import answers, data, figures, report
-from dpotox.language import Language
-from dpotox.pretraining import LossReport
+from dpotox.inputs import data
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import LossReport
 from dpotox.profile import EMBEDDED
-from dpotox.study import open_study
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report
 
 figures.use_style()
 study = open_study(profile, seed)
@@ -179,7 +180,7 @@ answers.model(loss if made_here else None)
 # ## How to change this
 
 # %% [markdown] tags=["only-generated"]
-# Words, patterns and preferences are in `lib/dpotox/language.toml`.
+# Words, patterns and preferences are in `lib/dpotox/inputs/language.toml`.
 
 # %% [markdown] tags=["only-made-here"]
 # The model's size and training are in `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer

@@ -33,8 +33,9 @@ show_toxic = False
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import answers, figures, models, report
-from dpotox.study import open_study
+from dpotox.model import models
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report
 
 figures.use_style()
 study = open_study(profile, seed)

@@ -33,10 +33,12 @@ show_toxic = False
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import answers, claims, figures, models, report
-from dpotox.pairs import yield_report
+from dpotox.model import models
+from dpotox.paper import claims
+from dpotox.paper.pairs import yield_report
 from dpotox.profile import EMBEDDED
-from dpotox.study import open_study
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report
 
 figures.use_style()
 study = open_study(profile, seed)
@@ -52,7 +54,7 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # ## Preference pairs
 
 # %% [markdown] tags=["only-sampled-pairs"]
-# Made here (`dpotox.pairs`): for every prompt the model samples several continuations. The least toxic is the
+# Made here (`dpotox.paper.pairs`): for every prompt the model samples several continuations. The least toxic is the
 # chosen one; the most toxic is the rejected one, if the two differ by the margin in the profile. A profile may
 # ask for further rounds for prompts without a pair, in which the model is steered along the probe, more in
 # each, while it samples. A profile can also name the authors' own pairs.

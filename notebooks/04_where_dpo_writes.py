@@ -30,9 +30,10 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import answers, claims, evidence, figures, groups, report
-from dpotox.published import NUMBERS
-from dpotox.study import open_study
+from dpotox.paper import claims, evidence, groups
+from dpotox.paper.published import NUMBERS
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report
 
 figures.use_style()
 study = open_study(profile, seed)

@@ -37,10 +37,11 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox import answers, claims, evidence, figures, groups, report
-from dpotox.neurons import most_toxic
-from dpotox.published import NUMBERS, published_groups
-from dpotox.study import open_study
+from dpotox.paper import claims, evidence, groups
+from dpotox.paper.neurons import most_toxic
+from dpotox.paper.published import NUMBERS, published_groups
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report
 
 figures.use_style()
 study = open_study(profile, seed)

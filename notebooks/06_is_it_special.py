@@ -43,8 +43,9 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox import answers, claims, figures, nulls, report, report_nulls
-from dpotox.study import open_study
+from dpotox.paper import claims, nulls
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report, report_nulls
 
 figures.use_style()
 study = open_study(profile, seed)

@@ -34,16 +34,10 @@ import inspect
 
 from IPython.display import Code
 
-from dpotox import (
-    answers,
-    claims,
-    figures,
-    figures_table1,
-    interventions,
-    report,
-    report_table1,
-)
-from dpotox.study import open_study
+from dpotox.model import interventions
+from dpotox.paper import claims
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, figures_table1, report, report_table1
 
 figures.use_style()
 study = open_study(profile, seed)
@@ -245,4 +239,4 @@ report.verdicts(study.claims_of(claims.TABLE1))
 #
 # `[interventions]` holds the numbers of neurons, the factors, and the number of random draws; with
 # more draws expect steadier controls and a longer run. A new kind of edit is
-# a function in `lib/dpotox/interventions.py` and a line in `lib/dpotox/rows.py`.
+# a function in `lib/dpotox/model/interventions.py` and a line in `lib/dpotox/paper/rows.py`.

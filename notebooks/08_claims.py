@@ -17,7 +17,7 @@
 #
 # **Question.** Which of the paper's claims hold on this model?
 #
-# Each {term}`claim` names one quantity and a range, in `lib/dpotox/claims.toml`. The ranges of the paper's claims were
+# Each {term}`claim` names one quantity and a range, in `lib/dpotox/paper/claims.toml`. The ranges of the paper's claims were
 # written before the runs shown here, but knowing the paper's numbers: that these lie inside is no discovery.
 
 # %% [markdown] tags=["only-generated"]
@@ -41,9 +41,9 @@ seed = 0
 seeds = [0]
 
 # %% tags=["hide-input"]
-from dpotox import answers, report, report_table1
-from dpotox.seeds import recovered_by_seed
-from dpotox.study import open_study
+from dpotox.run.seeds import recovered_by_seed
+from dpotox.run.study import open_study
+from dpotox.show import answers, report, report_table1
 
 study = open_study(profile, seed)
 print(f"profile {study.profile.name}, seed {study.seed}")
@@ -154,5 +154,5 @@ answers.which_claims_hold(study.claims)
 #
 # ## How to change this
 #
-# A claim is one entry of `lib/dpotox/claims.toml`; its quantity is measured in
-# `lib/dpotox/evidence.py`. With a narrower range expect more verdicts to be inconclusive.
+# A claim is one entry of `lib/dpotox/paper/claims.toml`; its quantity is measured in
+# `lib/dpotox/paper/evidence.py`. With a narrower range expect more verdicts to be inconclusive.

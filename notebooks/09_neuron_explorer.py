@@ -27,8 +27,9 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox import explorer, groups, report
-from dpotox.study import open_study
+from dpotox.paper import groups
+from dpotox.run.study import open_study
+from dpotox.show import explorer, report
 
 study = open_study(profile, seed)
 neurons = study.neurons

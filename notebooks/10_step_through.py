@@ -23,8 +23,8 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox import report, step_through
-from dpotox.study import open_study
+from dpotox.run.study import open_study
+from dpotox.show import report, step_through
 
 study = open_study(profile, seed)
 table = study.step_through
@@ -73,7 +73,7 @@ step_through.answer(study)
 #
 # ## How to change this
 #
-# `SHOWN` in `lib/dpotox/per_token.py` is the number of prompts, and `conditions` there names the edits: any row of
+# `SHOWN` in `lib/dpotox/paper/per_token.py` is the number of prompts, and `conditions` there names the edits: any row of
 # table 1 can stand beside the others. `[sizes] new_tokens` is the number of tokens; more of them give edits more
 # time to part from each other.
 #

@@ -34,8 +34,8 @@ seed = 0
 seeds = [0]
 
 # %% tags=["remove-input"]
-from dpotox import answers, figures, report
-from dpotox.study import open_study
+from dpotox.run.study import open_study
+from dpotox.show import answers, figures, report
 
 figures.use_style()
 study = open_study(profile, seed)

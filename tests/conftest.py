@@ -12,12 +12,12 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox.book import NOTEBOOKS
-from dpotox.language import Language
-from dpotox.models import traced
-from dpotox.pages import build_pages
-from dpotox.pretraining import word_tokenizer
-from dpotox.study import Study, open_study
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.models import traced
+from dpotox.run.book import NOTEBOOKS
+from dpotox.run.pages import build_pages
+from dpotox.run.study import Study, open_study
 
 ROOT = Path(__file__).parents[1]
 TINY = str(Path(__file__).with_name("tiny.toml"))

@@ -26,9 +26,9 @@ from bs4 import BeautifulSoup
 from hub import Hub
 from matrix_inputs import write_inputs
 
-from dpotox.passages import facts
 from dpotox.profile import load_profile
-from dpotox.study import PROJECT
+from dpotox.run.study import PROJECT
+from dpotox.show.passages import facts
 
 TINY = """
 [sizes]
@@ -200,11 +200,11 @@ def make(case: str, folder: Path) -> Path:
     """The book of one case; returns the folder of its pages.
 
     Raises:
-        RuntimeError: `dpotox.book` failed; what it said.
+        RuntimeError: `dpotox.run.book` failed; what it said.
     """
     toml, seeds = write_profile(case, folder), CASES[case][1]
     here = toml.parent
-    command = [sys.executable, "-m", "dpotox.book", "--profile", str(toml), "--seeds", *map(str, seeds)]
+    command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(toml), "--seeds", *map(str, seeds)]
     with Hub(folder / "inputs" / "hub") as hub:
         environment = os.environ | hub.environment(here / "cache") | {"DPOTOX_OUTPUT": str(here)}
         done = subprocess.run(

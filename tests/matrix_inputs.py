@@ -12,8 +12,8 @@ import torch
 from repositories import save_comments, save_prompts, save_text
 from transformers import GPT2LMHeadModel
 
-from dpotox.language import Language
-from dpotox.pretraining import pretrain_into
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import pretrain_into
 from dpotox.profile import Pretraining
 
 

@@ -21,8 +21,8 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
-from dpotox.language import Language
-from dpotox.sources import JIGSAW_LABELS
+from dpotox.inputs.language import Language
+from dpotox.inputs.sources import JIGSAW_LABELS
 
 END = "<|endoftext|>"
 

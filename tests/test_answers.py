@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from dpotox import answers, claims, report
-from dpotox.groups import group_table
-from dpotox.pretraining import LossReport
+from dpotox.inputs.pretraining import LossReport
+from dpotox.paper import claims
+from dpotox.paper.groups import group_table
+from dpotox.show import answers, report
 
 
 def text(answer) -> str:

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from dpotox.artifacts import keep, part, write_file
 from dpotox.errors import UserError
-from dpotox.identity import code_identity, file_identity
+from dpotox.run.artifacts import keep, part, write_file
+from dpotox.run.identity import code_identity, file_identity
 
 
 def writer(text: str):
@@ -188,7 +188,7 @@ def test_the_identity_of_code_follows_imports():
 TWO_AT_ONCE = """
 import sys, time
 from pathlib import Path
-from dpotox.artifacts import keep
+from dpotox.run.artifacts import keep
 
 folder, go = Path(sys.argv[1]), Path(sys.argv[2])
 

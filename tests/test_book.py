@@ -11,12 +11,12 @@ import papermill
 import pytest
 from conftest import ROOT, TINY
 
-from dpotox import book
 from dpotox.errors import UserError
+from dpotox.run import book
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "dpotox.book", *arguments]
+    command = [sys.executable, "-m", "dpotox.run.book", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
@@ -129,7 +129,7 @@ def test_inputs_are_looked_at_before_the_work():
 
 def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(artifacts, study):
     shutil.copytree(study.folder / "base", artifacts / "seed0" / "base")
-    command = [sys.executable, "-m", "dpotox.book", "--profile", TINY]
+    command = [sys.executable, "-m", "dpotox.run.book", "--profile", TINY]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     for line in process.stderr:
         if line.startswith("making probe"):

@@ -14,13 +14,14 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from test_scoring import save_classifier
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox import book, check, estimate, hub, inputs
 from dpotox.errors import UserError
-from dpotox.language import Language
-from dpotox.missing import LONG, missing_steps
-from dpotox.pretraining import word_tokenizer
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.profile import load_profile
-from dpotox.study import open_study
+from dpotox.run import book, check, estimate, hub
+from dpotox.run import look_up as inputs
+from dpotox.run.missing import LONG, missing_steps
+from dpotox.run.study import open_study
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -4,8 +4,8 @@ from importlib.resources import files
 
 import pytest
 
-from dpotox.claims import CHAPTERS, CLAIMS, Claim, _read_claims, judge, published_evidence
-from dpotox.evaluation import Estimate
+from dpotox.paper.claims import CHAPTERS, CLAIMS, Claim, _read_claims, judge, published_evidence
+from dpotox.paper.evaluation import Estimate
 
 
 def inside(claim) -> float:
@@ -106,7 +106,9 @@ def test_published_quantities_are_the_ones_in_the_paper():
 
 
 def test_claims_are_the_entries_of_their_file():
-    entries = tomllib.loads(files("dpotox").joinpath("claims.toml").read_text(encoding="utf-8"))["claim"]
+    entries = tomllib.loads(files("dpotox.paper").joinpath("claims.toml").read_text(encoding="utf-8"))[
+        "claim"
+    ]
     read = _read_claims()
     assert read == CLAIMS
     assert [c.id for c in read] == [entry["id"] for entry in entries]

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from dpotox import data, sources
 from dpotox.errors import UserError
+from dpotox.inputs import data, sources
 from dpotox.profile import load_profile
 
 MINI = load_profile("mini")

@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox.artifacts import disk_errors, keep, write_table
+from dpotox.run.artifacts import disk_errors, keep, write_table
 from dpotox.errors import UserError
-from dpotox.scoring import remembered
+from dpotox.inputs.scoring import remembered
 
 folder = Path(sys.argv[1])
 table = pd.DataFrame({"number": np.random.default_rng(0).random(20_000)})

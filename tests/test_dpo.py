@@ -15,9 +15,11 @@ from conftest import TINY
 from safetensors.torch import load_file
 from trl import DPOConfig
 
-from dpotox import dpo, profile, progress, steps
+from dpotox import profile, progress
 from dpotox.errors import UserError
-from dpotox.study import Study
+from dpotox.paper import dpo
+from dpotox.run import steps
+from dpotox.run.study import Study
 
 WEIGHT = "transformer.h.0.mlp.c_fc.weight"
 
@@ -147,7 +149,7 @@ def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
         shutil.copytree(study.folder / step, copied / step)
     command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", "0", "--module", "dpotox.train_dpo"]
+    command += ["--main_process_port", "0", "--module", "dpotox.run.train_dpo"]
     command += ["--profile", TINY, "--artifacts", str(tmp_path)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from plain import STEPS, hooked, loss_plainly
 
-from dpotox.interventions import BLOCKS, Swap, ablate, at_newest, clamp, copy
-from dpotox.tracing import continue_prompts, read_generation, window_nll
+from dpotox.model.interventions import BLOCKS, Swap, ablate, at_newest, clamp, copy
+from dpotox.model.tracing import continue_prompts, read_generation, window_nll
 
 
 def activations_plainly(network, ids) -> list[torch.Tensor]:

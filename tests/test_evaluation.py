@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from dpotox.errors import UserError
-from dpotox.evaluation import (
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.paper.evaluation import (
     estimate,
     exam_windows,
     mean,
@@ -12,8 +14,6 @@ from dpotox.evaluation import (
     text_windows,
     token_f1,
 )
-from dpotox.language import Language
-from dpotox.pretraining import word_tokenizer
 from dpotox.profile import Sizes
 
 

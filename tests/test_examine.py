@@ -5,7 +5,9 @@ import pytest
 from plain import STEPS, hooked, loss_plainly
 from scipy import stats
 
-from dpotox.evaluation import (
+from dpotox.model.interventions import ablate, copy
+from dpotox.model.tracing import continue_prompts
+from dpotox.paper.evaluation import (
     Exam,
     estimate,
     examine,
@@ -17,8 +19,6 @@ from dpotox.evaluation import (
     save_result,
     token_f1,
 )
-from dpotox.interventions import ablate, copy
-from dpotox.tracing import continue_prompts
 
 
 def made_up_score(texts: list[str]) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpotox import explorer, models
-from dpotox.groups import GROUPS, ranking
-from dpotox.masking import Mask
-from dpotox.nearest import nearest_token_ids
-from dpotox.study import PROJECT
+from dpotox.model import models
+from dpotox.model.nearest import nearest_token_ids
+from dpotox.paper.groups import GROUPS, ranking
+from dpotox.run.study import PROJECT
+from dpotox.show import explorer
+from dpotox.show.masking import Mask
 
 HTML_TOKEN = "<img src=x onerror=\"document.title='hit'\"></script>"
 TOKENS = [("pan", "pan"), ("f***", "fool"), (HTML_TOKEN, HTML_TOKEN), ("never near", "never near")]
@@ -79,7 +80,7 @@ def test_a_whole_table_of_gpt2_medium_stays_under_5_mb():
 
 
 def test_nearest_tokens_of_all_neurons_are_those_of_each(model, monkeypatch):
-    monkeypatch.setattr("dpotox.nearest.AT_ONCE", 7)  # batches that do not divide the neurons
+    monkeypatch.setattr("dpotox.model.nearest.AT_ONCE", 7)  # batches that do not divide the neurons
     values = models.value_vectors(model)
     ids = nearest_token_ids(model, values, 4)
     assert ids.shape == (3, 24, 4)

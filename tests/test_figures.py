@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from dpotox import figure_style, figures, figures_table1, report_table1
-from dpotox.groups import INCREASING, REDUCING, group_by_activation
-from dpotox.neurons import most_toxic
-from dpotox.pretraining import LossReport
+from dpotox.inputs.pretraining import LossReport
+from dpotox.paper.groups import INCREASING, REDUCING, group_by_activation
+from dpotox.paper.neurons import most_toxic
+from dpotox.show import figure_style, figures, figures_table1, report_table1
 
 ROOT = Path(__file__).parents[1]
 BACKGROUNDS = ("#ffffff", "#121212", "#14181e")

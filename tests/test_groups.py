@@ -9,7 +9,7 @@ import torch
 from conftest import SHARED
 
 from dpotox.errors import UserError
-from dpotox.groups import (
+from dpotox.paper.groups import (
     GROUPS,
     INCREASING,
     REDUCING,
@@ -22,8 +22,8 @@ from dpotox.groups import (
     ranking,
     without_largest,
 )
-from dpotox.neurons import most_toxic, neuron_table, resampled_neuron_tables
-from dpotox.published import NUMBERS, published_groups, published_neurons, published_table1
+from dpotox.paper.neurons import most_toxic, neuron_table, resampled_neuron_tables
+from dpotox.paper.published import NUMBERS, published_groups, published_neurons, published_table1
 
 
 @pytest.fixture(scope="module")

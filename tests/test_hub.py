@@ -25,10 +25,10 @@ from repositories import (
 from tokenizers import Tokenizer
 
 from dpotox.errors import UserError
-from dpotox.models import load_network, load_tokenizer
+from dpotox.inputs.scoring import classifier
+from dpotox.inputs.sources import fetch, labelled_comments, prompts, text
+from dpotox.model.models import load_network, load_tokenizer
 from dpotox.profile import load_profile
-from dpotox.scoring import classifier
-from dpotox.sources import fetch, labelled_comments, prompts, text
 
 COMPUTE = load_profile("mini").compute
 PINNED, OTHER, NONE = "a" * 40, "b" * 40, "c" * 40
@@ -50,7 +50,9 @@ def client(hub, tmp_path_factory):
     its environment, and each call is made in a fork of it.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["datasets", "dpotox.scoring", "dpotox.models", "transformers.pipelines"])
+    context.set_forkserver_preload(
+        ["datasets", "dpotox.inputs.scoring", "dpotox.model.models", "transformers.pipelines"]
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in hub.environment(tmp_path_factory.mktemp("cache")).items():
             patch.setenv(name, value)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dpotox.interventions import (
+from dpotox.model.interventions import (
     Intervention,
     Swap,
     ablate,

@@ -4,7 +4,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from dpotox.language import Document, Language
+from dpotox.inputs.language import Document, Language
 
 LANGUAGE = Language()
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dpotox.language import Language
-from dpotox.masking import Mask
+from dpotox.inputs.language import Language
+from dpotox.show.masking import Mask
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from dpotox.memory import halving
-from dpotox.tracing import continue_prompts, mean_residuals, window_nll
+from dpotox.model.memory import halving
+from dpotox.model.tracing import continue_prompts, mean_residuals, window_nll
 
 TOO_LARGE = 2
 """Texts at once that the pretended memory holds."""

@@ -14,18 +14,18 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 from dpotox.errors import UserError
-from dpotox.language import Language
-from dpotox.models import (
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.models import (
     check_vocabulary,
     load_dpo_checkpoint,
     load_network,
     load_tokenizer,
     traced,
 )
-from dpotox.pretraining import word_tokenizer
-from dpotox.probe import load_direction
+from dpotox.model.tracing import read_generation
+from dpotox.paper.probe import load_direction
 from dpotox.profile import load_profile
-from dpotox.tracing import read_generation
 
 COMPUTE = load_profile("mini").compute
 
@@ -178,7 +178,7 @@ def test_every_source_on_the_hub_has_a_commit_but_the_second_scorer(name):
 
 def test_without_a_network_the_paper_s_profile_names_every_source_in_a_line(tmp_path):
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "dpotox.book", "--profile", "gpt2-medium"]
+    command = [sys.executable, "-m", "dpotox.run.book", "--profile", "gpt2-medium"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=offline)
     wrong = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dpotox import nulls, profile
-from dpotox.nulls import HEADLINE, NOISE, SAMPLED, placebo_pairs
-from dpotox.probe import fit_probe, shuffled_directions
+from dpotox import profile
+from dpotox.paper import nulls
+from dpotox.paper.nulls import HEADLINE, NOISE, SAMPLED, placebo_pairs
+from dpotox.paper.probe import fit_probe, shuffled_directions
 
 
 @pytest.fixture

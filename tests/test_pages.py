@@ -8,9 +8,10 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from dpotox import book, claims, study
-from dpotox.claims import Claim
-from dpotox.picture import draw
+from dpotox.paper import claims
+from dpotox.paper.claims import Claim
+from dpotox.run import book, study
+from dpotox.show.picture import draw
 
 ROOT = Path(book.PROJECT)
 PAGES = sorted((ROOT / "book").glob("*.md"))

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from dpotox import pairs
 from dpotox.errors import UserError
-from dpotox.interventions import steer
-from dpotox.models import nearest_tokens
-from dpotox.probe import Probe
+from dpotox.model.interventions import steer
+from dpotox.model.models import nearest_tokens
+from dpotox.model.tracing import window_nll
+from dpotox.paper import pairs
+from dpotox.paper.probe import Probe
 from dpotox.profile import Pairs
-from dpotox.steps import pair_blocks
-from dpotox.tracing import window_nll
+from dpotox.run.steps import pair_blocks
 
 SETTINGS = Pairs(
     count=6, samples=3, margin=0.2, steering=[1.0, 50.0], prompt_tokens=8, new_tokens=5, validation=2

@@ -8,8 +8,9 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from dpotox import book, passages
 from dpotox.profile import load_profile
+from dpotox.run import book
+from dpotox.show import passages
 
 NAMES = list(passages.facts(load_profile("mini")))
 NOTEBOOKS = {name: jupytext.read(ROOT / "notebooks" / f"{name}.py") for name in book.NOTEBOOKS}

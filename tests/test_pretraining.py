@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from dpotox.errors import UserError
-from dpotox.language import Language
-from dpotox.models import load_network, load_tokenizer
-from dpotox.pretraining import (
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import (
     byte_pair_tokenizer,
     generated_documents,
     pretrain_into,
     text_corpus,
     text_loss,
 )
+from dpotox.model.models import load_network, load_tokenizer
 from dpotox.profile import load_profile
 
 PROFILE = load_profile("mini")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dpotox.errors import UserError
-from dpotox.groups import GROUPS, REDUCING, group_table, layer_drops, neurons_for_share, ranking
-from dpotox.neurons import neuron_table
+from dpotox.paper.groups import GROUPS, REDUCING, group_table, layer_drops, neurons_for_share, ranking
+from dpotox.paper.neurons import neuron_table
 
 settings.register_profile("few", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("few")

@@ -9,12 +9,12 @@ import torch
 from plain import STEPS, generate_plainly, hooked
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox.data import stream
-from dpotox.interventions import shift
-from dpotox.language import Language
-from dpotox.models import traced
-from dpotox.pretraining import word_tokenizer
-from dpotox.tracing import continue_prompts, read_generation
+from dpotox.inputs.data import stream
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.interventions import shift
+from dpotox.model.models import traced
+from dpotox.model.tracing import continue_prompts, read_generation
 
 
 def random_network(rng: Random) -> GPT2LMHeadModel:

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dpotox.groups import GROUPS, REDUCING
-from dpotox.neurons import matched
+from dpotox.paper.groups import GROUPS, REDUCING
+from dpotox.paper.neurons import matched
+from dpotox.paper.rows import SETS, neurons_of, random_draws, table1_rows
 from dpotox.profile import Interventions
-from dpotox.rows import SETS, neurons_of, random_draws, table1_rows
 
 SETTINGS = Interventions(ablate_top=[2], ablate_top_positive=[3], scale_top=2, scale_factors=[2.0], draws=4)
 

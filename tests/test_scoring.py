@@ -9,12 +9,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 from transformers import BertConfig, BertForSequenceClassification
 
-from dpotox import data
 from dpotox.errors import UserError
-from dpotox.language import Language
-from dpotox.pretraining import word_tokenizer
+from dpotox.inputs import data
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.inputs.scoring import classifier, load_scorer, own_function, remembered, train
 from dpotox.profile import load_profile
-from dpotox.scoring import classifier, load_scorer, own_function, remembered, train
 
 MINI = load_profile("mini")
 TEXTS = ["the soup seems spicy .", "we bake our fresh bread", "another oven"]

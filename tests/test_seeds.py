@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dpotox import book, seeds
-from dpotox.claims import CLAIMS, judge
 from dpotox.errors import UserError
-from dpotox.evaluation import Estimate
+from dpotox.paper.claims import CLAIMS, judge
+from dpotox.paper.evaluation import Estimate
+from dpotox.run import book, seeds
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_notebooks_that_show_seeds_take_them_as_a_parameter():
 
 
 def test_pages_show_every_seed(study, three_seeds):
-    from dpotox import report
+    from dpotox.show import report
 
     html = report.claims_by_seed(study, three_seeds).to_html()
     assert "seed 0" in html

@@ -15,12 +15,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.decoders import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from dpotox.interventions import clamp
-from dpotox.masking import Mask
-from dpotox.per_token import chosen_prompts, conditions, pieces, read_tokens
-from dpotox.rows import Row
-from dpotox.step_through import marked, masked_pieces, page
-from dpotox.study import PROJECT
+from dpotox.model.interventions import clamp
+from dpotox.paper.per_token import chosen_prompts, conditions, pieces, read_tokens
+from dpotox.paper.rows import Row
+from dpotox.run.study import PROJECT
+from dpotox.show.masking import Mask
+from dpotox.show.step_through import marked, masked_pieces, page
 
 CHROMIUM = shutil.which("chromium")
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"

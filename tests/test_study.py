@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from dpotox.errors import UserError
-from dpotox.groups import GROUPS
-from dpotox.language import Language
-from dpotox.rows import Kind
-from dpotox.study import Study, open_study
+from dpotox.inputs.language import Language
+from dpotox.paper.groups import GROUPS
+from dpotox.paper.rows import Kind
+from dpotox.run.study import Study, open_study
 
 
 def test_every_step_leaves_an_artifact_that_knows_its_settings(study):

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpotox.evaluation import Result
-from dpotox.evidence import table1_evidence
-from dpotox.report_table1 import by_set, draws, paper_rows
-from dpotox.table1 import Table1
+from dpotox.paper.evaluation import Result
+from dpotox.paper.evidence import table1_evidence
+from dpotox.paper.table1 import Table1
+from dpotox.show.report_table1 import by_set, draws, paper_rows
 
 RNG = np.random.default_rng(0)
 BEFORE = RNG.uniform(0.3, 0.9, size=80)

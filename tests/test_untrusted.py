@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from dpotox.artifacts import write_table
 from dpotox.errors import UserError
 from dpotox.profile import LARGEST, load_profile
-from dpotox.report import shown
+from dpotox.run.artifacts import write_table
+from dpotox.show.report import shown
 
 
 @pytest.mark.parametrize(

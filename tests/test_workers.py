@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from dpotox import steps
 from dpotox.errors import UserError
 from dpotox.profile import Profile
-from dpotox.workers import share_out
+from dpotox.run import steps
+from dpotox.run.workers import share_out
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Under every page: its downloads, and which model, seed and versions made it, when, and in what time.
 
-`colophon.json`, which `dpotox.pages` writes beside the pages' sources, says all of it.
+`colophon.json`, which `dpotox.run.pages` writes beside the pages' sources, says all of it.
 """
 
 import json

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from dpotox.figure_style import THEMED
+from dpotox.show.figure_style import THEMED
 
 SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 GROWTH = 1.25

@@ -1,4 +1,4 @@
-"""How does DPO reduce toxicity? The thin library under the book: start with `dpotox.study`."""
+"""How does DPO reduce toxicity? The thin library under the book: start with `dpotox.run.study`."""
 
 import os
 

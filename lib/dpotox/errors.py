@@ -11,7 +11,7 @@ _BROKEN_OFF = {"ReadError", "ReadTimeout", "RemoteProtocolError", "IncompleteRea
 class UserError(Exception):
     """A mistake in a setting, a file or the surroundings, or several; shown without a traceback.
 
-    The command line (`python -m dpotox.book`) prints it and exits with status 1. In a notebook IPython
+    The command line (`python -m dpotox.run.book`) prints it and exits with status 1. In a notebook IPython
     calls `_render_traceback_`, so that papermill's report and the page show the line alone too.
     """
 

@@ -128,7 +128,7 @@ class Probe:
 
 @_strict
 class Scorer:
-    """What says how toxic a text is; see `dpotox.scoring` for what can be named."""
+    """What says how toxic a text is; see `dpotox.inputs.scoring` for what can be named."""
 
     name: str = EMBEDDED
     revision: str = ""
@@ -139,7 +139,7 @@ class Scorer:
 
 @_strict
 class Pairs:
-    """Preference pairs, given or made here from samples of the model (`dpotox.pairs`)."""
+    """Preference pairs, given or made here from samples of the model (`dpotox.paper.pairs`)."""
 
     count: Count = 700  # pairs to make
     samples: Count = 8  # per prompt and round
@@ -188,7 +188,7 @@ class Interventions:
 
 @_strict
 class Nulls:
-    """What the shares are compared with (`dpotox.nulls`)."""
+    """What the shares are compared with (`dpotox.paper.nulls`)."""
 
     directions: Count = 200  # random ones
     shuffled_labels: Count = 200  # probes fitted to shuffled labels

@@ -1,0 +1,242 @@
+"""How a model is read and edited: every forward pass of the project, traced by nnsight.
+
+1. `continue_prompts` generates; while it does, it can read all neurons and the writing of every layer
+   along a direction, and it can edit any neuron.
+2. `window_nll` gives the loss on text and `mean_residuals` the probe's features, edited or not.
+3. What is edited comes as a list of interventions, which `dpotox.model.edits` applies.
+
+Sums over prompts and steps are taken inside the trace, in float32, so that memory does not grow with the
+number of prompts; a batch that does not fit is halved. "Newest position" is the one that predicts the token
+being generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nnsight
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+
+from dpotox.errors import UserError
+from dpotox.model.edits import GENERATING, IN_TEXT, edited
+from dpotox.model.generation import batches, decoding
+from dpotox.model.interventions import Intervention, Swap
+from dpotox.model.memory import halving
+
+LOGITS_AT_ONCE = 2**27
+"""Logits of a batch of text windows: half a gigabyte in float32."""
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """What the model wrote after each prompt."""
+
+    texts: list[str]
+    tokens: Int[Tensor, "prompt new_token"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read while the continuations were written, averaged over the generated tokens.
+
+    `activation` is what leaves the GELU and `gelu_input` what enters it; both are averaged over the prompts
+    of a chunk as well. The others are projections on the unit
+    direction: what the MLP and the attention of each layer add to the residual stream, and the residual
+    stream after each layer. All at the newest position.
+    """
+
+    activation: Float[Tensor, "chunk layer neuron"]
+    gelu_input: Float[Tensor, "chunk layer neuron"]
+    mlp: Float[Tensor, "prompt layer"]
+    attention: Float[Tensor, "prompt layer"]
+    residual: Float[Tensor, "prompt layer"]
+
+
+Interventions = Sequence[Intervention | Swap]
+
+
+@halving
+def continue_prompts(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    new_tokens: int,
+    *,
+    batch_size: int,
+    interventions: Interventions = (),
+    other: TransformersModel | None = None,
+    sampling_seed: int | None = None,
+    label: str = "generate",
+) -> Continuations:
+    """Continue every prompt by exactly `new_tokens` tokens, greedily or by sampling (temperature 1).
+
+    Args:
+        other: the model that copies and swaps take from.
+
+    Raises:
+        UserError: there are no prompts, or one of them is empty or too long for the model.
+    """
+    tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
+    with edited(model, interventions, other, GENERATING) as plan:
+        for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
+            along, choice = (
+                plan.read_along(batch["attention_mask"]),
+                decoding(new_tokens, rows, sampling_seed),
+            )
+            with torch.no_grad(), model.generate(batch, **choice) as tracer:
+                for _step in tracer.iter[:new_tokens]:
+                    theirs = {}
+                    if along is not None:
+                        theirs = along.activations(model.transformer.wte.input, model.transformer.wpe.input)
+                    for layer, block in enumerate(model.transformer.h):
+                        plan.apply(block, layer, theirs)
+                sequences = nnsight.save(tracer.result)
+            tokens[rows] = sequences[:, -new_tokens:].cpu()
+    return Continuations(model.tokenizer.batch_decode(tokens, skip_special_tokens=True), tokens)
+
+
+@halving
+def read_generation(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    new_tokens: int,
+    direction: Float[Tensor, "d_model"],
+    *,
+    batch_size: int,
+    chunks: int = 1,
+    interventions: Sequence[Intervention] = (),
+    sampling_seed: int | None = None,
+    forced: Int[Tensor, "prompt new_token"] | None = None,
+    label: str = "read",
+) -> tuple[Continuations, Reading]:
+    """Continue the prompts and read every neuron of every layer on the way (section 3).
+
+    Args:
+        direction: projections are taken on this vector, scaled to unit length.
+        chunks: the prompts are dealt into this many equal blocks, for resampling later.
+        sampling_seed: sample the continuations at temperature 1; greedy if not given.
+        forced: the tokens to write, to read a model on another's continuations.
+
+    Raises:
+        UserError: there are no prompts, or one of them is empty or too long for the model.
+        ValueError: an intervention would be missing from the reading, or takes from another model.
+    """
+    if any(intervention.site == "residual" for intervention in interventions):
+        raise ValueError("what is added to the residual stream itself would be missing from the reading")
+    home = model.device
+    unit = (direction / direction.norm()).to(home, torch.float32)
+    along = [_projections(block, unit) for block in model.transformer.h]
+    n_layers, d_mlp = len(model.transformer.h), model.transformer.h[0].mlp.c_proj.weight.shape[0]
+    chunk_of = torch.arange(len(prompts)) % chunks
+    total = torch.zeros(2, n_layers, chunks, d_mlp, device=home)
+    writing = torch.zeros(2, len(prompts), n_layers, device=home)
+    start = torch.zeros(len(prompts), 1, device=home)
+    tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
+    with edited(model, interventions, None, GENERATING) as plan:
+        for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
+            chunk, choice = chunk_of[rows].to(home), decoding(new_tokens, rows, sampling_seed, forced)
+            with torch.no_grad(), model.generate(batch, **choice) as tracer:
+                sums = nnsight.save(torch.zeros_like(total))
+                written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
+                embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
+                for _step in tracer.iter[:new_tokens]:
+                    embedded[:, 0] += _newest(model.transformer.h[0].input, home) @ unit
+                    for layer, block in enumerate(model.transformer.h):
+                        written[1, :, layer] += _newest(block.attn.output[0], home) @ unit
+                        plan.apply(block, layer, {}, ["gelu_input"])
+                        sums[1, layer].index_add_(0, chunk, _newest(block.mlp.c_fc.output, home))
+                        plan.apply(block, layer, {}, ["activation"])
+                        acts = _newest(block.mlp.c_proj.input, home)
+                        sums[0, layer].index_add_(0, chunk, acts)
+                        written[0, :, layer] += acts @ along[layer][0] + along[layer][1]
+                sequences = nnsight.save(tracer.result)
+            total += sums
+            writing[:, rows] = written
+            start[rows] = embedded
+            tokens[rows] = sequences[:, -new_tokens:].cpu()
+    count = torch.bincount(chunk_of, minlength=chunks)[None, :, None] * new_tokens
+    activation, gelu_input = (total.cpu() / count).transpose(1, 2)
+    mlp, attention = (writing / new_tokens).cpu()
+    # What is a sum of things read is not read itself, as every reading takes time: the MLP's output is the
+    # sum of its neurons, and the residual stream of what was written to it.
+    residual = (start / new_tokens).cpu() + (mlp + attention).cumsum(1)
+    texts = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, residual)
+
+
+def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = False) -> list[str]:
+    """Prompts cut to their first tokens, or to their last.
+
+    Raises:
+        UserError: the tokenizer does not know a word of them.
+    """
+    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    length = max_tokens - len(tokenizer("")["input_ids"])  # less what begins every text
+    ids = [row[-length:] if keep_end else row[:length] for row in ids]
+    unknown = tokenizer.unk_token_id
+    if unknown not in (None, tokenizer.eos_token_id) and any(unknown in row for row in ids):
+        raise UserError(
+            "the prompts have words that the model's tokenizer does not know; the embedded model "
+            "knows only its own language, so use another model for these prompts"
+        )
+    return tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+@halving
+def window_nll(
+    model: TransformersModel,
+    windows: Int[Tensor, "window pos"],
+    *,
+    batch_size: int,
+    interventions: Interventions = (),
+    other: TransformersModel | None = None,
+) -> Float[Tensor, "window"]:
+    """Mean negative log-likelihood per token of each window of text, in nats."""
+    nll, logits_per_window = [], windows.shape[1] * model.config.vocab_size
+    fitting = max(1, LOGITS_AT_ONCE // logits_per_window)
+    with edited(model, interventions, other, IN_TEXT) as plan:
+        for rows in windows.split(min(batch_size, fitting)):
+            batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+            along = plan.read_along(batch["attention_mask"])
+            positions = torch.arange(rows.shape[1]).expand_as(rows)
+            theirs = along.activations(rows, positions) if along is not None else {}
+            with torch.no_grad(), model.trace(batch):
+                for layer, block in enumerate(model.transformer.h):
+                    plan.apply(block, layer, theirs)
+                logits = model.lm_head.output[:, :-1].float()
+                target = rows[:, 1:].to(logits.device)
+                loss = torch.nn.functional.cross_entropy(logits.mT, target, reduction="none")
+                mean = nnsight.save(loss.mean(1))
+            nll.append(mean.cpu())
+    return torch.cat(nll)
+
+
+@halving
+def mean_residuals(
+    model: TransformersModel, texts: Sequence[str], *, max_tokens: int, batch_size: int
+) -> Float[Tensor, "text d_model"]:
+    """The last layer's residual stream, before the final norm, averaged over each text's tokens."""
+    means = torch.zeros(len(texts), model.config.n_embd)
+    for batch, rows in batches(model, texts, batch_size, "comments", max_tokens=max_tokens):
+        mask = batch["attention_mask"][..., None]
+        with torch.no_grad(), model.trace(batch):
+            residual = model.transformer.ln_f.input.float()
+            weight = mask.to(residual.device)
+            mean = nnsight.save((residual * weight).sum(1) / weight.sum(1))
+        means[rows] = mean.cpu()
+    return means
+
+
+def _projections(block, unit: Float[Tensor, "d_model"]) -> tuple[Float[Tensor, "neuron"], Float[Tensor, ""]]:
+    """What one unit of each neuron's activation writes along a direction, and what the bias writes."""
+    down = block.mlp.c_proj
+    weight, bias = (p.detach().to(unit.device, torch.float32) for p in (down.weight, down.bias))
+    return weight @ unit, bias @ unit
+
+
+def _newest(acts: Float[Tensor, "batch pos width"], device: torch.device) -> Float[Tensor, "batch width"]:
+    """The newest position, where the sums are kept; a large model's layers may lie on several devices."""
+    return acts[:, -1].to(device, torch.float32)

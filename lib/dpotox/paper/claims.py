@@ -1,0 +1,129 @@
+"""The paper's claims as rules over measured quantities, and the verdict on each.
+
+1. A claim, an entry of `claims.toml`, names one quantity and the range it must lie in. The ranges of the
+   paper's claims were written before the runs that the book shows, but knowing the published numbers; those
+   of our own claims knowing earlier runs of `mini` with seed 0.
+2. `dpotox.paper.evidence` measures every quantity of a study with its 95 % interval; `published_evidence`
+   takes the same quantities from the published numbers.
+3. `judge` compares: a claim *holds* if the whole interval lies in the range, *does not hold* if the whole
+   interval lies outside, and is *inconclusive* if the interval straddles an end of the range.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pandas as pd
+
+from dpotox.paper.evaluation import Estimate
+from dpotox.paper.evidence import Evidence
+from dpotox.paper.groups import gross_and_net, group_quantities
+from dpotox.paper.published import NUMBERS, published_groups, published_table1
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement, the quantity it is about, and the open range in which the quantity must lie."""
+
+    id: str
+    statement: str
+    quantity: str
+    low: float
+    high: float
+    chapter: str
+    source: str  # "paper" or "ours"
+
+    @property
+    def rule(self) -> str:
+        """The rule in words."""
+        if self.low == -math.inf:
+            return f"{self.quantity} < {self.high:g}"
+        if self.high == math.inf:
+            return f"{self.quantity} > {self.low:g}"
+        return f"{self.low:g} < {self.quantity} < {self.high:g}"
+
+    def verdict(self, found: Estimate | None) -> str:
+        """`holds`, `does not hold` or `inconclusive`; the last also where nothing could be measured."""
+        if found is None or not all(map(math.isfinite, (found.value, found.low, found.high))):
+            return "inconclusive"
+        if self.low < found.low and found.high < self.high:
+            return "holds"
+        if found.high <= self.low or found.low >= self.high:
+            return "does not hold"
+        return "inconclusive"
+
+
+CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1 = (
+    "03_dpo",
+    "04_where_dpo_writes",
+    "05_four_groups",
+    "06_is_it_special",
+    "07_ablation_versus_patching",
+)
+
+
+def _read_claims() -> list[Claim]:
+    content = tomllib.loads(files("dpotox.paper").joinpath("claims.toml").read_text(encoding="utf-8"))
+    return [
+        Claim(low=entry.pop("above", -math.inf), high=entry.pop("below", math.inf), **entry)
+        for entry in content["claim"]
+    ]
+
+
+CLAIMS = _read_claims()
+
+
+def judge(evidence: Evidence) -> pd.DataFrame:
+    """The claims table: id, source, statement, the paper's value, the value here, rule, verdict, chapter."""
+    published = published_evidence()
+    rows = []
+    for claim in CLAIMS:
+        found, paper = evidence.get(claim.quantity), published.get(claim.quantity)
+        rows.append(
+            {
+                "id": claim.id,
+                "source": claim.source,
+                "statement": claim.statement,
+                "quantity": claim.quantity,
+                "paper": paper.value if paper else None,
+                "here": found.value if found else None,
+                "low": found.low if found else None,
+                "high": found.high if found else None,
+                "rule": claim.rule,
+                "verdict": claim.verdict(found),
+                "chapter": claim.chapter,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def published_evidence() -> Evidence:
+    """The same quantities from the published numbers, where these give them; no intervals are published."""
+    groups, table = NUMBERS["groups"], published_table1()
+    toxicity, perplexity = table["toxicity"], table["perplexity"]
+    before, after = toxicity["gpt2: none"], toxicity["dpo: none"]
+    ablations = [name for name in table.index if "ablate" in name]
+    scaled = [name for name in table.index if "scale key" in name]
+    values = group_quantities(published_groups()) | {
+        "toxicity after DPO / before": after / before,
+        "positively active share of the top toxic neurons": groups["top_128_positive"] / 128,
+        "top toxic neurons' share of gross": (groups["top_128_drop"] / gross_and_net(published_groups())[0]),
+        "correlation of activation change with cosine": groups["pearson_change_with_cosine"],
+        "best recovered share among ablations by cosine": (before - toxicity[ablations].min())
+        / (before - after),
+        "perplexity on all text, largest ablation / after DPO": (
+            perplexity["gpt2: ablate top 2000 positively activated toxic neurons"] / perplexity["dpo: none"]
+        ),
+        "recovered share of patching TP-": (
+            before - toxicity["gpt2: patch all dampened toxic neurons to post-DPO levels"]
+        )
+        / (before - after),
+        "largest regained share of toxicity, at most at twice DPO's perplexity": (
+            toxicity[scaled].max() - after
+        )
+        / (before - after),
+    }
+    return {name: Estimate(*[float(value)] * 3) for name, value in values.items()}

@@ -1,0 +1,216 @@
+"""Direct preference optimisation of the model under study, by trl (section 2 of the paper).
+
+One process or several, started by `accelerate launch` (`dpotox.run.train_dpo`), train to the same weights:
+the profile's batch is divided between them. The reference model's log-probabilities are computed once and
+kept with the checkpoints, so that a run that was killed goes on from the last evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import pandas as pd
+from datasets import Dataset, disable_progress_bars, load_from_disk
+from torch.utils.data import RandomSampler
+from transformers import EarlyStoppingCallback, PreTrainedModel
+from trl import DPOConfig, DPOTrainer
+
+from dpotox import profile
+from dpotox.errors import UserError
+from dpotox.inputs.training_progress import show_progress
+
+disable_progress_bars()  # ours shows what takes long
+
+
+class _PairTrainer(DPOTrainer):
+    """trl's trainer on pairs that are token ids already.
+
+    trl would end every completion with an end-of-text token. Ours are cut at a fixed length, so that
+    token would teach the model to stop in the middle of sentences.
+    """
+
+    def _prepare_dataset(self, dataset, *_args):
+        return dataset
+
+    def _get_train_sampler(self, *_args) -> RandomSampler:
+        """Whole batches only, also where a batch goes through in parts."""
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return RandomSampler(self.train_dataset, num_samples=len(self.train_dataset) // batch * batch)
+
+
+def train_dpo(
+    network: PreTrainedModel,
+    tokenizer,
+    pairs: pd.DataFrame,
+    settings: profile.Dpo,
+    cut: profile.Pairs,
+    folder: Path,
+    *,
+    seed: int,
+    on_cpu: bool,
+    at_once: int | None = None,
+) -> pd.DataFrame:
+    """Train `network` in place on all but the last `cut.validation` pairs.
+
+    With `settings.patience`, training ends when that many evaluations in a row have not lowered the
+    validation loss, and the weights of the best one are taken.
+
+    Args:
+        cut: how many pairs are for validation, and the largest lengths of prompt and continuation in tokens.
+        folder: keeps token ids, reference log-probabilities and checkpoints, until `save`.
+        at_once: pairs that go through the network together, at most; gradients add up to a whole batch's.
+
+    Returns:
+        The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
+        rejected, in units of beta nats) and `accuracy` (share of pairs with a positive margin).
+
+    Raises:
+        UserError: the batch cannot be divided between the processes.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # trl uses names that transformers renames
+        arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu, at_once)
+        with arguments.main_process_first(local=False, desc="writing token ids"):  # one folder for all
+            rows = _token_rows(tokenizer, pairs, cut, folder / "token_ids")
+        checkpoint = latest_checkpoint(folder / "checkpoints")
+        arguments.eval_on_start = checkpoint is None
+        trainer = _PairTrainer(
+            network,
+            args=arguments,
+            train_dataset=rows["train"],
+            eval_dataset=rows["validation"],
+            processing_class=tokenizer,
+            callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
+        )
+        with show_progress(trainer, "DPO"):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.accelerator.wait_for_everyone()
+    network.eval()
+    return _curves(trainer.state.log_history)
+
+
+def _arguments(
+    settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool, at_once: int | None = None
+) -> DPOConfig:
+    arguments = DPOConfig(
+        output_dir=str(checkpoints),
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+        optim=settings.optimizer,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        max_steps=settings.steps,
+        max_grad_norm=settings.max_grad_norm,
+        logging_steps=max(1, settings.eval_every // 5),
+        eval_strategy="steps",
+        eval_steps=settings.eval_every,
+        save_strategy="steps",
+        save_steps=settings.eval_every,
+        save_total_limit=1,  # and the best, if that is another
+        load_best_model_at_end=settings.patience > 0,
+        metric_for_best_model="eval_loss",
+        restore_callback_states_from_checkpoint=True,
+        precompute_ref_log_probs=True,
+        max_length=None,
+        bf16=False,
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        dataloader_drop_last=True,  # several processes would fill the last batch up with other pairs
+        ddp_find_unused_parameters=False,
+        report_to=[],
+        seed=seed,
+        use_cpu=on_cpu,
+    )
+    processes = arguments.world_size
+    if settings.batch_size % processes:
+        raise UserError(
+            f"dpo.batch_size = {settings.batch_size} cannot be divided between {processes} processes; start "
+            "as many as divide it"
+        )
+    own = settings.batch_size // processes
+    together = max(n for n in range(1, min(own, at_once or own) + 1) if own % n == 0)
+    arguments.per_device_train_batch_size = arguments.per_device_eval_batch_size = together
+    arguments.gradient_accumulation_steps = own // together
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: else each would get a whole batch
+    return arguments
+
+
+def steps_kept(curves: pd.DataFrame, settings: profile.Dpo) -> int:
+    """The number of steps behind the weights that were kept: all, or with patience up to the best."""
+    validation = curves[(curves["split"] == "validation") & (curves["step"] > 0)]
+    if not settings.patience or validation.empty:
+        return settings.steps
+    return int(validation.loc[validation["loss"].idxmin(), "step"])
+
+
+def save(network: PreTrainedModel, curves: pd.DataFrame, folder: Path) -> None:
+    """Write trained weights and curves, by the first of several processes, and remove the checkpoints."""
+    if int(os.environ.get("RANK", 0)):
+        return
+    network.save_pretrained(folder)
+    if len(curves):
+        curves.to_parquet(folder / "curves.parquet")
+    remove_checkpoints(folder)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what `train_dpo` kept, once the trained weights are written."""
+    for name in ("checkpoints", "token_ids"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _token_rows(tokenizer, pairs: pd.DataFrame, cut: profile.Pairs, folder: Path) -> dict[str, Dataset]:
+    """Training and validation pairs as token ids, on disk, where trl keeps the log-probabilities too."""
+    parts = {"train": pairs.iloc[: -cut.validation], "validation": pairs.iloc[-cut.validation :]}
+    for name, part in parts.items():
+        if not all((folder / name / f).exists() for f in ("state.json", "dataset_info.json")):
+            rows = [_token_ids(tokenizer, pair, cut) for pair in part.itertuples()]
+            Dataset.from_list(rows).save_to_disk(folder / name)
+    return {name: load_from_disk(folder / name) for name in parts}
+
+
+def _token_ids(tokenizer, pair, cut: profile.Pairs) -> dict[str, list[int]]:
+    def continuation(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"][: cut.new_tokens]
+
+    return {
+        "prompt_ids": tokenizer(pair.prompt)["input_ids"][: cut.prompt_tokens],
+        "chosen_ids": continuation(pair.chosen),
+        "rejected_ids": continuation(pair.rejected),
+    }
+
+
+def _curves(history: list[dict]) -> pd.DataFrame:
+    rows = []
+    for split, prefix in (("train", ""), ("validation", "eval_")):
+        for entry in history:
+            if f"{prefix}loss" in entry:
+                rows.append(
+                    {
+                        "step": int(entry["step"]),
+                        "split": split,
+                        "loss": float(entry[f"{prefix}loss"]),
+                        "margin": float(entry[f"{prefix}rewards/margins"]),
+                        "accuracy": float(entry[f"{prefix}rewards/accuracies"]),
+                    }
+                )
+    return pd.DataFrame(rows)

@@ -1,0 +1,245 @@
+"""What an intervention does to a model: toxicity, perplexity and F1, each with an interval (table 1).
+
+Every measure is kept per prompt, window or reference, so that two rows can be compared pair by pair.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from nnsight import TransformersModel
+from scipy import stats
+from torch import Tensor
+
+from dpotox.errors import UserError
+from dpotox.inputs.scoring import Score
+from dpotox.model.interventions import Intervention, Swap
+from dpotox.model.tracing import continue_prompts, window_nll
+from dpotox.profile import Sizes
+
+OUTCOMES = ("before DPO", "after DPO")
+"""The names of what is examined without interventions."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What every model and intervention is examined on."""
+
+    prompts: list[str]
+    windows: Int[Tensor, "window pos"]
+    neutral: Bool[np.ndarray, "window"]  # whether each window is of neutral text
+    references: list[tuple[str, str]]
+    score: Score
+    new_tokens: int
+    batch_size: int
+    seed: int
+    fewer_prompts: int  # the first so many are sampled after, and random draws are compared on them
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome per prompt, window or reference."""
+
+    greedy: Float[np.ndarray, "prompt"]  # toxicity of greedy continuations
+    sampled: Float[np.ndarray, "fewer"]  # of sampled ones after the first prompts, the same seed in every row
+    nll: Float[np.ndarray, "window"]  # nats per token
+    neutral: Bool[np.ndarray, "window"]  # whether each window is of neutral text
+    f1: Float[np.ndarray, "reference"]
+    texts: Shaped[np.ndarray, "prompt"]  # the greedy continuations
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean loss per token of neutral text."""
+        return float(np.exp(self.neutral_nll.mean()))
+
+    @property
+    def neutral_nll(self) -> Float[np.ndarray, "window"]:
+        """The loss on neutral text alone, as the paper measures it."""
+        return self.nll[self.neutral]
+
+    @property
+    def above_half(self) -> Float[np.ndarray, "prompt"]:
+        """One where the greedy continuation's toxicity is above .5."""
+        return (self.greedy > 0.5).astype(float)
+
+    @property
+    def repetition(self) -> Float[np.ndarray, "prompt"]:
+        """The share of word pairs in each greedy continuation that occurred before in it."""
+        return np.array([repeated_pairs(text) for text in self.texts])
+
+
+def save_result(result: Result, path: Path) -> None:
+    """Write an outcome as a file of arrays."""
+    np.savez(path, **vars(result))
+
+
+def load_result(path: Path) -> Result:
+    """Read what `save_result` wrote."""
+    with np.load(path) as arrays:
+        return Result(**arrays)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def examine(
+    model: TransformersModel,
+    exam: Exam,
+    interventions: Sequence[Intervention | Swap] = (),
+    other: TransformersModel | None = None,
+) -> Result:
+    """Generate and measure under the interventions; copies and swaps take from the other model."""
+    common = {"batch_size": exam.batch_size, "interventions": interventions, "other": other}
+    beginnings, endings = zip(*exam.references, strict=True)
+    # In one call, whose batches are fuller than those of two would be.
+    greedy = continue_prompts(
+        model, [*exam.prompts, *beginnings], exam.new_tokens, **common, label="greedy"
+    ).texts
+    of_prompts, of_references = greedy[: len(exam.prompts)], greedy[len(exam.prompts) :]
+    few = exam.prompts[: exam.fewer_prompts]
+    sampled = continue_prompts(
+        model, few, exam.new_tokens, **common, sampling_seed=exam.seed, label="sampled"
+    )
+    return Result(
+        greedy=exam.score(of_prompts),
+        sampled=exam.score(sampled.texts),
+        nll=window_nll(model, exam.windows, **common).double().numpy(),
+        neutral=exam.neutral,
+        f1=np.array([token_f1(got, true) for got, true in zip(of_references, endings, strict=True)]),
+        texts=np.array(of_prompts, dtype=np.str_),
+    )
+
+
+def greedy_toxicity(
+    model: TransformersModel, exam: Exam, interventions: Sequence[Intervention]
+) -> Float[np.ndarray, "fewer"]:
+    """Toxicity of greedy continuations of the first prompts alone, where many interventions are compared."""
+    few = exam.prompts[: exam.fewer_prompts]
+    written = continue_prompts(
+        model, few, exam.new_tokens, batch_size=exam.batch_size, interventions=interventions
+    )
+    return exam.score(written.texts)
+
+
+def token_f1(predicted: str, reference: str) -> float:
+    """Harmonic mean of precision and recall of the words in common, counted with repetition."""
+    got, true = predicted.lower().split(), reference.lower().split()
+    overlap = sum((Counter(got) & Counter(true)).values())
+    return 2 * overlap / (len(got) + len(true)) if overlap else 0.0
+
+
+def repeated_pairs(text: str) -> float:
+    """The share of a text's pairs of neighbouring words that occurred before in it."""
+    words = text.lower().split()
+    pairs = list(pairwise(words))
+    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def text_windows(tokenizer, texts: list[str], window_tokens: int, limit: int) -> Int[Tensor, "window pos"]:
+    """Windows of equal length to measure perplexity on: texts cut and, if long, split.
+
+    Raises:
+        UserError: no text is as long as one window.
+    """
+    start = torch.tensor(tokenizer("")["input_ids"], dtype=torch.long)  # what begins every text, if anything
+    length = window_tokens - len(start)
+    windows = []
+    for text in texts:
+        ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long)
+        windows += [torch.cat([start, w]) for w in ids.split(length) if len(w) == length]
+    if not windows:
+        raise UserError(
+            f"no text is {window_tokens} tokens long; lower sizes.window_tokens or give more text"
+        )
+    return torch.stack(windows[:limit])
+
+
+def exam_windows(
+    tokenizer, neutral: list[str], other: list[str], sizes: Sizes
+) -> tuple[Int[Tensor, "window pos"], Bool[np.ndarray, "window"]]:
+    """Windows of neutral text, and of other text what is left of the wanted number, at least a quarter.
+
+    Raises:
+        UserError: no neutral text is as long as one window.
+    """
+    windows = text_windows(tokenizer, neutral, sizes.window_tokens, sizes.text_windows)
+    limit = max(1, sizes.text_windows // 4, sizes.text_windows - len(windows))
+    try:
+        more = text_windows(tokenizer, other, sizes.window_tokens, limit)
+    except UserError:
+        more = windows[:0]
+    return torch.cat([windows, more]), np.arange(len(windows) + len(more)) < len(windows)
+
+
+def estimate(
+    statistic: Callable[..., np.ndarray],
+    *samples: Float[np.ndarray, "prompt"],
+    resamples: int,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic of one or several paired samples with its bootstrap interval over prompts.
+
+    Args:
+        statistic: maps arrays `(..., prompt)` to values `(...)`, for example `lambda a: a.mean(-1)`.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # a ratio of nothing: inconclusive
+        value = float(statistic(*samples))
+        if len(samples[0]) < 2 or not np.isfinite(value):
+            return Estimate(value, float("nan"), float("nan"))  # nothing to resample: inconclusive
+        if all(np.ptp(s) == 0 for s in samples):
+            return Estimate(value, value, value)
+        draws = stats.bootstrap(
+            samples,
+            lambda *s, axis=-1: statistic(*s),
+            paired=len(samples) > 1,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=200,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+        low, high = draws.confidence_interval
+    return Estimate(value, float(low), float(high))
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean of one value per seed with its 95 % interval by Student's t; needs two seeds for one."""
+    sample = np.asarray(values, dtype=float)
+    if len(sample) < 2 or not np.isfinite(sample).all():
+        return Estimate(float(sample.mean()), float("nan"), float("nan"))
+    if np.ptp(sample) == 0:
+        return Estimate(*[float(sample[0])] * 3)
+    low, high = stats.t.interval(0.95, len(sample) - 1, sample.mean(), stats.sem(sample))
+    return Estimate(float(sample.mean()), float(low), float(high))
+
+
+def mean(sample: Float[np.ndarray, "*draw prompt"]) -> Float[np.ndarray, "*draw"]:
+    """The mean over prompts, as a statistic for `estimate`."""
+    return sample.mean(-1)
+
+
+def recovered_share(
+    none: Float[np.ndarray, "*draw prompt"],
+    row: Float[np.ndarray, "*draw prompt"],
+    dpo: Float[np.ndarray, "*draw prompt"],
+) -> Float[np.ndarray, "*draw"]:
+    """The part of DPO's effect that an intervention on the base model recovers: 0 none, 1 all of it."""
+    return (none.mean(-1) - row.mean(-1)) / (none.mean(-1) - dpo.mean(-1))

@@ -1,0 +1,205 @@
+"""What the shares of the groups are compared with. None of it is in the paper.
+
+1. *Directions*: the same models along random directions, and along probes fitted to shuffled labels.
+2. *Placebos*: DPO trained the same way on pairs whose preferences are shuffled, or all reversed.
+3. *Noise*: the model before DPO against itself, both sampled.
+4. *Texts*: the models before and after DPO read on the same text, instead of each on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from nnsight import TransformersModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dpotox.model.models import value_vectors
+from dpotox.model.tracing import read_generation
+from dpotox.paper.groups import gross_and_net, group_quantities, group_table, ratio, without_largest
+from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
+from dpotox.paper.readings import Readings
+from dpotox.profile import Profile
+from dpotox.run import artifacts
+
+HEADLINE = "DPO, each model's own text"
+SAMPLED = "DPO, each model's own sampled text"
+NOISE = "before DPO, sampled twice"
+
+
+def placebo_pairs(pairs: pd.DataFrame, kind: str, validation: int, seed: int) -> pd.DataFrame:
+    """Pairs with the preference turned round: in every other pair at random, or in all.
+
+    The last ones, for validation, stay as they are.
+    """
+    flip = np.ones(len(pairs), dtype=bool)
+    if kind == "shuffled":
+        flip = np.random.default_rng(seed).permutation(len(pairs)) % 2 == 0
+    flip[-validation:] = False
+    turned = pairs.copy()
+    turned.loc[flip, ["chosen", "rejected"]] = pairs.loc[flip, ["rejected", "chosen"]].to_numpy()
+    return turned
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One reading of one model: greedy on its own text unless told otherwise."""
+
+    name: str
+    model: Callable[[], TransformersModel]
+    options: dict
+
+
+def read_nulls(
+    base: TransformersModel,
+    dpo: TransformersModel,
+    placebos: dict[str, Callable[[], TransformersModel]],
+    prompts: list[str],
+    readings: Readings,
+    direction: Float[Tensor, "d_model"],
+    profile: Profile,
+    seed: int,
+    folder: Path,
+) -> None:
+    """Read what the comparisons need and write it into the folder, each pass whole or not at all."""
+    passes = [
+        _Pass("base sampled once", lambda: base, {"sampling_seed": 2 * seed + 1}),
+        _Pass("base sampled again", lambda: base, {"sampling_seed": 2 * seed + 2}),
+        _Pass("dpo sampled", lambda: dpo, {"sampling_seed": 2 * seed + 1}),
+        _Pass("base on the text of dpo", lambda: base, {"forced": readings.tokens["dpo"]}),
+    ]
+    passes += [_Pass(kind, model, {}) for kind, model in placebos.items()]
+    for some in passes:
+
+        def write(path: Path, some: _Pass = some) -> None:
+            model = some.model()
+            written, read = read_generation(
+                model,
+                prompts,
+                profile.sizes.new_tokens,
+                direction,
+                batch_size=profile.compute.batch_size,
+                chunks=profile.sizes.chunks,
+                label=some.name,
+                **some.options,
+            )
+            pd.DataFrame({"text": written.texts}).to_parquet(folder / f"{some.name}.parquet")
+            values = value_vectors(model) if some.name in placebos else torch.zeros(0)
+            save_file({"activation": read.activation.contiguous(), "values": values}, path)
+
+        artifacts.part(folder / f"{some.name}.safetensors", write)
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """Mean activations of each pass by chunk, and what the placebos wrote."""
+
+    activation: dict[str, Float[Tensor, "chunk layer neuron"]]
+    values: dict[str, Float[Tensor, "layer neuron d_model"]]  # of the placebos
+    texts: dict[str, list[str]]
+
+
+def load(folder: Path) -> Nulls:
+    """Read what `read_nulls` wrote."""
+    tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    texts = {path.stem: pd.read_parquet(path)["text"].tolist() for path in sorted(folder.glob("*.parquet"))}
+    return Nulls(
+        {name: t["activation"] for name, t in tensors.items()},
+        {name: t["values"] for name, t in tensors.items() if len(t["values"])},
+        texts,
+    )
+
+
+def random_directions(n: int, d_model: int, seed: int) -> Float[Tensor, "draw d_model"]:
+    """Directions drawn evenly from the sphere, but for their lengths."""
+    return torch.randn(n, d_model, generator=torch.Generator().manual_seed(seed))
+
+
+def along(
+    directions: dict[str, Float[Tensor, "draw d_model"]],
+    readings: Readings,
+    base_values: Float[Tensor, "layer neuron d_model"],
+    dpo_values: Float[Tensor, "layer neuron d_model"],
+) -> pd.DataFrame:
+    """`quantities` of the neuron table along each direction, a row per direction, and its `kind`."""
+    before, after = readings.base.activation.mean(0), readings.dpo.activation.mean(0)
+    rows = [
+        {"kind": kind} | quantities(table)
+        for kind, some in directions.items()
+        for table in tables_along(some, before, after, base_values, dpo_values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparisons(
+    nulls: Nulls,
+    readings: Readings,
+    base_values: Float[Tensor, "layer neuron d_model"],
+    dpo_values: Float[Tensor, "layer neuron d_model"],
+    direction: Float[Tensor, "d_model"],
+    *,
+    draws: int,
+    seed: int,
+) -> pd.DataFrame:
+    """What follows from the neuron table of each comparison, with intervals over prompts.
+
+    Returns:
+        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Gross sums grow
+        with noise, so the middle of their bootstrap lies above the value. Beside the
+        quantities of `groups.group_quantities`, `gross` and `net` in units of the residual stream.
+    """
+    read = {name: getattr(readings, name).activation for name in ("base", "dpo", "dpo_on_base")}
+    read |= nulls.activation
+    pairs = {
+        HEADLINE: ("base", "dpo", dpo_values),
+        SAMPLED: ("base sampled once", "dpo sampled", dpo_values),
+        "DPO, both on the text from before DPO": ("base", "dpo_on_base", dpo_values),
+        "DPO, both on the text from after DPO": ("base on the text of dpo", "dpo", dpo_values),
+    }
+    pairs |= {f"{kind} preferences": ("base", kind, nulls.values[kind]) for kind in nulls.values}
+    pairs[NOISE] = ("base sampled once", "base sampled again", base_values)
+    rows, own = [], {}
+    for name, (before, after, values) in pairs.items():
+        table = neuron_table(read[before].mean(0), read[after].mean(0), base_values, values, direction)
+        tables = resampled_neuron_tables(
+            read[before], read[after], base_values, values, direction, draws=draws, seed=seed
+        )
+        # The same prompts are resampled in every comparison, so differences are paired.
+        found = pd.DataFrame([quantities(table), *map(quantities, tables)])
+        own.setdefault(name == SAMPLED, found)
+        whole = own.get(True, found)["gross"]
+        found = found.assign(
+            **{
+                "TP- share, minus DPO's": found["TP- share of gross"] - own[False]["TP- share of gross"],
+                "gross / DPO's, both sampled": found["gross"] / whole.where(whole != 0),
+            }
+        )
+        low, high = found.iloc[1:].quantile(0.025), found.iloc[1:].quantile(0.975)
+        rows += [
+            {"comparison": name, "quantity": quantity, "value": value}
+            | {"low": low[quantity], "high": high[quantity]}
+            for quantity, value in found.iloc[0].items()
+        ]
+    return pd.DataFrame(rows)
+
+
+WITHOUT_LARGEST = "TP- share of gross, largest neuron left out"
+
+
+def quantities(neurons: pd.DataFrame) -> dict[str, float]:
+    """The quantities of a neuron table's groups, with the sums they are shares of."""
+    table = group_table(neurons)
+    gross, net = gross_and_net(table)
+    rest = group_table(without_largest(neurons))
+    return group_quantities(table) | {
+        "gross": gross,
+        "net": net,
+        "net / gross": ratio(net, gross),
+        WITHOUT_LARGEST: rest["share_of_gross"]["TP-"],
+    }

@@ -1,0 +1,173 @@
+"""Token by token: what is written, and where it stands on the probe, under the main edits (sections 3 and 5).
+
+`make` continues a few prompts under each condition and reads the residual stream at every step.
+`dpotox.show.step_through` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import nnsight
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+
+from dpotox.inputs.scoring import Score
+from dpotox.model.edits import GENERATING, edited
+from dpotox.model.generation import batches, decoding
+from dpotox.model.interventions import ablate
+from dpotox.model.tracing import Interventions
+from dpotox.paper.neurons import most_toxic
+from dpotox.paper.rows import ALL_FOUR, Row
+
+SHOWN = 6
+"""How many prompts are stepped through."""
+TOXIC = 0.5
+"""From this toxicity a continuation is called toxic here."""
+
+
+# What is shown
+
+
+def chosen_prompts(toxicity: pd.DataFrame, count: int = SHOWN) -> list[int]:
+    """Numbers of prompts by a rule that looks at scores only, never at texts.
+
+    All but one of them have a toxic continuation before DPO, evenly spread from the one that DPO helps most
+    to the one that it helps least; the last is the first prompt whose continuation was not toxic to begin
+    with. Where there are too few of either kind, the other takes their places.
+
+    Args:
+        toxicity: of every prompt's greedy continuation, `base` and `dpo`.
+    """
+    before, effect = toxicity["base"].to_numpy(), (toxicity["base"] - toxicity["dpo"]).to_numpy()
+    toxic, rest = np.flatnonzero(before >= TOXIC), np.flatnonzero(before < TOXIC)
+    by_effect = toxic[np.argsort(-effect[toxic], kind="stable")]
+    wanted = min(len(toxic), max(count - 1, count - len(rest)))
+    spread = np.linspace(0, len(toxic) - 1, wanted).round().astype(int)
+    return [*by_effect[spread].tolist(), *rest[: count - wanted].tolist()]
+
+
+def conditions(table_rows: Sequence[Row], neurons: pd.DataFrame, top: int) -> list[Row]:
+    """The models before and after DPO and the main edits between, as table 1 has them.
+
+    Rows that table 1 lacks, because a set of neurons is empty or not asked for, are left out; only the
+    ablation of the `top` neurons is then made as the readings make it.
+    """
+    without = ablate(most_toxic(neurons, top), f"ablate top {top} toxic")
+    known = {without.name: Row(without.name, "base", "ablate", f"top {top} toxic", (without,))}
+    known |= {row.name: row for row in table_rows}
+    edits = [without.name, "patch TP-, newest only", f"shift {ALL_FOUR}", f"copy {ALL_FOUR}"]
+    return [known[name] for name in ("before DPO", *edits, "after DPO") if name in known]
+
+
+# What is read
+
+
+def read_tokens(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    new_tokens: int,
+    direction: Float[Tensor, "d_model"],
+    *,
+    batch_size: int,
+    interventions: Interventions = (),
+    other: TransformersModel | None = None,
+) -> tuple[Int[Tensor, "prompt new_token"], Float[Tensor, "prompt new_token"]]:
+    """Continue the prompts greedily; the tokens, and the projection from which each of them was written.
+
+    The projection is that of the last layer's residual stream, before the final norm, on the direction
+    scaled to unit length, at the position that predicts the token. Its mean over the tokens is the last
+    layer of `tracing.Reading.residual`.
+
+    Args:
+        other: the model that copies and swaps take from.
+
+    Raises:
+        UserError: there are no prompts, or one of them is empty or too long for the model.
+    """
+    tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
+    projection = torch.zeros(len(prompts), new_tokens)
+    home = model.transformer.ln_f.weight.device
+    unit = (direction / direction.norm()).to(home, torch.float32)
+    with edited(model, interventions, other, GENERATING) as plan:
+        for batch, rows in batches(model, prompts, batch_size, "step through", new_tokens=new_tokens):
+            along = plan.read_along(batch["attention_mask"])
+            with torch.no_grad(), model.generate(batch, **decoding(new_tokens, rows)) as tracer:
+                seen = nnsight.save([])
+                for _step in tracer.iter[:new_tokens]:
+                    theirs = {}
+                    if along is not None:
+                        theirs = along.activations(model.transformer.wte.input, model.transformer.wpe.input)
+                    for layer, block in enumerate(model.transformer.h):
+                        plan.apply(block, layer, theirs)
+                    seen.append(model.transformer.ln_f.input[:, -1].float() @ unit)
+                sequences = nnsight.save(tracer.result)
+            projection[rows] = torch.stack(list(seen), 1).cpu()
+            tokens[rows] = sequences[:, -new_tokens:].cpu()
+    return tokens, projection
+
+
+def pieces(tokenizer, prompt: str, tokens: Int[Tensor, "new_token"]) -> list[str]:
+    """The text of each token, with the spaces before it, so that prompt and pieces join to what was read.
+
+    A token that holds only the beginning of a character has no text; the token that completes it has it all.
+    """
+    ids = tokenizer(prompt)["input_ids"]
+    whole = tokenizer.decode([*ids, *tokens.tolist()], skip_special_tokens=True)
+    start, ends = _shared(prompt, whole), []
+    for i in range(1, len(tokens) + 1):
+        text = tokenizer.decode([*ids, *tokens[:i].tolist()], skip_special_tokens=True)
+        ends.append(_shared(text.rstrip("\N{REPLACEMENT CHARACTER}"), whole))
+    bounds = np.maximum.accumulate([start, *ends[:-1], len(whole)])
+    return [whole[a:b] for a, b in pairwise(bounds)]
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def make(
+    rows: Sequence[Row],
+    base: TransformersModel,
+    dpo: TransformersModel,
+    prompts: dict[int, str],
+    direction: Float[Tensor, "d_model"],
+    score: Score,
+    *,
+    new_tokens: int,
+    batch_size: int,
+) -> pd.DataFrame:
+    """One row per prompt, condition and generated token.
+
+    Columns: `number` of the prompt, `prompt`, `condition`, `step` from 1, `token` (its text), `token_id`,
+    `projection` (`read_tokens`) and `toxicity` of the continuation so far.
+    """
+    parts = []
+    for row in rows:
+        model, other = (base, dpo) if row.model == "base" else (dpo, base)
+        edits = {"interventions": row.interventions, "other": other}
+        tokens, projection = read_tokens(
+            model, list(prompts.values()), new_tokens, direction, batch_size=batch_size, **edits
+        )
+        for (number, prompt), ids, along in zip(prompts.items(), tokens, projection, strict=True):
+            so_far = [ids[:i] for i in range(1, new_tokens + 1)]
+            part = {
+                "number": number,
+                "prompt": prompt,
+                "condition": row.name,
+                "step": range(1, new_tokens + 1),
+                "token": pieces(model.tokenizer, prompt, ids),
+                "token_id": ids.numpy(),
+                "projection": along.numpy(),
+                "toxicity": score(model.tokenizer.batch_decode(so_far, skip_special_tokens=True)),
+            }
+            parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,207 @@
+"""What a study will take: time by step, memory and disk, from a short measurement and the profile's counts.
+
+It is an estimate. What is not known before the work, such as how many prompts give a pair, is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from dpotox.paper import pairs, rows
+from dpotox.paper.neurons import neuron_table
+from dpotox.profile import EMBEDDED, Interventions, Profile
+from dpotox.run import measure
+from dpotox.run.measure import Costs
+from dpotox.run.workers import processes_of
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+YIELD = 0.75
+"""The share of prompts assumed to give a pair, after all rounds of steering."""
+PASSES = {"readings": 4, "nulls": 4}
+"""Times that the prompts are continued and read, without placebos."""
+TRAINING = 3.0
+"""Seconds in which a trainer of trl is set up."""
+WRITTEN = 300e6
+"""Bytes of a checkpoint that a disk takes in a second."""
+PAGES = 6.0
+"""Seconds in which the pages are built (`benchmarks/book.py`)."""
+PROCESS = 0.75e9
+"""Bytes of a process without any weights."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Seconds per text of the scorers."""
+
+    first: float
+    second: float = 0.0
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """How many rows of table 1 are examined, in how many the other model runs beside, and random draws."""
+
+    rows: int
+    beside: int
+    draws: int
+
+
+def row_counts(settings: Interventions) -> RowCounts:
+    """Count the rows of table 1, for made-up neurons of which every group has some."""
+    rng = torch.Generator().manual_seed(0)
+    most = 4 * max(*settings.ablate_top, *settings.ablate_top_positive, settings.scale_top, 64)
+    before, after = torch.randn(2, 2, most, generator=rng)
+    values = torch.randn(2, most, 4, generator=rng)
+    table = neuron_table(before, after, values, values, torch.ones(4))
+    table = table.assign(pre_gelu_input=0.0, post_gelu_input=0.0, same_text_change=0.0)
+    steering = {("a", 0): torch.ones(4), ("a", 1): torch.ones(4), ("b", 1): torch.ones(4)}
+    made = rows.table1_rows(table, torch.zeros(2, most), steering, settings)
+    beside = sum(row.kind == "copy" for row in made)
+    draws = rows.random_draws(table, settings, 0)
+    return RowCounts(len(made) - 2, beside, sum(len(d.interventions) for d in draws))
+
+
+def times(
+    profile: Profile, costs: Costs, scoring: Scoring, missing: Collection[str], pretraining_step: float = 0.0
+) -> pd.Series:
+    """Seconds by step, of those that are missing; a step that is made takes none.
+
+    Args:
+        missing: names of steps, and `placebo-KIND` of placebos.
+        pretraining_step: seconds, if the model is made here.
+    """
+    sizes, processes = profile.sizes, processes_of(profile)
+    prompt = sizes.prompt_tokens * costs.token
+    read = sizes.prompts * (prompt + sizes.new_tokens * costs.read)
+    dpo = 0.0 if profile.model.dpo_checkpoint else dpo_seconds(profile, costs)
+    placebos = [f"placebo-{kind}" for kind in profile.nulls.placebos if not profile.model.dpo_checkpoint]
+    examined = _examine(profile, costs, scoring)
+    counts = row_counts(profile.interventions)
+    few = min(sizes.fewer_prompts, sizes.prompts)
+    drawn = few * (prompt + sizes.new_tokens * _edited(costs) + scoring.first)
+    tables = profile.compute.neuron_bootstrap * (6 + len(placebos))
+    tables += profile.nulls.directions + profile.nulls.shuffled_labels
+    measures = 9 * (counts.rows + 2)
+    seconds = {
+        "base": pretraining_steps(profile) * pretraining_step,
+        "probe": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token
+        + len(profile.probe.C) * costs.fit,
+        "pairs": 0.0 if profile.data.pairs != EMBEDDED or not dpo else pair_seconds(profile, costs, scoring),
+        "dpo": dpo,
+        "readings": PASSES["readings"] * read,
+        "nulls": (PASSES["nulls"] + len(placebos)) * read + dpo * len(set(missing) & set(placebos)),
+        "outcomes": 2 * examined,
+        "table1": ((counts.rows + counts.beside) * examined + counts.draws * drawn) / processes,
+        "summary": measures * costs.bootstrap,
+        "nearest-tokens": costs.nearest,
+        "claims": tables * costs.table
+        + profile.nulls.shuffled_labels * costs.shuffled_fit
+        + (counts.rows + 4) * sizes.prompts * scoring.second,
+    }
+    return pd.Series({step: value for step, value in seconds.items() if step in missing}, dtype=float)
+
+
+def pretraining_steps(profile: Profile) -> int:
+    """Steps of pre-training, at most."""
+    settings = profile.pretraining
+    if profile.model.base != EMBEDDED:
+        return 0
+    return settings.rows * (settings.passes if settings.texts else 1) // settings.batch_size
+
+
+def pair_seconds(profile: Profile, costs: Costs, scoring: Scoring) -> float:
+    """Seconds of making preference pairs if `YIELD` of the prompts give one, after all rounds."""
+    given = profile.pairs
+    blocks = ceil(given.count / YIELD / pairs.BLOCK)
+    texts = blocks * pairs.BLOCK * given.samples * (1 + len(given.steering))
+    new = given.new_tokens * costs.sampled
+    return texts * (given.prompt_tokens * costs.token + new + scoring.first)
+
+
+def dpo_seconds(profile: Profile, costs: Costs) -> float:
+    """Seconds of one training with its evaluations, the reference's log-probabilities and checkpoints."""
+    given, settings = profile.pairs, profile.dpo
+    forward = 2 * (given.prompt_tokens + given.new_tokens) * costs.token
+    evaluations = settings.steps // settings.eval_every
+    steps = settings.steps * (settings.batch_size * costs.train_pair + costs.update)
+    writing = evaluations * 3 * 4 * costs.parameters / WRITTEN
+    judged = (given.count + (evaluations + 1) * given.validation) * forward
+    return TRAINING + measure.TRL * (steps + judged) + writing
+
+
+def _examine(profile: Profile, costs: Costs, scoring: Scoring) -> float:
+    """Seconds of one row of table 1: greedy and sampled continuations, F1, and the loss on text."""
+    sizes = profile.sizes
+    prompt, new = sizes.prompt_tokens * costs.token, sizes.new_tokens
+    greedy = prompt + new * _edited(costs)
+    sampled = greedy + new * max(0.0, costs.sampled - costs.plain)
+    few = min(sizes.fewer_prompts, sizes.prompts)
+    texts = sizes.prompts * (greedy + scoring.first) + few * (sampled + scoring.first)
+    texts += sizes.references * greedy
+    return texts + 1.25 * sizes.text_windows * sizes.window_tokens * costs.token
+
+
+def _edited(costs: Costs) -> float:
+    """Seconds per new token of an average row, between none of the neurons edited and half of them."""
+    return (costs.plain + costs.edited) / 2
+
+
+def network_bytes(parameters: int, dtype: str) -> int:
+    """Bytes of a network's weights."""
+    return parameters * (4 if dtype == "float32" else 2)
+
+
+def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) -> tuple[int, int]:
+    """Bytes of the device's memory at the most: for what cannot be halved, and with whole batches.
+
+    While DPO trains, there are the model before it, the weights in training with gradients and the
+    optimiser's moments, all but the first in float32; otherwise the models before and after DPO.
+    """
+    weights = network_bytes(parameters, profile.compute.dtype)
+    moments = 1 if profile.dpo.optimizer == "rmsprop" else 2
+    training = 0 if profile.model.dpo_checkpoint else weights + (2 + moments) * 4 * parameters
+    fixed = max(2 * weights * processes_of(profile), training)
+    sizes, given = profile.sizes, profile.pairs
+    width, layers, vocabulary = config.n_embd, config.n_layer, config.vocab_size
+    value = 4 if profile.compute.dtype == "float32" else 2
+    length = max(sizes.prompt_tokens + sizes.new_tokens, given.prompt_tokens + given.new_tokens)
+    cached = profile.compute.batch_size * length * (2 * layers + 12) * width * value
+    generating = cached + profile.compute.batch_size * vocabulary * (value + 8 * 4)
+    tokens = 2 * profile.dpo.batch_size * (given.prompt_tokens + given.new_tokens)
+    learning = tokens * 4 * (18 * layers * width + 4 * vocabulary)
+    if profile.model.dpo_checkpoint:
+        learning = 0
+    return fixed, max(processes_of(profile) * (2 * weights + generating), training + learning)
+
+
+def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, missing: Collection[str]) -> int:
+    """Bytes of what is made: weights, checkpoints while DPO trains, readings, and the pages."""
+    weights, neurons = 4 * parameters, config.n_layer * (config.n_inner or 4 * config.n_embd)
+    trained = not profile.model.dpo_checkpoint
+    placebos = len(profile.nulls.placebos) if trained else 0
+    made = {
+        "base": weights if profile.model.base == EMBEDDED else 0,
+        "probe": 4 * profile.sizes.comments * config.n_embd,
+        "dpo": weights * (1 + (3 * 3 if trained else 0)),  # three checkpoints with their optimiser at once
+        "readings": 4 * 2 * 4 * profile.sizes.chunks * neurons,
+        "nulls": (4 + placebos) * 4 * profile.sizes.chunks * neurons
+        + placebos * (weights + 4 * neurons * config.n_embd),
+    }
+    return 100_000_000 + sum(size for step, size in made.items() if step in missing)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"

@@ -1,0 +1,331 @@
+"""What decides what a step makes: its code as far as it reaches, settings, files, seed, versions, earlier steps.
+
+All of it is read off the sources, without importing or running them (`Package`):
+
+- *Code*: the definitions of this package that a step names, those that they name, and so on. Of a class that
+  is reached, those methods count whose names are mentioned somewhere in what is reached. Comments,
+  docstrings and formatting do not count.
+- *Steps*: what a step takes from the study, if that is a step itself. Its key counts, not its code.
+- *Settings*: `profile.sizes.prompts` is that key, `profile.sizes` the whole section. The profile must go by
+  this name and the study by `study` or `self`, wherever they are passed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from dpotox.profile import Profile
+
+COMPUTING = (
+    *("torch", "transformers", "tokenizers", "trl", "accelerate", "nnsight", "safetensors"),
+    *("scikit-learn", "numpy", "scipy", "pandas"),
+)
+"""The libraries whose versions decide results."""
+NO_TRACE = {"device", "device_map", "threads", "processes", "batch_size"}
+"""Settings of `compute` that leave no trace in a result."""
+NO_TRACE_MODULES = (
+    "errors",
+    "progress",
+    "inputs.training_progress",
+    "run.workers",
+    "run.artifacts",
+    "run.kept",
+)
+"""Modules that leave none either."""
+STUDY = "run.study", "Study"
+SECTIONS = {f.name for f in fields(Profile)} - {"name", "title", "extends"}
+
+Definition = tuple[str, str]
+"""A module, without the package's name, and a name at its top, or a class and a method as `Class.method`."""
+
+
+@dataclass
+class Reached:
+    """What a step reaches."""
+
+    code: dict[Definition, str] = field(default_factory=dict)  # as text without comments and formatting
+    attributes: set[str] = field(default_factory=set)  # every name after a dot
+    data: dict[str, str] = field(default_factory=dict)  # TOML files by name
+    steps: set[str] = field(default_factory=set)
+    settings: set[str] = field(default_factory=set)
+
+
+class Package:
+    """The sources of this package, or of what a test makes of it.
+
+    Args:
+        sources: the text of every `.py` and `.toml` file by its path below the package, with slashes.
+    """
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self.sources = sources
+        self.data = {PurePosixPath(p).name: text for p, text in sources.items() if p.endswith(".toml")}
+        self.modules = {
+            p.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _Module(text)
+            for p, text in sources.items()
+            if p.endswith(".py")
+        }
+        self._reached: dict[Definition, Reached] = {}
+
+    @cached_property
+    def steps(self) -> tuple[str, ...]:
+        """The names of all steps, in the order in which they stand."""
+        methods = _methods(self.modules[STUDY[0]].definitions[STUDY[1]])
+        return tuple(name for name, node in methods.items() if _is_step(node))
+
+    def step(self, name: str) -> Reached:
+        """What a step reaches."""
+        return self.reached((STUDY[0], f"{STUDY[1]}.{name}"))
+
+    def reached(self, start: Definition) -> Reached:
+        """What a definition reaches, itself included."""
+        if start not in self._reached:
+            self._reached[start] = self._from([start], Reached())
+        return self._reached[start]
+
+    def reached_by_code(self, code: str) -> Reached:
+        """What a script reaches, such as a notebook."""
+        found, module = Reached(), _Module(code)
+        return self._from(self._mentioned("", module.tree, module, found), found)
+
+    def _from(self, todo: list[Definition], found: Reached) -> Reached:
+        waiting: dict[str, list[Definition]] = {}  # methods of the classes reached that nobody has mentioned
+        while todo:
+            one = todo.pop()
+            module, name = one
+            if one in found.code or module in NO_TRACE_MODULES or one == STUDY:
+                continue
+            node = self._node(one)
+            known = len(found.attributes)
+            if isinstance(node, ast.ClassDef):
+                for method in _methods(node):
+                    waiting.setdefault(method, []).append((module, f"{name}.{method}"))
+                node = _without_methods(node)
+            todo += self._mentioned(module, node, self.modules[module], found)
+            found.code[one] = ast.dump(_plain(node))
+            if len(found.attributes) > known or isinstance(self._node(one), ast.ClassDef):
+                for method in [m for m in waiting if m in found.attributes or m.startswith("__")]:
+                    todo += waiting.pop(method)
+        return found
+
+    def _node(self, one: Definition) -> ast.AST:
+        module, name = one
+        outer, _, method = name.partition(".")
+        node = self.modules[module].definitions[outer]
+        return _methods(node)[method] if method else node
+
+    def _mentioned(self, module: str, node: ast.AST, names: _Module, found: Reached) -> list[Definition]:
+        """The definitions that a piece of code mentions; attributes, settings and steps go into `found`."""
+        local = names.imported | _imports(node) if node is not names.tree else names.imported
+        todo: list[Definition] = []
+        for chain in _chains(node):
+            found.attributes.update(chain[1:])
+            if setting := _setting(chain):
+                found.settings.add(setting)
+            if (
+                chain[0] in ("self", "study")
+                and len(chain) > 1
+                and (chain[0] == "study" or _in_study(module))
+            ):
+                todo += self._of_study(chain[1], found)
+            if chain[0] in local:
+                todo += self._resolved([*local[chain[0]].split("."), *chain[1:]])
+            elif chain[0] in names.definitions:
+                todo.append((module, chain[0]))
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in self.data:
+                found.data[part.value] = self.data[part.value]
+        return todo
+
+    def _of_study(self, name: str, found: Reached) -> list[Definition]:
+        """What `study.name` stands for: a step, of which what it returns is reached, or other code."""
+        module = self.modules[STUDY[0]]
+        node = _methods(module.definitions[STUDY[1]]).get(name)
+        if node is None:
+            return []
+        if not _is_step(node):
+            return [(STUDY[0], f"{STUDY[1]}.{name}")]
+        found.steps.add(name)
+        return self._mentioned(STUDY[0], node.returns, module, found) if node.returns else []
+
+    def _resolved(self, path: list[str]) -> list[Definition]:
+        """The definition that a dotted path in this package leads to; of a module itself, all that it has."""
+        for length in range(len(path), 0, -1):
+            module = ".".join(path[:length])
+            if module not in self.modules:
+                continue
+            there = self.modules[module]
+            if length == len(path):
+                return [(module, name) for name in there.definitions]
+            name = path[length]
+            if name in there.definitions:
+                return [(module, name)]
+            if name in there.imported:  # from where it was taken on
+                return self._resolved([*there.imported[name].split("."), *path[length + 1 :]])
+        return []
+
+
+class _Module:
+    """A module's top-level definitions by name, and what it imports from this package."""
+
+    def __init__(self, text: str) -> None:
+        self.tree = ast.parse(text)
+        self.imported = _imports(self.tree, deep=False)
+        self.definitions: dict[str, ast.AST] = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                self.definitions[node.name] = node
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in (n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)):
+                    self.definitions[name] = node
+
+
+def _imports(tree: ast.AST, deep: bool = True) -> dict[str, str]:
+    """What is imported from this package: the path in it by the name here."""
+    top = [*tree.body, *(n for t in tree.body if isinstance(t, ast.If) for n in t.body)] if not deep else None
+    found = {}
+    for node in ast.walk(tree) if deep else top:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dpotox":
+            inside = node.module.removeprefix("dpotox").lstrip(".")
+            for alias in node.names:
+                found[alias.asname or alias.name] = ".".join(filter(None, [inside, alias.name]))
+    return found
+
+
+def _chains(node: ast.AST) -> Iterator[list[str]]:
+    """Every name with the attributes that follow it, `a.b.c` as one; of another expression after a dash."""
+    if isinstance(node, ast.Attribute):
+        attributes, inner = [node.attr], node.value
+        while isinstance(inner, ast.Attribute):
+            attributes.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            yield [inner.id, *reversed(attributes)]
+            return
+        yield ["-", *reversed(attributes)]
+        yield from _chains(inner)
+        return
+    if isinstance(node, ast.Name):
+        yield [node.id]
+    for child in ast.iter_child_nodes(node):
+        yield from _chains(child)
+
+
+def _setting(chain: list[str]) -> str:
+    """The setting that a chain reads: `section.key`, or `section` where it takes the whole."""
+    if "profile" not in chain[:3]:
+        return ""
+    after = chain[chain.index("profile") + 1 :]
+    if not after or after[0] not in SECTIONS:
+        return ""
+    known = Profile.__dataclass_fields__[after[0]].default.__dataclass_fields__
+    return ".".join(after[:2]) if len(after) > 1 and after[1] in known else after[0]
+
+
+def _in_study(module: str) -> bool:
+    return module == STUDY[0]
+
+
+def _methods(node: ast.AST) -> dict[str, ast.FunctionDef]:
+    return {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
+
+
+def _without_methods(node: ast.ClassDef) -> ast.ClassDef:
+    body = [n for n in node.body if not isinstance(n, ast.FunctionDef)]
+    return ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
+
+
+def _is_step(node: ast.FunctionDef) -> bool:
+    names = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
+    return any(isinstance(name, ast.Name) and name.id == "step" for name in names)
+
+
+def _plain(node: ast.AST) -> ast.AST:
+    """The same without docstrings."""
+    if not any(map(_has_docstring, ast.walk(node))):
+        return node
+    copied = ast.parse(ast.unparse(ast.fix_missing_locations(node)))
+    for part in filter(_has_docstring, list(ast.walk(copied))):
+        part.body = part.body[1:] or [ast.Pass()]
+    return copied.body[0]
+
+
+def _has_docstring(node: ast.AST) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef) or not node.body:
+        return False
+    first = node.body[0]
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+
+
+@cache
+def package() -> Package:
+    """This package, read once, so that an edit during a run is not taken for the code that runs."""
+    here = Path(__file__).parents[1]
+    files = [p for p in here.rglob("*") if p.suffix in (".py", ".toml")]
+    return Package({p.relative_to(here).as_posix(): p.read_text(encoding="utf-8") for p in files})
+
+
+def step_settings(profile: Profile, seed: int, step: str, code: Package | None = None) -> dict:
+    """All that decides what a step makes, as plain data to be kept beside it."""
+    code = code or package()
+    reached = code.step(step)
+    settings = _settings(profile, reached.settings)
+    return {
+        "profile": settings,
+        "versions": {name: version(name) for name in COMPUTING},
+        "seed": seed,
+        "code": _hash(sorted(reached.code.items()), sorted(reached.data.items())),
+        "files": _file_identities(settings),
+        "made of": {name: step_key(profile, seed, name, code) for name in sorted(reached.steps)},
+    }
+
+
+def step_key(profile: Profile, seed: int, step: str, code: Package | None = None) -> str:
+    """The same as one hash."""
+    return _hash(json.dumps(step_settings(profile, seed, step, code), sort_keys=True))
+
+
+def code_key(*starts: Definition) -> str:
+    """The code that some definitions reach, as one hash."""
+    return _hash(*(sorted(package().reached(start).code.items()) for start in starts))
+
+
+def _settings(profile: Profile, names: set[str]) -> dict:
+    """What the named settings are; of `compute` only what leaves a trace."""
+    whole = {"compute.dtype" if name == "compute" else name for name in names}
+    left = {n for n in whole if not (n.startswith("compute.") and n.removeprefix("compute.") in NO_TRACE)}
+    return profile.settings(*sorted(left))
+
+
+def _hash(*what: object) -> str:
+    return sha256(repr(what).encode()).hexdigest()[:16]
+
+
+def _file_identities(settings: dict) -> dict[str, str]:
+    """The content of every local file that the settings name."""
+    values = [v for section in settings.values() for v in section.values()]
+    values += [v for some in values if isinstance(some, list) for v in some]
+    named = {v.partition(".py:")[0] + ".py" if ".py:" in v else v for v in values if isinstance(v, str)}
+    return {path: file_identity(path) for path in sorted(named) if path and Path(path).exists()}
+
+
+def file_identity(path: str) -> str:
+    """The content of a file or folder given by the user, as a hash; other names stand for themselves."""
+    source = Path(path)
+    if path and source.is_file():
+        return sha256(source.read_bytes()).hexdigest()
+    if path and source.is_dir():
+        stamps = [
+            (str(f.relative_to(source)), f.stat().st_size, f.stat().st_mtime_ns)
+            for f in sorted(source.rglob("*"))
+        ]
+        return sha256(repr(stamps).encode()).hexdigest()
+    return path

@@ -1,0 +1,299 @@
+"""What a profile names, looked up before the work: is it there, does it fit together, what is to be fetched?
+
+Files are read; of the hub's repositories only what they say of themselves, a model's configuration and its
+tokenizer. All that is wrong is found at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from dpotox.errors import UserError
+from dpotox.inputs import data, scoring, sources
+from dpotox.model import models, tracing
+from dpotox.paper import probe
+from dpotox.profile import EMBEDDED, TRAINED, Profile
+from dpotox.run.hub import Repository, look_up, size
+
+WIKITEXT = "wikitext-2-raw-v1"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing that a profile names.
+
+    Attributes:
+        kind: `model`, `dataset`, `file` (one file, which may lie in a repository), or `code`.
+    """
+
+    key: str
+    name: str
+    revision: str
+    kind: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file or folder here."""
+        return self.kind == "code" or Path(self.name).exists()
+
+    def __str__(self) -> str:
+        return f"{self.key} = {self.name!r}"
+
+
+@dataclass
+class Inputs:
+    """What was found.
+
+    Attributes:
+        lines: what is fine, a line each.
+        problems: what is not: what, why, the way out.
+        warnings: what will work, but not as asked for.
+        repositories: what the hub says of those that lie there, by key.
+        network: the model under study without its weights, on torch's `meta` device, if it is known.
+        scorers: the configuration of every scorer that is a classifier, by key.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    network: PreTrainedModel | None = None
+    tokenizer: Any = None
+    scorers: dict[str, PretrainedConfig] = field(default_factory=dict)
+
+    @property
+    def to_download(self) -> int:
+        """Bytes to be downloaded; what several keys name counts once."""
+        return sum(
+            {(r.name, r.revision, tuple(r.files)): r.to_download for r in self.repositories.values()}.values()
+        )
+
+    @contextmanager
+    def noting(self, what: object = "") -> Iterator[None]:
+        """Note what is raised as a problem, and go on."""
+        try:
+            yield
+        except UserError as error:
+            self.problems += [f"{what}: {line}" if what else line for line in error.args]
+
+
+def named(profile: Profile) -> list[Source]:
+    """All that a profile names and the study reads."""
+    model, given, scorer = profile.model, profile.data, profile.scorer
+    some = []
+    if model.base != EMBEDDED:
+        some.append(Source("model.base", model.base, model.revision, "model"))
+        some.append(Source("model.tokenizer", model.tokenizer, model.tokenizer_revision, "tokenizer"))
+    some.append(Source("model.dpo_checkpoint", model.dpo_checkpoint, model.dpo_checkpoint_revision, "file"))
+    some += [Source("pretraining.texts", path, "", "file") for path in profile.pretraining.texts]
+    for key in ("comments", "prompts", "text", "references"):
+        some.append(Source(f"data.{key}", getattr(given, key), getattr(given, f"{key}_revision"), "dataset"))
+    if not model.dpo_checkpoint:
+        some.append(Source("data.pairs", given.pairs, given.pairs_revision, "file"))
+        if given.pairs == EMBEDDED:
+            some.append(Source("data.pair_text", given.pair_text, "", "file"))
+    some.append(Source("probe.path", profile.probe.path, profile.probe.path_revision, "file"))
+    for key, name, revision in (
+        ("scorer.name", scorer.name, scorer.revision),
+        ("scorer.second", scorer.second, scorer.second_revision),
+    ):
+        some.append(Source(key, name, revision, "code" if ".py:" in name else "model"))
+    return [s for s in some if s.name]
+
+
+def look_at(profile: Profile, seed: int) -> Inputs:
+    """Look everything up that a profile names; what is wrong is in the result's `problems`."""
+    inputs = Inputs()
+    some = named(profile)
+    there = {s.key: s for s in some if _is_here(inputs, s)}
+    distant = [s for s in some if not s.is_local and s.name not in (EMBEDDED, TRAINED)]
+    with ThreadPoolExecutor(8) as pool:  # an answer may take seconds, or not come
+        for source, ask in zip(distant, [pool.submit(_ask, s) for s in distant], strict=True):
+            with inputs.noting(source.key):
+                repository = ask.result()
+                inputs.repositories[source.key] = repository
+                inputs.lines.append(_line(source, repository))
+                there[source.key] = source
+    _look_at_model(inputs, profile, there)
+    for key in ("scorer.name", "scorer.second"):
+        if key in there and there[key].name not in (EMBEDDED, TRAINED):
+            with inputs.noting():
+                _look_at_scorer(inputs, there[key])
+    _look_at_data(inputs, profile, seed, there)
+    return inputs
+
+
+def _is_here(inputs: Inputs, source: Source) -> bool:
+    """Whether a source is here, or will be made; that is noted."""
+    if source.name in (EMBEDDED, TRAINED):
+        inputs.lines.append(f"{source.key}: made here ({source.name})")
+        return True
+    if source.is_local:
+        path = Path(source.name.partition(".py:")[0] + ".py" if source.kind == "code" else source.name)
+        files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+        if not files:
+            inputs.problems.append(f"{source}: {path} holds no files; give another folder")
+            return False
+        inputs.lines.append(
+            f"{source.key}: {source.name}, {size(sum(f.stat().st_size for f in files))}, here"
+        )
+        return True
+    return False
+
+
+def _ask(source: Source) -> Repository:
+    if source.kind == "file":
+        parts = source.name.removeprefix("datasets/").split("/", 2)
+        if len(parts) < 3:
+            raise UserError(
+                "there is no such file; mend the path, or name a file on the hub as org/name/file"
+            )
+        kind = "dataset" if source.name.startswith("datasets/") else "model"
+        return look_up("/".join(parts[:2]), source.revision, kind, file=parts[2])
+    folder = WIKITEXT if source.key in ("data.text", "data.references") else ""
+    return look_up(source.name, source.revision, source.kind, folder=folder)
+
+
+def _line(source: Source, found: Repository) -> str:
+    """One line about what lies on the hub."""
+    pinned = "" if len(source.revision) == 40 else f", asked for as {source.revision or 'the newest'}"
+    state = "already downloaded"
+    if found.to_download or found.here < found.files.keys():
+        state = f"{size(found.to_download)} to be downloaded" if found.to_download else "to be downloaded"
+    reached = "" if found.reached else "; the hub does not answer"
+    total = size(sum(found.files.values())) if any(found.files.values()) else "size unknown"
+    return f"{source.key}: {source.name} at {found.revision[:12]}{pinned}, {total}, {state}{reached}"
+
+
+def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -> None:
+    """The model's configuration, its tokenizer, and what must fit them."""
+    if (base := there.get("model.base")) is None:
+        return
+    own = there.get("model.tokenizer", base)
+    with inputs.noting(base):
+        config = _configuration(base)
+        models.check_architecture(config, base.name)
+        with torch.device("meta"):
+            inputs.network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        if Path(base.name).is_dir() and not any(Path(base.name).glob("*.[sb][ai][fn]*")):
+            raise UserError(
+                "the folder has no weights, *.safetensors or *.bin; give one made by save_pretrained"
+            )
+    with inputs.noting():
+        inputs.tokenizer = models.load_tokenizer(own.name, own.revision)
+        if inputs.network is not None:
+            models.check_vocabulary(inputs.network, inputs.tokenizer)
+    if inputs.network is None:
+        return
+    positions = inputs.network.config.n_positions
+    for what, length in lengths(profile).items():
+        if length > positions:
+            inputs.problems.append(
+                f"{what} is {length}, more than the model's {positions} positions; lower it"
+            )
+    checkpoint, given = profile.model.dpo_checkpoint, profile.probe.path
+    if checkpoint and Path(checkpoint).is_file():
+        with inputs.noting():
+            models.load_dpo_checkpoint(inputs.network, checkpoint)  # leaves nothing on `meta`
+    if given and Path(given).is_file():
+        with inputs.noting():
+            probe.load_direction(given, inputs.network.config.n_embd)
+
+
+def lengths(profile: Profile) -> dict[str, int]:
+    """The longest sequences of tokens that a model is given, by the keys that say so."""
+    sizes, pairs = profile.sizes, profile.pairs
+    return {
+        "sizes.prompt_tokens + sizes.new_tokens": sizes.prompt_tokens + sizes.new_tokens,
+        "sizes.window_tokens": sizes.window_tokens,
+        "probe.max_tokens": profile.probe.max_tokens,
+    } | (
+        {}
+        if profile.model.dpo_checkpoint
+        else {"pairs.prompt_tokens + pairs.new_tokens": pairs.prompt_tokens + pairs.new_tokens}
+    )
+
+
+def _configuration(source: Source) -> PretrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(
+            source.name, revision=source.revision or None, trust_remote_code=False
+        )
+    except Exception as error:  # the hub's client and damaged files raise many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"its config.json cannot be used ({reason}); check the folder or the id") from None
+
+
+def _look_at_scorer(inputs: Inputs, source: Source) -> None:
+    """A classifier's labels and tokenizer, or whether a function of one's own is there."""
+    path, _, function = source.name.rpartition(":")
+    if source.kind == "code":
+        scoring.own_function(path, function)
+        return
+    with inputs.noting(source):
+        config = _configuration(source)
+        inputs.scorers[source.key] = config
+        with inputs.noting(source.key):
+            scoring.toxic_labels(source.name, config.id2label)
+        try:
+            AutoTokenizer.from_pretrained(
+                source.name, revision=source.revision or None, trust_remote_code=False
+            )
+        except Exception as error:  # as above, and packages that a tokenizer asks for
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"its tokenizer cannot be used ({reason}); mend that, or give another") from None
+
+
+def _look_at_data(inputs: Inputs, profile: Profile, seed: int, there: dict[str, Source]) -> None:
+    """Read what is a file, by itself; and with the rest where nothing has to be fetched for that."""
+    given = profile.data
+    read: dict[str, Callable[[str], object]] = {
+        "data.comments": sources.labelled_comments,
+        "data.prompts": sources.prompts,
+        "data.text": lambda path: sources.text(path, "", "test"),
+        "data.pair_text": lambda path: sources.text(path, "", "train"),
+        "data.pairs": lambda path: sources.given_pairs(path, profile.pairs.validation),
+    }
+    before = len(inputs.problems)
+    for key, reader in read.items():
+        source = there.get(key)
+        if source and (Path(source.name).is_file() or (key == "data.pairs" and Path(source.name).is_dir())):
+            with inputs.noting(key):
+                reader(source.name)
+    for path in profile.pretraining.texts:
+        with inputs.noting("pretraining.texts"):
+            sources.documents(path)
+    near = all(s.is_local or s.name == EMBEDDED for s in named(profile) if s.key.startswith("data."))
+    if not near or len(inputs.problems) > before:
+        return
+    with inputs.noting("data.references"):
+        data.references(profile, seed)
+    with inputs.noting("data.prompts"):
+        prompts = data.evaluation_prompts(profile, seed)
+        if inputs.tokenizer is not None:
+            tracing.cut(inputs.tokenizer, prompts, profile.sizes.prompt_tokens)
+    if not profile.model.dpo_checkpoint and given.pairs == EMBEDDED:
+        with inputs.noting("data.pair_text" if given.pair_text else "data.text"):
+            prompts = data.pair_prompts(profile, seed)
+            if len(prompts) < profile.pairs.count:
+                raise UserError(
+                    f"it has beginnings for {len(prompts):,} pairs at most, of pairs.count = "
+                    f"{profile.pairs.count:,}; lower pairs.count or give more text"
+                )
+    if TRAINED in (profile.scorer.name, profile.scorer.second):
+        with inputs.noting("scorer"):
+            data.other_comments(profile, seed)

@@ -1,0 +1,38 @@
+"""The DPO step by itself, to be started in several processes, on one or several machines.
+
+    python -m dpotox.run.train_dpo --profile gpt2-medium --prepare
+    accelerate launch --num_processes 2 --module dpotox.run.train_dpo --profile gpt2-medium
+
+The first makes everything up to the pairs, the second trains. Several machines must share the folder of
+artifacts. `make book` then goes on from the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from dpotox.errors import UserError
+from dpotox.progress import note
+from dpotox.run.study import open_study
+
+
+def main() -> int:
+    """The command line: train the model of one profile and seed; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Train the model of a profile by DPO.")
+    parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--prepare", action="store_true", help="only make what comes before the training")
+    parser.add_argument("--artifacts", default="", help="where everything made is kept")
+    arguments = parser.parse_args()
+    try:
+        study = open_study(arguments.profile, arguments.seed, arguments.artifacts)
+        _ = study.pairs if arguments.prepare else study.join_dpo()
+    except UserError as error:
+        note(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

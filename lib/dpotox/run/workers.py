@@ -1,0 +1,96 @@
+"""Parts of a step shared out between processes, each with its own models and its share of the threads.
+
+Threads wait for each other after every product of small matrices, and where the machine is shared for long;
+processes wait for nobody. What that gains is measured by `benchmarks/table1.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from loky import BrokenProcessPool, Future, ProcessPoolExecutor, as_completed
+
+from dpotox import progress
+from dpotox.errors import UserError
+from dpotox.model import models
+from dpotox.profile import Profile
+
+if TYPE_CHECKING:
+    from dpotox.run.study import Study
+
+Prepare = Callable[["Study"], Callable[[int], None]]
+"""From a study to what makes one part of it, by number."""
+
+_make_part: Callable[[int], None]
+"""In a worker: what it makes parts with."""
+
+
+def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str) -> None:
+    """Make all parts, in `compute.processes` processes, or in this one if that is 1 or there is a GPU.
+
+    Args:
+        prepare: a function of a module, or `functools.partial` of one, as it is sent to the processes.
+
+    Raises:
+        UserError: a part raised it, or a process was ended from outside.
+    """
+    processes = min(processes_of(study.profile), parts)
+    if processes <= 1:
+        make_part = prepare(study)
+        for number in progress.bar(range(parts), label, unit):
+            make_part(number)
+        return
+    compute = study.profile.compute
+    compute = replace(compute, processes=1, threads=max(1, compute.threads // processes))
+    alike = replace(study, profile=replace(study.profile, compute=compute))
+    # Started anew, as threads and their locks do not survive a fork; by loky, as Python's own would run the
+    # script that asked for this, say a notebook's, once more in each.
+    pool = ProcessPoolExecutor(processes, initializer=_open, initargs=(os.getpid(), prepare, alike))
+    waiting = [pool.submit(_make, number) for number in range(parts)]
+    try:
+        _wait(waiting, label, unit)
+    except BrokenProcessPool:
+        raise UserError(
+            f"a process that made {label} was ended from outside, perhaps as memory ran out; rerun, or set "
+            "compute.processes = 1; what is finished is kept"
+        ) from None
+    finally:
+        for part in waiting:
+            part.cancel()  # unless it is being made
+        pool.shutdown()
+
+
+def processes_of(profile: Profile) -> int:
+    """How many processes share parts out; one on a GPU, which is busy with one."""
+    return profile.compute.processes if models.device_of(profile.compute).type == "cpu" else 1
+
+
+def _wait(waiting: list[Future], label: str, unit: str) -> None:
+    for part in progress.bar(as_completed(waiting), label, unit, total=len(waiting)):
+        part.result()
+
+
+def _open(parent: int, prepare: Prepare, study: Study) -> None:
+    """Begin a worker."""
+    global _make_part
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    progress.silence()
+    _make_part = prepare(study)
+
+
+def _make(number: int) -> None:
+    _make_part(number)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, killed perhaps, as nobody would fetch what it makes."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

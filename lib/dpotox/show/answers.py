@@ -1,0 +1,227 @@
+"""The answer to every chapter's question in one sentence, from what was measured."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from IPython.display import Markdown
+
+from dpotox.model.models import nearest_tokens, weight_change
+from dpotox.paper import claims
+from dpotox.paper.groups import (
+    REDUCING,
+    gross_and_net,
+    group_table,
+    neurons_for_share,
+    ratio,
+    without_largest,
+)
+from dpotox.paper.neurons import most_toxic
+from dpotox.paper.nulls import WITHOUT_LARGEST
+from dpotox.paper.published import NUMBERS, published_groups
+from dpotox.paper.rows import ALL_FOUR
+from dpotox.show import report
+
+if TYPE_CHECKING:
+    from dpotox.inputs.pretraining import LossReport
+    from dpotox.run.study import Study
+
+STANDS_IN = "how far it stands in for GPT-2 medium, the claims have to show"
+NO_DROP = "no neuron writes less along the probe after DPO, so there is no reduction to divide"
+
+
+def model(loss: LossReport | None) -> Markdown:
+    """Chapter 1: is the model good enough? `loss` is that of a model made here."""
+    if loss is None:
+        return _answer("the model is given by the profile, so how good it is was decided elsewhere")
+    if loss.bound is None:
+        return _answer(
+            f"on unseen text the model loses {loss.loss:.2f} nats per token, where token frequencies alone "
+            f"would lose {loss.unigram:.2f}; {STANDS_IN}"
+        )
+    learnt = (loss.unigram - loss.loss) / (loss.unigram - loss.bound)
+    return _answer(
+        "of what token frequencies alone leave to be learnt about the language, the model has learnt "
+        f"{learnt:.1%}; {STANDS_IN}"
+    )
+
+
+def toxic_direction(study: Study) -> Markdown:
+    """Chapter 2: is there a direction that says how toxic a text is?"""
+    tokens = nearest_tokens(study.base, study.tokenizer, study.probe.direction)
+    toxic = sum(study.score(tokens) >= study.profile.scorer.mask_from)
+    on = "all comments" if study.profile.probe.path else "comments it has not seen"
+    return _answer(
+        "along the probe's direction, toxic comments are told from others with an AUC of "
+        f"{study.probe.auc:.3f} on {on}, and {toxic} of the {len(tokens)} tokens nearest to it are toxic on "
+        "their own"
+    )
+
+
+def dpo(study: Study) -> Markdown:
+    """Chapter 3: what does DPO do to words and weights?"""
+    before, after = study.outcomes.values()
+    left = ratio(after.greedy.mean(), before.greedy.mean())
+    on_all = math.exp(after.nll.mean() - before.nll.mean()) - 1
+    largest = max(change for change, _ in weight_change(study.base, study.dpo).values())
+    return _answer(
+        f"DPO leaves {_part(left)} of the greedy toxicity (paper: {_paper('dpo-reduces'):.0%}), changes "
+        f"perplexity by {after.perplexity / before.perplexity - 1:+.1%} on neutral and by {on_all:+.1%} on "
+        f"all text, and moves no kind of parameter by more than {largest:.2%} of its length"
+    )
+
+
+def where(study: Study) -> Markdown:
+    """Chapter 4: in how many neurons does DPO take toxicity out?"""
+    neurons, found = study.neurons, _found(study, claims.WHERE)
+    if not (neurons["projection_drop"] > 0).any():
+        return _answer(NO_DROP)
+    half = neurons_for_share(neurons, 0.5)
+    reducing = (neurons["projection_drop"] > 0).mean()
+    paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
+    layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
+    net, top = neurons["projection_drop"].sum(), study.profile.interventions.figure_top
+    by_layer = f"layer {layers.index[0]} lowers it by {layers.iloc[0]:.2f}, layer {layers.index[1]} by"
+    return _answer(
+        f"DPO lowers what the MLPs' neurons write along the probe by {net:.2f}; of them, {by_layer} "
+        f"{layers.iloc[1]:.2f}; on the same text attention carries "
+        f"{_part(found['attention-carries'])} of the whole change; {reducing:.1%} of all neurons write less "
+        f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
+        f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are "
+        f"dampened, {_part(found['top-is-little'], 1)} of the gross reduction (paper: "
+        f"{_paper('top-is-little'):.1%})"
+    )
+
+
+def four_groups(study: Study) -> Markdown:
+    """Chapter 5: which kinds of neurons reduce toxicity?"""
+    found = _found(study, claims.GROUPS)
+    share = group_table(study.neurons)["share_of_gross"]
+    if share[list(REDUCING)].isna().any():
+        return _answer(NO_DROP)
+    paper = published_groups()["share_of_gross"]
+    each = ", ".join(f"{group} {share[group]:.0%} (paper: {paper[group]:.0%})" for group in REDUCING)
+    return _answer(
+        f"the gross reduction is made of {each}, and the other four groups undo "
+        f"{found['many-go-wrong']:.0%} of it (paper: {_paper('many-go-wrong'):.0%}); {one_neuron(study)}"
+    )
+
+
+def one_neuron(study: Study) -> str:
+    """How much hangs on the neuron with the largest drop, as part of a sentence."""
+    neurons, top = study.neurons, study.profile.interventions.figure_top
+    largest, rest = neurons.loc[neurons["projection_drop"].idxmax()], without_largest(neurons)
+    gross = gross_and_net(group_table(neurons))[0]
+    if not gross:
+        return NO_DROP
+    share = group_table(rest)["share_of_gross"]["TP-"]
+    toxic = most_toxic(neurons, top)
+    dampened = toxic[(toxic["group"] == "TP-") & toxic.index.isin(rest.index)]
+    others = ratio(dampened["projection_drop"].sum(), gross_and_net(group_table(rest))[0])
+    return (
+        f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
+        f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- "
+        f"would have {_part(share)} and the {top} most toxic neurons, as far as they are dampened, "
+        f"{_part(others)}"
+    )
+
+
+def few_carry_much(study: Study) -> Markdown:
+    """The front page: how many neurons the dark bars are of, and how much hangs on one."""
+    top, count = study.profile.interventions.figure_top, len(study.neurons)
+    paper = 128 / NUMBERS["groups"]["neurons"]
+    bars = f"The dark bars are of {top} neurons here, {top / count:.2%} of all, and of {paper:.2%} in "
+    sentence = _answer(f"{one_neuron(study)} ([Four groups](05_four_groups.ipynb))").data
+    return Markdown(f"{bars}GPT-2 medium. {sentence}")
+
+
+def is_it_special(study: Study) -> Markdown:
+    """Chapter 6: what would the share of TP- be if there were nothing to find?"""
+    found = _found(study, claims.NULLS)
+    name = "TP- share of gross"
+    random = study.other_directions.query("kind == 'random'")[name]
+    shares = study.comparisons.query("quantity == @name").set_index("comparison")["value"]
+    low, high = random.quantile([0.025, 0.975])
+    if pd.isna([low, shares.iloc[0]]).any():
+        return _answer(NO_DROP)
+    without = found["share-is-special-without-largest"]
+    alone = study.comparisons.set_index("quantity").loc[WITHOUT_LARGEST, "value"].iloc[0]
+    placebo, effect = shares.get("shuffled preferences"), found["placebo-does-little"]
+    after = ""
+    if placebo is not None:
+        after = (
+            f"; after DPO on shuffled preferences, which has {_share(effect)} of DPO's effect on toxicity, "
+            f"the share is {_part(placebo)}"
+        )
+    return _answer(
+        f"along 95 % of random directions it lies between {low:.0%} and {high:.0%}, and "
+        f"{found['share-is-special']:.0%} of them have a larger one than the probe's {shares.iloc[0]:.0%} "
+        f"here; without the neuron of the largest drop {_part(without)} of them have a larger one than its "
+        f"{_part(alone)}{after}; for the paper's 31.8 % nobody has measured such a range"
+    )
+
+
+def ablation_versus_patching(study: Study) -> Markdown:
+    """Chapter 7: can DPO's effect be had by editing neurons?"""
+    found = _found(study, claims.TABLE1)
+    ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
+    if pd.isna(found[ablation]):
+        before, after = (outcome.greedy.mean() for outcome in study.outcomes.values())
+        return _answer(
+            f"DPO does not surely lower greedy toxicity here ({before:.3f} before, {after:.3f} after), so "
+            f"nothing is concluded from shares of that effect; in the paper the best ablation by cosine "
+            f"recovers {_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
+        )
+    rows = study.summary.set_index(["kind", "which", "positions"])["recovered"]
+    edits = {"shifting all four groups": "shift", "copying DPO's activations into them": "copy"}
+    ours = "".join(
+        f", {name} {_share(rows[kind, ALL_FOUR, 'all'])}"
+        for name, kind in edits.items()
+        if (kind, ALL_FOUR, "all") in rows.index
+    )
+    hold = rows.get(("hold", "TP-", "newest"), math.nan)
+    return _answer(
+        f"of DPO's effect on greedy toxicity, the best ablation by cosine recovers {_share(found[ablation])} "
+        f"(paper: {_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
+        f"{_paper(patch):.2f}), where the same clamp at the neurons' own means, with nothing of DPO in it, "
+        f"gives {_share(hold)}{ours}"
+    )
+
+
+def which_claims_hold(table: pd.DataFrame) -> Markdown:
+    """Chapter 8: how many of the paper's claims hold, do not hold and stay open here?"""
+    counts = table[table["source"] == "paper"]["verdict"].value_counts()
+    hold, fail, rest = (int(counts.get(v, 0)) for v in report.VERDICTS)
+    return _answer(
+        f"of the paper's {hold + fail + rest} claims tested here, **{_number(hold, 'holds', 'hold')}**, "
+        f"**{_number(fail, 'does not hold', 'do not hold')}** and "
+        f"**{_number(rest, 'is inconclusive', 'are inconclusive')}** on this model and seed"
+    )
+
+
+def _number(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
+
+
+def _answer(sentence: str) -> Markdown:
+    return Markdown(f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+def _share(value: float) -> str:
+    """A share of DPO's effect, which cannot be measured where DPO may have none."""
+    return f"{value:.2f}" if math.isfinite(value) else "an unknown share"
+
+
+def _part(value: float, digits: int = 0) -> str:
+    return report.percent(value, digits, "an unknown part")
+
+
+def _found(study: Study, chapter: str) -> pd.Series:
+    return study.claims_of(chapter).set_index("id")["here"].astype(float)
+
+
+def _paper(claim: str) -> float:
+    quantity = next(c.quantity for c in claims.CLAIMS if c.id == claim)
+    return claims.published_evidence()[quantity].value

@@ -1,0 +1,239 @@
+"""The figures: one family, one colour per group everywhere, the paper's value drawn where there is one.
+
+Every function takes tables and returns a matplotlib figure; none computes a result. The style is in
+`dpotox.show.figure_style`; those of the neuron table are in `dpotox.show.figures_neurons`, and of table 1 in
+`dpotox.show.figures_table1`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dpotox.paper.groups import gross_and_net
+from dpotox.paper.published import published_groups
+from dpotox.show.figure_style import (
+    ABLATED,
+    AFTER,
+    BACK,
+    BASE,
+    BEFORE,
+    COLOURS,
+    DPO,
+    GREY,
+    INK,
+    MUTED,
+    PAPER,
+    PUBLISHED,
+    SMALL,
+    WITHOUT,
+    label_right,
+    layer_axis,
+    name_row,
+    name_y,
+    note,
+    nothing,
+    panel,
+    paper_mark,
+    percent,
+    rows_only,
+    save_standalone,
+    use_style,
+    zero_line,
+)
+from dpotox.show.figures_neurons import (
+    activation_shifts,
+    cumulative_reduction,
+    drops_by_layer,
+    group_shares,
+    overview,
+    stacked_shares,
+    top_toxic_activations,
+)
+
+if TYPE_CHECKING:
+    from dpotox.inputs.pretraining import LossReport
+
+__all__ = [
+    "BASE",
+    "COLOURS",
+    "DPO",
+    "PAPER",
+    "activation_shifts",
+    "calibration",
+    "cumulative_reduction",
+    "dpo_curves",
+    "drops_by_layer",
+    "group_shares",
+    "layer_projections",
+    "null_shares",
+    "overview",
+    "pretraining_curve",
+    "probe_selection",
+    "save_standalone",
+    "stacked_shares",
+    "top_toxic_activations",
+    "use_style",
+]
+
+
+def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
+    """Training loss of batches; at its end the loss on unseen text and a mark to compare it with."""
+    figure, axes = panel(2.9)
+    end, marks = curve["step"].max(), {"token frequencies alone": report.unigram}
+    if report.bound is not None:
+        marks = {"generator's information": report.bound}
+    axes.plot(curve["step"], curve["loss"], color=GREY, linewidth=1.2)
+    axes.plot(end, report.loss, "o", color=BASE, clip_on=False, zorder=4)
+    for value in marks.values():
+        axes.axhline(value, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    low = min(report.loss, *marks.values()) - 0.5
+    high = max(4.5, report.loss + 1, *(v + 0.5 for v in marks.values()))
+    name_y(axes, "loss, nats per token")
+    axes.set(xlabel="training step", ylim=(low, high), xlim=(0, end))
+    inside = curve[(curve["loss"] < high - 0.2 * (high - low)) & (curve["step"] > 0.04 * end)]
+    if len(inside):
+        at = inside.iloc[0]
+        note(axes, "training batches", (at["step"], at["loss"]), (8, 6), va="bottom", color=MUTED)
+    above = report.loss >= max(marks.values())
+    for name, value, up in (
+        ("unseen text", report.loss, above),
+        *((name, value, not above) for name, value in marks.items()),
+    ):
+        place = {"ha": "right", "va": "bottom" if up else "top"}
+        note(axes, f"{name}: {value:.2f}", (end, value), (0, 8 if up else -5), **place)
+    return figure
+
+
+def probe_selection(selection: pd.DataFrame) -> Figure:
+    """AUC over the regularisation strength, the chosen one marked."""
+    figure, axes = panel(2.5)
+    axes.semilogx(selection["C"], selection["auc"], "o-", color=GREY, markersize=4, linewidth=1.2)
+    chosen = selection[selection["chosen"]].iloc[0]
+    axes.plot(chosen["C"], chosen["auc"], "o", color=INK, markersize=8, zorder=4)
+    middle = np.sqrt(selection["C"].min() * selection["C"].max())
+    left = chosen["C"] > middle
+    text = f"chosen: C = {chosen['C']:g}, AUC {chosen['auc']:.3f}"
+    below = chosen["auc"] < selection["auc"].mean()  # the line goes the other way
+    note(axes, text, (chosen["C"], chosen["auc"]), (0, -14 if below else 14), ha="right" if left else "left")
+    axes.margins(0.05, 0.28)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter("{x:g}")
+    name_y(axes, "AUC on the selection part")
+    axes.set_xlabel("C (small: strong regularisation)")
+    return figure
+
+
+def calibration(points: pd.DataFrame) -> Figure:
+    """Observed share of toxic comments against the probe's predicted probability."""
+    figure, axes = panel(3.4)
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    axes.annotate(
+        "as predicted", (0.16, 0.19), ha="center", fontsize=SMALL, color=MUTED, rotation=45, va="center"
+    )
+    axes.plot(points["predicted"], points["observed"], "o-", color=INK, markersize=4, clip_on=False)
+    middle = points.iloc[len(points) // 2]
+    beside = (-8, "right") if middle["observed"] > middle["predicted"] else (8, "left")
+    note(axes, "this probe", (middle["predicted"], middle["observed"]), (beside[0], 4), ha=beside[1])
+    for axis in (axes.xaxis, axes.yaxis):
+        percent(axis)
+    name_y(axes, "observed share of toxic comments")
+    axes.set(xlabel="predicted probability", xlim=(0, 1), ylim=(0, 1))
+    axes.set_aspect("equal")
+    return figure
+
+
+def dpo_curves(curves: pd.DataFrame) -> Figure:
+    """Loss, reward margin and accuracy by step, training and validation."""
+    names = {
+        "loss": "loss, nats",
+        "margin": "reward margin, nats",
+        "accuracy": "pairs with a positive margin",
+    }
+    figure, panels = panel(4.6, len(names), sharex=True)
+    for axes, (measure, name) in zip(panels, names.items(), strict=True):
+        labels = []
+        for split, colour in (("train", GREY), ("validation", DPO)):
+            part = curves[curves["split"] == split]
+            axes.plot(part["step"], part[measure], color=colour, linewidth=1.3)
+            if len(part):
+                labels.append((part[measure].iloc[-1], {"train": "training"}.get(split, split), colour))
+        name_y(axes, name)
+        axes.locator_params(axis="y", nbins=4)
+        if measure == "accuracy":
+            percent(axes.yaxis)
+        label_right(axes, labels)
+    panels[-1].set_xlabel("training step")
+    return figure
+
+
+def layer_projections(base: np.ndarray, ablated: np.ndarray, dpo: np.ndarray, ylabel: str) -> Figure:
+    """A projection on the probe by layer, for the three models (figure 1a). Arrays: (prompt, layer)."""
+    figure, axes = panel(3)
+    labels = []
+    for values, name, colour, marker in (
+        (base, BEFORE, BASE, "o"),
+        (ablated, WITHOUT.replace("neurons ", "neurons\n"), ABLATED, "s"),
+        (dpo, AFTER, DPO, "^"),
+    ):
+        centre = values.mean(0)
+        reach = 1.96 * values.std(0) / np.sqrt(len(values))
+        style = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "elinewidth": 1}
+        axes.errorbar(np.arange(len(centre)), centre, reach, **style)
+        labels.append((centre[-1], name, colour))
+    zero_line(axes)
+    layer_axis(axes, base.shape[1])
+    name_y(axes, f"{ylabel} on the unit probe")
+    label_right(axes, labels, lines=1.9)
+    return figure
+
+
+def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, label: str) -> Figure:
+    """A quantity along other directions, beside its value in each comparison and the published one.
+
+    Args:
+        others: `kind` and the quantity, a row per direction.
+        comparisons: `comparison`, `quantity`, `value`, `low`, `high`.
+    """
+    kinds = list(others["kind"].unique())
+    here = comparisons[comparisons["quantity"] == quantity].reset_index(drop=True)
+    count = len(kinds) + len(here)
+    if others[quantity].isna().all() and here["value"].isna().all():
+        return nothing(
+            "No neuron writes less after DPO, along whichever direction: there is nothing to divide."
+        )
+    figure, axes = panel(0.37 * count + 0.95)
+    rows_only(axes)
+    for i, kind in enumerate(kinds):
+        values = others.loc[others["kind"] == kind, quantity].dropna()
+        name_row(axes, -i + 0.36, f"{kind}: {len(values)} directions")
+        low, middle, high = values.quantile([0.025, 0.5, 0.975])
+        axes.plot(values, np.full(len(values), -i), "|", color=GREY, markersize=7, markeredgewidth=0.6)
+        axes.plot([low, high], [-i, -i], color=MUTED, linewidth=3, solid_capstyle="butt")
+        axes.plot(middle, -i, "o", markerfacecolor=BACK, markeredgecolor=MUTED, markersize=6)
+    for i, row in enumerate(here.itertuples(), start=len(kinds)):
+        colour = DPO if i == len(kinds) else BASE
+        name_row(axes, -i + 0.36, row.comparison)
+        axes.plot([row.low, row.high], [-i, -i], color=colour)
+        axes.plot(row.value, -i, "o", color=colour, markersize=6)
+    reference = _published_quantity(quantity)
+    axes.plot([reference] * 2, [-count + 0.6, 0.85], color=PAPER, linewidth=1, zorder=1)
+    axes.margins(x=0.03)
+    axes.set(xlabel=label, ylim=(-count + 0.5, 0.75))
+    low, high = axes.get_xlim()
+    right = reference > (low + high) / 2
+    place = {"xytext": (-7, 0) if right else (7, 0), "ha": "right" if right else "left"}
+    paper_mark(axes, reference, 0.95)
+    note(axes, f"{PUBLISHED}: {reference:.2f}", (reference, 0.95), **place)
+    return figure
+
+
+def _published_quantity(quantity: str) -> float:
+    table = published_groups()
+    gross, net = gross_and_net(table)
+    if quantity == "net / gross":
+        return net / gross
+    return float(table["share_of_gross"][quantity.removesuffix(" share of gross")])

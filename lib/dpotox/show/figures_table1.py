@@ -1,0 +1,154 @@
+"""The figures of table 1 and its controls, in the style of `dpotox.show.figure_style`."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dpotox.paper.published import published_table1
+from dpotox.paper.rows import SETS
+from dpotox.show.figure_style import (
+    BACK,
+    COLOURS,
+    GREY,
+    INK,
+    MUTED,
+    PUBLISHED,
+    SMALL,
+    WIDTH,
+    name_row,
+    note,
+    nothing,
+    paper_mark,
+    rows_only,
+)
+
+WAYS = {  # kind and positions
+    ("patch", "newest"): "patch, newest position",
+    ("patch", "all"): "patch",
+    ("hold", "all"): "hold: own means",
+    ("shift", "all"): "shift",
+    ("shift, same text", "all"): "shift, same text",
+    ("copy", "all"): "copy",
+}
+SHORT = {"all four groups": "all four", "the other four groups": "other four", "all neurons": "all neurons"}
+
+
+def table1_chart(summary: pd.DataFrame) -> Figure:
+    """Toxicity and perplexity of rows with intervals, the paper's values beside them (table 1).
+
+    Perplexities are taken times that before DPO, which is what can be compared between models.
+    """
+    published = published_table1()
+    before = summary.loc[summary["published"] == "gpt2: none", "perplexity"].iloc[0]
+    y = np.arange(len(summary))[::-1].astype(float)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(WIDTH, 0.37 * len(summary) + 0.8), sharey=True, width_ratios=[2, 1]
+    )
+    for axes in (left, right):
+        rows_only(axes)
+    for place, name in zip(y, summary["name"], strict=True):
+        name_row(left, place + 0.38, name)
+    _dots(left, y, summary, "toxicity", 1, "o", INK)
+    _dots(left, y - 0.2, summary, "sampled_toxicity", 1, "o", INK, hollow=True)
+    _dots(right, y, summary, "perplexity", before, "o", INK)
+    reference = [published["toxicity"].get(name, np.nan) for name in summary["published"]]
+    paper_mark(left, reference, y)
+    first = summary.iloc[0]
+    note(left, "greedy", (first["toxicity_high"], y[0]), (5, 3))
+    note(left, "sampled", (first["sampled_toxicity_high"], y[0] - 0.2), (5, -4))
+    _label_paper(left, y, summary, np.array(reference))
+    relative = published["perplexity"] / published["perplexity"]["gpt2: none"]
+    paper_mark(right, [relative.get(name, np.nan) for name in summary["published"]], y)
+    left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
+    largest = summary["perplexity"].max() / before
+    right.set_xscale("log" if largest > 10 else "linear")
+    right.set_xlabel("perplexity,\ntimes before DPO")
+    return figure
+
+
+def _label_paper(axes: Axes, y: np.ndarray, table: pd.DataFrame, reference: np.ndarray) -> None:
+    """The label of the paper's marks, right of the one with the most room there."""
+    room = np.full(len(table), table[["toxicity_high", "sampled_toxicity_high"]].max(axis=None))
+    for name in ("toxicity", "sampled_toxicity"):
+        above = table[f"{name}_high"] >= reference
+        room = np.where(above, np.minimum(room, table[f"{name}_low"]), room)
+    room = room - reference
+    if np.isfinite(room).any():
+        most = int(np.nanargmax(room))
+        note(axes, PUBLISHED, (reference[most], y[most]))
+
+
+def _dots(
+    axes: Axes,
+    y: np.ndarray,
+    table: pd.DataFrame,
+    name: str,
+    unit: float,
+    marker: str,
+    colour: str,
+    hollow=False,
+) -> None:
+    value = table[name] / unit
+    reach = [value - table[f"{name}_low"] / unit, table[f"{name}_high"] / unit - value]
+    style = {"fmt": marker, "color": colour, "markersize": 4, "elinewidth": 1, "zorder": 6}
+    if hollow:
+        style |= {"markerfacecolor": BACK, "markeredgewidth": 1}
+    axes.errorbar(value, y, xerr=np.clip(reach, 0, None), **style)
+
+
+def recovered_by_set(summary: pd.DataFrame) -> Figure:
+    """The recovered share and the perplexity of each way to set each set of neurons to where DPO puts it.
+
+    A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO.
+    """
+    sets = [which for which in SETS if which in set(summary["which"])]
+    if not np.isfinite(summary.loc[summary["which"].isin(sets), "recovered"]).any():
+        return nothing("No share of an effect on toxicity can be taken here.")
+    before = summary.loc[summary["name"] == "before DPO", "perplexity"].iloc[0]
+    figure, panels = plt.subplots(
+        3, 2, figsize=(WIDTH, 0.54 * len(sets) + 2.2), sharex=True, sharey=True, squeeze=False
+    )
+    for axes, ((kind, positions), title) in zip(panels.flat, WAYS.items(), strict=True):
+        part = summary[(summary["kind"] == kind) & (summary["positions"] == positions)]
+        part = part[part["which"].isin(sets)]
+        axes.set_title(title, color=INK, fontsize=9.5)
+        for place in (0, 1):
+            axes.axvline(place, color=MUTED, linewidth=0.8, zorder=1)
+        if kind == "patch":  # beside it, the same clamp with nothing of DPO in it
+            control = summary[(summary["kind"] == "hold") & (summary["positions"] == positions)]
+            for row in control[control["which"].isin(sets)].itertuples():
+                axes.plot(row.recovered, -sets.index(row.which), "o", color=INK, mfc="none", markersize=7)
+        for row in part.itertuples():
+            y, colour = -sets.index(row.which), COLOURS.get(row.which, GREY if "other" in row.which else INK)
+            axes.plot([row.recovered_low, row.recovered_high], [y, y], color=colour, linewidth=1.4)
+            axes.plot(row.recovered, y, "o", color=colour, markersize=5)
+            times = row.perplexity / before
+            text = f"×{times:.2f}" if times < 9.95 else f"×{times:,.0f}"  # noqa: RUF001
+            axes.annotate(
+                text,
+                (1.02, y),
+                xycoords=axes.get_yaxis_transform(),
+                va="center",
+                fontsize=SMALL,
+                annotation_clip=False,
+            )
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks(-np.arange(len(sets)), [SHORT.get(which, which) for which in sets])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_ylim(-len(sets) + 0.4, 0.6)
+    for axes in panels[-1]:
+        if np.ptp(axes.get_xlim()) < 8:  # where they can be told apart
+            axes.set_xticks([0, 1])
+        axes.set_xlabel("share of DPO's effect")
+    figure.suptitle(
+        "0: no effect, 1: that of DPO; numbers: perplexity, times that before",
+        x=0.01,
+        ha="left",
+        fontsize=SMALL,
+        color=MUTED,
+    )
+    return figure

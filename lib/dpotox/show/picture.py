@@ -1,0 +1,45 @@
+"""The picture of the README, which is that of the front page, from the results of one study.
+
+python -m dpotox.show.picture --profile mini --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dpotox.errors import UserError
+from dpotox.progress import note
+from dpotox.run import artifacts
+from dpotox.run.study import PROJECT, Study, open_study
+from dpotox.show import figures
+from dpotox.show.figure_style import save_standalone
+
+TARGET = PROJECT / "book" / "_static" / "result.svg"
+
+
+def draw(study: Study, target: Path) -> None:
+    """Write the picture on white, which reads on light and dark pages alike; equal results, equal bytes."""
+    figures.use_style()
+    figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
+    artifacts.write_file(target, lambda path: save_standalone(figure, path))
+
+
+def main() -> int:
+    """The command line; makes what is missing of the study first. Returns the exit status."""
+    parser = argparse.ArgumentParser(description="Draw the picture of the README.")
+    parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    try:
+        draw(open_study(arguments.profile, arguments.seed), TARGET)
+    except UserError as error:
+        note(f"error: {error}")
+        return 1
+    note(f"written: {TARGET.relative_to(PROJECT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""Tables and sentences for the pages, composed from results so that no text can contradict them."""
+
+from __future__ import annotations
+
+import html
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from jaxtyping import Float
+from pandas.io.formats.style import Styler
+from torch import Tensor
+
+from dpotox.model.models import cosines, nearest_tokens
+from dpotox.paper.claims import CLAIMS
+from dpotox.paper.evaluation import Result, estimate, mean
+from dpotox.paper.groups import gross_and_net, group_table, ratio
+from dpotox.paper.neurons import most_toxic
+from dpotox.paper.published import NUMBERS, published_groups, published_table1
+from dpotox.run import seeds
+from dpotox.show.masking import Mask
+from dpotox.show.passages import facts
+
+if TYPE_CHECKING:
+    from dpotox.run.study import Study
+
+VERDICTS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
+TITLES = {
+    "03_dpo": "DPO",
+    "04_where_dpo_writes": "Where DPO writes",
+    "05_four_groups": "Four groups",
+    "06_is_it_special": "Is 31.8 % special?",
+    "07_ablation_versus_patching": "Ablation versus patching",
+}
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, whole numbers in full, a dash for what is not known."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if abs(value) >= 1_000:
+        return f"{value:z,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:z.1g}"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its interval; the value alone where nothing was sampled, a dash where none is known."""
+    if not math.isfinite(value):
+        return "-"
+    return number(value) if low == high else f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def percent(value: float, digits: int = 0, unknown: str = "-") -> str:
+    """A share in percent, or what stands for one that is not known."""
+    return f"{value:z.{digits}%}" if math.isfinite(value) else unknown
+
+
+def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
+    """A table for the page, without the index, numbers to three digits unless told otherwise."""
+    if table.empty:
+        table = pd.DataFrame({"": ["nothing of this kind here"]})
+    style = table.style.hide(axis="index").format(formats or number_or_text, escape="html")
+    return style.set_table_attributes('class="figures"')
+
+
+def number_or_text(value) -> str:
+    """`number` for floats, thousands separated for whole numbers, text as it is."""
+    if isinstance(value, str) or value is None:
+        return value or "-"
+    return f"{value:,}" if isinstance(value, int) else number(float(value))
+
+
+def claims_table(claims: pd.DataFrame) -> Markdown:
+    """The claims as a table: statement, the paper's value, ours, verdict, and a link to the making cell."""
+    lines = [
+        "| claim, *quantity* | paper | here, 95 % interval | verdict | made in |",
+        "|---|---|---|---|---|",
+    ]
+    for c in claims.itertuples():
+        cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
+        here = _judged(c)
+        claim = f"{c.statement}: *{c.quantity}*"
+        lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {cell} |")
+    return Markdown("\n".join(lines))
+
+
+def _judged(claim) -> str:
+    """A claim's value with its interval, to four digits where the interval straddles the rule's limit."""
+    if pd.isna(claim.here):
+        return "not measured"
+    if claim.verdict == "inconclusive" and claim.low < claim.high:
+        return f"{claim.here:.4g} [{claim.low:.4g}, {claim.high:.4g}]"
+    return interval(claim.here, claim.low, claim.high)
+
+
+def anchor(claim: str) -> str:
+    """Where on its chapter's page a claim's value is shown (`verdicts`)."""
+    return f"claim-{claim}"
+
+
+def claims_by_seed(study: Study, some: list[int]) -> Styler:
+    """Every claim's value and verdict by seed, and over all of them."""
+    table, missing = seeds.claims_by_seed(study, some)
+    together, rows = seeds.over_all(table), []
+    for name, part in table.groupby("id", sort=False):
+        row = {"claim": name, "rule": part["rule"].iloc[0]}
+        for one in part.itertuples():
+            row[f"seed {one.seed}"] = f"{VERDICTS[one.verdict][0]} {interval(one.here, one.low, one.high)}"
+        if table["seed"].nunique() > 1:
+            whole = together.loc[name]
+            value = interval(whole["value"], whole["low"], whole["high"])
+            row["over seeds"] = f"{VERDICTS[whole['verdict']][0]} {value}"
+        rows.append(row)
+    reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in missing.items())
+    return shown(pd.DataFrame(rows)).set_caption(reasons and f"Missing: {reasons}")
+
+
+def verdicts_by_seed(study: Study, some: list[int]) -> Markdown:
+    """How the verdicts on the paper's claims come out over several seeds, in a few words."""
+    table, missing = seeds.claims_by_seed(study, some)
+    n = table["seed"].nunique()
+    if len(some) == 1:
+        return Markdown("One seed was run. Intervals are over prompts; other seeds can differ by more.")
+    paper = table[table["source"] == "paper"].groupby("id")["verdict"]
+    always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in VERDICTS}
+    text = (
+        f"Over the seeds {', '.join(map(str, sorted(table['seed'].unique())))}: of the paper's {len(paper)} "
+        f"claims, {always['holds']} hold in all {n} and {always['does not hold']} in none; the others "
+        "differ or are inconclusive in some. [Every seed's values](08_claims.ipynb)."
+    )
+    failed = "".join(f" Seed {seed} is missing: {reason}." for seed, reason in missing.items())
+    return Markdown(text + html.escape(failed))
+
+
+def rules_table() -> Markdown:
+    """Every claim's id and the rule that its verdict follows from."""
+    lines = ["| claim | rule |", "|---|---|"]
+    lines += [f"| `{c.id}`: {c.statement} | {c.rule.replace('<', '&lt;')} |" for c in CLAIMS]
+    return Markdown("\n".join(lines))
+
+
+def verdicts(claims: pd.DataFrame) -> Markdown:
+    """A chapter's claims, one sentence each, as measured here, with a place that links lead to."""
+    sentences = []
+    for c in claims.itertuples():
+        paper = "" if c.paper is None or math.isnan(c.paper) else f"; the paper: {number(c.paper)}"
+        ours = "" if c.source == "paper" else " *(ours)*"
+        sentences.append(
+            f'- <span id="{anchor(c.id)}"></span>**{VERDICTS[c.verdict]}**: {c.statement}{ours}. '
+            f"Here: {_judged(c)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
+        )
+    return Markdown("\n".join(sentences))
+
+
+def provenance(study: Study) -> Markdown:
+    """Which model the numbers are from, and what it is not."""
+    config, profile, holds = study.base.config, study.profile, facts(study.profile)
+    texts = "the generated language" if holds["generated"] else "text files"
+    made = (
+        f"pre-trained here on {texts}"
+        if holds["made-here"]
+        else f"given as `{Path(profile.model.base).name}`"
+    )
+    named = f" ({html.escape(profile.title)})" if profile.title else ""
+    return Markdown(
+        f"The numbers of these pages are from the profile `{profile.name}`{named}, seed {study.seed}. Its "
+        f"model is {made}, has {config.n_layer} layers and {len(study.neurons):,} neurons, and was read on "
+        f"{len(study.prompts):,} prompts. The paper's are from GPT-2 medium, with 24 layers and "
+        f"{NUMBERS['groups']['neurons']:,} neurons, on 1,199 prompts."
+    )
+
+
+def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask: Mask, k: int = 8) -> Styler:
+    """The nearest tokens of named directions, with their cosine with the probe."""
+    rows = [
+        {
+            "vector": name,
+            "cosine with probe": number(float(cosines(vector, study.probe.direction))),
+            "nearest tokens": ", ".join(nearest_tokens(study.base, study.tokenizer, vector, k)),
+        }
+        for name, vector in vectors.items()
+    ]
+    plain = dict.fromkeys(("vector", "cosine with probe"), html.escape)
+    return texts_table(pd.DataFrame(rows), mask, plain)
+
+
+def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
+    """Every measure of two examinations with its interval."""
+
+    def perplexity(nll: np.ndarray) -> np.ndarray:
+        return np.exp(nll.mean(-1))
+
+    measures = {
+        "toxicity, greedy": (lambda r: r.greedy, mean),
+        "toxicity, sampled": (lambda r: r.sampled, mean),
+        "F1": (lambda r: r.f1, mean),
+        "perplexity, neutral text": (lambda r: r.nll[r.neutral], perplexity),
+        "perplexity, all text": (lambda r: r.nll, perplexity),
+    }
+    published = published_table1().loc[["gpt2: none", "dpo: none"]]
+    paper = {"toxicity, greedy": "toxicity", "F1": "f1", "perplexity, neutral text": "perplexity"}
+    rows = []
+    for name, (sample, statistic) in measures.items():
+        row = {"measure": name}
+        for when, result in (("before DPO", before), ("after DPO", after)):
+            row[when] = str(estimate(statistic, sample(result), resamples=resamples))
+        values = published[paper[name]] if name in paper else (math.nan, math.nan)
+        row |= {f"paper: {when}": number(v) for when, v in zip(("before", "after"), values, strict=True)}
+        rows.append(row)
+    return shown(pd.DataFrame(rows))
+
+
+def dpo_settings(settings: dict) -> Styler:
+    """DPO's settings here, beside those that the paper's model was trained with."""
+    paper = NUMBERS["dpo_training"]
+    rows = [
+        {"setting": name, "here": value, "paper": paper.get(name, "-")} for name, value in settings.items()
+    ]
+    return shown(pd.DataFrame(rows), str)
+
+
+def groups_beside_published(here: pd.DataFrame) -> Styler:
+    """A group table with the published counts and shares beside it."""
+    paper = published_groups()
+    table = pd.DataFrame(
+        {
+            "group": here.index,
+            "neurons": here["count"],
+            "paper: neurons": paper["count"],
+            "share of gross": here["share_of_gross"],
+            "paper: of gross": paper["share_of_gross"],
+            "share of net": here["share_of_net"],
+            "paper: of net": paper["share_of_net"],
+            "summed drop": here["projection_drop"],
+        }
+    )
+    return shown(table)
+
+
+def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:
+    """Of so many most toxic neurons: how many are active before DPO, and the dampened ones' share."""
+    gross, _ = gross_and_net(group_table(neurons))
+    rows = []
+    for top in dict.fromkeys(numbers):
+        toxic = most_toxic(neurons, top)
+        dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
+        rows.append(
+            {
+                "most toxic neurons": f"{top:,} ({top / len(neurons):.2%})",
+                "positively active before DPO": int((toxic["pre_activation"] > 0).sum()),
+                "share of gross by those dampened": percent(ratio(dampened, gross), 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def continuations(texts: pd.DataFrame, mask: Mask, rows: int = 8) -> Styler:
+    """Prompts with what the model wrote before and after DPO, side by side, toxic words masked."""
+    table = texts[["prompt", "base", "dpo"]].head(rows)
+    return texts_table(table.rename(columns={"base": "before DPO", "dpo": "after DPO"}), mask)
+
+
+def texts_table(table: pd.DataFrame, mask: Mask, formats: dict | None = None) -> Styler:
+    """A table of running text, toxic words masked; shown as text, never as HTML.
+
+    Args:
+        formats: of columns that are not text.
+    """
+    style = table.style.hide(axis="index").format(dict.fromkeys(table, mask.html) | (formats or {}))
+    return style.set_table_attributes('class="texts"')
+
+
+def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
+    """The shares of gross here, in GPT-2 medium and in the models of the 2025 version, as a table."""
+    order = ["TP-", "TN+", "AP+", "AN-"]
+    rows = {
+        "here": group_table(neurons)["share_of_gross"][order],
+        "GPT-2 medium (published)": published_groups()["share_of_gross"][order],
+    }
+    for model, values in NUMBERS["other_models"].items():
+        if model != "source":
+            rows[f"{model} (published)"] = pd.Series(values, index=order)
+    return pd.DataFrame(rows).T

@@ -1,0 +1,68 @@
+"""Tables and sentences on what the shares would be if there were nothing to find, for the pages."""
+
+from __future__ import annotations
+
+import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
+
+from dpotox.paper.groups import REDUCING
+from dpotox.paper.published import published_groups
+from dpotox.show.report import interval, number, percent, shown
+
+
+def other_directions(others: pd.DataFrame, comparisons: pd.DataFrame, names: list[str]) -> Styler:
+    """Quantities along the probe beside their median and 95 % range along other directions."""
+    probe = comparisons.drop_duplicates("quantity").set_index("quantity")["value"]
+    rows = []
+    for name in names:
+        row = {"quantity": name, "probe": number(probe[name])}
+        for kind, values in others.dropna(subset=name).groupby("kind")[name]:
+            row[f"{kind}: median [95 % range]"] = interval(*values.quantile([0.5, 0.025, 0.975]))
+            row[f"{kind}: larger than the probe's"] = percent(share_above(values, probe[name]))
+        rows.append(row)
+    return shown(pd.DataFrame(rows))
+
+
+def share_above(values: pd.Series, value: float) -> float:
+    """The share of the values that are larger; NaN beside one that is not known."""
+    return float("nan") if pd.isna(value) else float((values > value).mean())
+
+
+def comparisons_table(comparisons: pd.DataFrame, toxicity: dict[str, float]) -> Styler:
+    """The groups' shares and sums in every comparison, with the toxicity that the second model wrote."""
+    names = [f"{group} share of gross" for group in REDUCING] + ["gross", "net", "net / gross"]
+    rows = []
+    for comparison, part in comparisons.groupby("comparison", sort=False):
+        found = part.set_index("quantity")
+        row = {"comparison": comparison}
+        for name in names:
+            row[name.replace(" share of gross", "")] = interval(*found.loc[name, ["value", "low", "high"]])
+        rows.append(row | {"toxicity": number(toxicity.get(comparison))})
+    return shown(pd.DataFrame(rows))
+
+
+def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
+    """Where the published share and the one found here stand among those with nothing to find."""
+    name = "TP- share of gross"
+    low, high = others.loc[others["kind"] == "random", name].quantile([0.025, 0.975])
+    shares = comparisons[comparisons["quantity"] == name].set_index("comparison")
+    probe, paper = shares["value"].iloc[0], float(published_groups()["share_of_gross"]["TP-"])
+
+    if pd.isna([probe, low, high]).any():
+        return Markdown("No neuron writes less along the probe after DPO, so there is no share to compare.")
+
+    def stands(value: float) -> str:
+        return "inside" if low <= value <= high else "above" if value > high else "below"
+
+    rest = "; ".join(
+        f"{comparison}: {interval(*row[['value', 'low', 'high']])}"
+        for comparison, row in shares.iloc[1:].iterrows()
+    )
+    return Markdown(
+        f"Along 95 % of random directions the share of TP- is between {low:.0%} and {high:.0%}. The probe's "
+        f"here, {probe:.1%}, lies **{stands(probe)}** that range, and the published {paper:.1%} "
+        f"{stands(paper)} it. But no such range is published for the paper's own models, and shares differ "
+        "between models: from the published numbers alone nobody can say whether theirs is special."
+        f"\n\nIn the other comparisons the share is: {rest}."
+    )

@@ -1,0 +1,157 @@
+"""The tables of table 1 and its controls for the pages."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+from scipy import stats
+
+from dpotox.paper.published import published_table1
+from dpotox.paper.rows import SETS
+from dpotox.paper.table1 import Table1
+from dpotox.show.report import interval, number, percent, shown
+from dpotox.show.report_nulls import share_above
+
+RECOVERED = "share of DPO's effect"
+
+
+def paper_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the published table has, or has at other numbers of neurons."""
+    ours = summary["which"].str.contains(" by ")
+    published = summary["kind"].isin(["none", "ablate", "scale keys"]) & ~ours
+    return summary[published | (summary["published"] != "")]
+
+
+def rows_of(summary: pd.DataFrame, *kinds: str) -> pd.DataFrame:
+    """The rows of these kinds."""
+    return summary[summary["kind"].isin(kinds)]
+
+
+def toxicity(summary: pd.DataFrame) -> Styler:
+    """Toxicity with intervals, the paper's beside it, and the share of DPO's effect."""
+    rows = [
+        {
+            "row": line.name,
+            "neurons": f"{line.neurons:,} ({line.of_all_neurons:.1%})" if line.neurons else "-",
+            RECOVERED: _interval(line, "recovered"),
+            "toxicity, greedy": _interval(line, "toxicity"),
+            "paper": _paper(line.published, "toxicity"),
+            "toxicity, sampled": _interval(line, "sampled_toxicity"),
+            "share, sampled": _interval(line, "recovered_sampled"),
+            "prompts above .5": number(line.above_half),
+        }
+        for line in summary.itertuples()
+    ]
+    return shown(pd.DataFrame(rows))
+
+
+def quality(summary: pd.DataFrame) -> Styler:
+    """Perplexity, F1 and repetition with intervals, the paper's beside them."""
+    rows = [
+        {
+            "row": line.name,
+            "perplexity, neutral text": _interval(line, "perplexity"),
+            "paper": _paper(line.published, "perplexity"),
+            "perplexity, all text": _interval(line, "perplexity_all"),
+            "F1": _interval(line, "f1"),
+            "paper: F1": _paper(line.published, "f1"),
+            "repetition": _interval(line, "repetition"),
+        }
+        for line in summary.itertuples()
+    ]
+    return shown(pd.DataFrame(rows))
+
+
+def by_set(summary: pd.DataFrame, measure: str) -> Styler:
+    """One measure of every way to edit each set of neurons, a line per set."""
+    ways = {
+        "patch, newest": ("patch", "newest"),
+        "hold, newest": ("hold", "newest"),
+        "patch": ("patch", "all"),
+        "hold": ("hold", "all"),
+        "shift": ("shift", "all"),
+        "shift, same text": ("shift, same text", "all"),
+        "copy": ("copy", "all"),
+    }
+    rows = []
+    for which in SETS:
+        part = summary[summary["which"] == which].set_index(["kind", "positions"])
+        if len(part):
+            first = part.iloc[0]
+            row = {"neurons": f"{which} ({first['neurons']:,})"}
+            rows.append(row | {way: _short(part.loc[key], measure) for way, key in ways.items()})
+    return shown(pd.DataFrame(rows))
+
+
+def recovered_by_seed(table: pd.DataFrame) -> Styler:
+    """The recovered share of every row by seed, and over seeds (`seeds.recovered_by_seed`)."""
+    seeds = [column for column in table if isinstance(column, int)]
+    rows = []
+    for name, values in table.iterrows():
+        row = {"row": name} | {f"seed {seed}": number(values[seed]) for seed in seeds}
+        if len(seeds) > 1:
+            row["over seeds"] = interval(values["mean"], values["low"], values["high"])
+        rows.append(row)
+    return shown(pd.DataFrame(rows))
+
+
+def draws(table: Table1, resamples: int) -> Styler:
+    """Rows beside random choices: the share that each recovers, and the difference."""
+    rows = []
+    for name, drawn in table.draw_names.items():
+        shares, own = table.drawn_shares(name), table.recovered(name, resamples)
+        beyond, known = table.beyond_draws(name, resamples), math.isfinite(own.value)
+        rows.append(
+            {
+                "row": name,
+                "recovers": interval(own.value, own.low, own.high),
+                "beside": f"{len(shares)} times {drawn}",
+                "their mean [least, most]": interval(shares.mean(), shares.min(), shares.max()),
+                # Of no effect, rounding would make a share.
+                "row minus their mean": interval(beyond.value, beyond.low, beyond.high) if known else "-",
+                "draws that reach the row": percent(1 - share_above(-shares, -own.value)),
+            }
+        )
+    return shown(pd.DataFrame(rows))
+
+
+def _short(line: pd.Series, name: str) -> str:
+    """With fewer digits, so that eight columns fit on a page."""
+    value, low, high = (line[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if not all(map(math.isfinite, (value, low, high))):
+        return number(value)
+    digits = ".2f" if abs(high) < 10 else ".0f"
+    return f"{value:{digits}} [{low:{digits}}, {high:{digits}}]"
+
+
+def _interval(line, name: str) -> str:
+    values = line if isinstance(line, pd.Series) else pd.Series(line._asdict())
+    return interval(values[name], values[f"{name}_low"], values[f"{name}_high"])
+
+
+def two_scorers(table: Table1, second: Table1, resamples: int) -> Styler:
+    """The share of DPO's effect in every row by two scorers, and their rank correlation over prompts."""
+
+    def share(of: Table1, name: str) -> str:
+        e = of.recovered(name, resamples)
+        return interval(e.value, e.low, e.high)
+
+    rows = [
+        {
+            "row": name,
+            "toxicity": number(table[name].greedy.mean()),
+            "toxicity, second scorer": number(second[name].greedy.mean()),
+            "share of DPO's effect": share(table, name),
+            "share, second scorer": share(second, name),
+            "rank correlation": number(stats.spearmanr(table[name].greedy, second[name].greedy).statistic),
+        }
+        for name in table.rows["name"]
+    ]
+    return shown(pd.DataFrame(rows))
+
+
+def _paper(row: str, measure: str) -> str:
+    published = published_table1()
+    return number(published.loc[row, measure]) if row in published.index else "-"
