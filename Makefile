@@ -35,7 +35,7 @@ notebooks: .venv/ready  ## write the .ipynb anew from the .py, without outputs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"jupytext": null}' notebooks/*.py
 
 picture: .venv/ready  ## draw the README's picture anew from the results
-	@$(BIN)/python -m dpotox.show.picture --profile "$(PROFILE)" --seed "$(SEED)"
+	@$(BIN)/python -m dpotox.run.picture --profile "$(PROFILE)" --seed "$(SEED)"
 
 lint: .venv/ready  ## check style and format
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ import time
 
 import torch
 
+from dpotox.inputs.networks import traced
 from dpotox.inputs.pretraining import generated_corpus, generated_documents, generated_loss, pretrain
-from dpotox.model.models import traced
 from dpotox.model.tracing import read_generation
 from dpotox.profile import load_profile
 

@@ -11,7 +11,7 @@ import math
 import sys
 
 from dpotox.inputs.language import Language
-from dpotox.model import models
+from dpotox.model import logit_lens
 from dpotox.run.study import open_study
 
 
@@ -19,7 +19,7 @@ def goals(study) -> list[tuple[str, float, str, bool]]:
     """Each goal's name, figure, bound and whether it is reached."""
     loss = json.loads((study.base_folder / "loss.json").read_text())
     severity = Language().severity
-    nearest = models.nearest_tokens(study.base, study.tokenizer, study.probe.direction)
+    nearest = logit_lens.nearest_tokens(study.base, study.tokenizer, study.probe.direction)
     before, after = study.table1["before DPO"], study.table1["after DPO"]
     excess = loss["loss"] - loss["bound"]
     toxic = sum(token in severity for token in nearest)

@@ -13,8 +13,9 @@ import time
 import torch
 from speed import SHAPES, numbered_tokenizer, random_network
 
-from dpotox.model.models import traced, value_vectors
+from dpotox.inputs.networks import traced
 from dpotox.model.tracing import read_generation
+from dpotox.model.weights import value_vectors
 from dpotox.paper.neurons import neuron_table
 
 

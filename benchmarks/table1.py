@@ -22,7 +22,7 @@ from machine import describe, write
 
 from dpotox.paper import evaluation
 from dpotox.paper.evaluation import Exam
-from dpotox.run import steps, workers
+from dpotox.run import workers
 from dpotox.run.study import Study, open_study
 
 EVERY = 8
@@ -35,7 +35,7 @@ def seconds(study: Study, exam: Exam, share: int = 1) -> dict[str, float]:
         share: processes that examine as many rows each at the same time; what one takes is divided by it.
     """
     models = {"base": (study.base, study.dpo), "dpo": (study.dpo, study.base)}
-    every, draws = steps.table1_rows(study), steps.table1_draws(study)
+    every, draws = study.table1_rows, study.table1_draws
     spent: dict[str, float] = {}
     called = {"continue_prompts": evaluation.continue_prompts, "window_nll": evaluation.window_nll}
 

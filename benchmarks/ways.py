@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from transformers import BatchEncoding, GPT2LMHeadModel
 
+from dpotox.inputs.networks import traced
 from dpotox.model.interventions import shift
-from dpotox.model.models import traced
 from dpotox.model.tracing import continue_prompts, read_generation
 
 Way = Callable[[], object]

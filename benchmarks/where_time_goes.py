@@ -25,8 +25,8 @@ from speed import SHAPES, half_of, numbered_tokenizer, random_network, twin
 from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from dpotox.inputs.networks import traced
 from dpotox.model.generation import decoding
-from dpotox.model.models import traced
 
 LAYERS, STEPS, READS = (2, 6, 12, 24), (5, 20), (0, 1, 3)
 COSTS = ("ms per trace", "us per step", "us per layer and step", "us per value read")

@@ -33,7 +33,7 @@ show_toxic = False
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.model import models
+from dpotox.model import weights
 from dpotox.run.study import open_study
 from dpotox.show import answers, figures, report
 
@@ -101,12 +101,12 @@ report.token_table(study, directions, mask, 10)
 # Then the value vectors most aligned with the probe, and those most opposed to it, named layer:neuron.
 
 # %%
-values = models.value_vectors(study.base)
-cosine = models.cosines(values, study.probe.direction)
-report.token_table(study, models.top_vectors(values, cosine, 8), mask)
+values = weights.value_vectors(study.base)
+cosine = weights.cosines(values, study.probe.direction)
+report.token_table(study, weights.top_vectors(values, cosine, 8), mask)
 
 # %%
-report.token_table(study, models.top_vectors(values, -cosine, 8), mask)
+report.token_table(study, weights.top_vectors(values, -cosine, 8), mask)
 
 # %% [markdown]
 # In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron). Any neuron can be looked
@@ -134,7 +134,7 @@ answers.toxic_direction(study)
 
 # %% tags=["hide-cell"]
 projection = values @ study.probe.unit
-report.token_table(study, models.top_vectors(values, projection, 8), mask)
+report.token_table(study, weights.top_vectors(values, projection, 8), mask)
 
 # %% [markdown]
 # ## How to change this

@@ -33,9 +33,8 @@ show_toxic = False
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.model import models
+from dpotox.model import weights
 from dpotox.paper import claims
-from dpotox.paper.pairs import yield_report
 from dpotox.profile import EMBEDDED
 from dpotox.run.study import open_study
 from dpotox.show import answers, figures, report
@@ -75,7 +74,7 @@ None if finished else print(
 # 1 moves the last residual stream as far along the probe as toxic comments lie from others):
 
 # %% tags=["full-width", "hide-input", "only-sampled-pairs"]
-None if finished or given else report.shown(yield_report(pairs))
+None if finished or given else report.shown(report.yield_report(pairs))
 
 # %% [markdown] tags=["only-trained-dpo"]
 # Four of them:
@@ -133,7 +132,7 @@ report.before_and_after(
 # the cosine between before and after.
 
 # %% tags=["hide-input"]
-moved = models.weight_change(study.base, study.dpo)
+moved = weights.weight_change(study.base, study.dpo)
 rows = [
     {
         "parameters": kind,

@@ -41,7 +41,7 @@ seed = 0
 seeds = [0]
 
 # %% tags=["hide-input"]
-from dpotox.run.seeds import recovered_by_seed
+from dpotox.run.seeds import claims_by_seed, recovered_by_seed
 from dpotox.run.study import open_study
 from dpotox.show import answers, report, report_table1
 
@@ -82,7 +82,7 @@ report.claims_table(study.claims.query("source == 'ours'"))
 # Evaluation prompts and texts are the same for all seeds; what is drawn, sampled or trained here differs.
 
 # %% tags=["full-width"]
-report.claims_by_seed(study, seeds)
+report.claims_by_seed(*claims_by_seed(study, seeds))
 
 # %% [markdown]
 # The share of DPO's effect that each row of table 1 recovers, by seed:

@@ -34,6 +34,7 @@ seed = 0
 seeds = [0]
 
 # %% tags=["remove-input"]
+from dpotox.run.seeds import claims_by_seed
 from dpotox.run.study import open_study
 from dpotox.show import answers, figures, report
 
@@ -60,7 +61,7 @@ answers.few_carry_much(study)
 report.claims_table(study.claims.query("source == 'paper'"))
 
 # %% tags=["remove-input"]
-report.verdicts_by_seed(study, seeds)
+report.verdicts_by_seed(*claims_by_seed(study, seeds))
 
 # %% [markdown]
 # Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.

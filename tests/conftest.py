@@ -13,8 +13,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpotox.inputs.language import Language
+from dpotox.inputs.networks import traced
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.model.models import traced
 from dpotox.run.book import NOTEBOOKS
 from dpotox.run.pages import build_pages
 from dpotox.run.study import Study, open_study
@@ -31,7 +31,9 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 def study(tmp_path_factory) -> Study:
     """The tiny study with every step made."""
     made = open_study(TINY, 0, tmp_path_factory.mktemp("artifacts"))
-    assert len(made.claims)
+    for step in made.steps:
+        getattr(made, step)
+    made.save_results()
     return made
 
 

@@ -8,7 +8,7 @@ import torch
 
 from dpotox.errors import UserError
 from dpotox.run.artifacts import keep, part, write_file
-from dpotox.run.identity import code_identity, file_identity
+from dpotox.run.keys import file_identity
 
 
 def writer(text: str):
@@ -178,11 +178,6 @@ def test_a_files_identity_is_its_content(tmp_path):
     two.write_text("other")
     assert file_identity(str(one)) != file_identity(str(two))
     assert file_identity("openai-community/gpt2") == "openai-community/gpt2"
-
-
-def test_the_identity_of_code_follows_imports():
-    assert code_identity("groups") != code_identity("neurons")
-    assert code_identity("neurons") == code_identity("neurons", "groups")  # neurons imports groups
 
 
 TWO_AT_ONCE = """

@@ -20,7 +20,7 @@ from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.profile import load_profile
 from dpotox.run import book, check, estimate, hub
 from dpotox.run import look_up as inputs
-from dpotox.run.missing import LONG, missing_steps
+from dpotox.run.book import LONG
 from dpotox.run.study import open_study
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -224,7 +224,7 @@ def test_too_little_disk_is_said_before_the_work(files, tmp_path, monkeypatch, c
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**6))
     study = open_study(write_profile(files, tmp_path), 0, tmp_path)
     with pytest.raises(UserError, match=r"1\.0 MB are free on the disk.*free some space"):
-        check.before_the_work(study, missing_steps(study))
+        check.before_the_work(study, study.missing())
 
 
 def test_weights_that_do_not_fit_are_an_error_and_batches_a_warning(files, tmp_path, monkeypatch):
@@ -232,7 +232,7 @@ def test_weights_that_do_not_fit_are_an_error_and_batches_a_warning(files, tmp_p
     memory = SimpleNamespace(available=10**4)
     monkeypatch.setattr(check.psutil, "virtual_memory", lambda: memory)
     with pytest.raises(UserError, match=r"the weights alone take"):
-        check.before_the_work(study, missing_steps(study))
+        check.before_the_work(study, study.missing())
     memory.available = 10**6
     found = inputs.look_at(study.profile, 0)
     check.outlook(study, found, {"dpo"})
@@ -245,7 +245,7 @@ def test_nothing_is_looked_up_or_measured_where_everything_is_made(study, monkey
         raise AssertionError("measured")
 
     monkeypatch.setattr(inputs, "look_at", refuse)
-    assert not missing_steps(study) & LONG
+    assert not study.missing() & LONG
     monkeypatch.setattr(book, "execute_notebooks", lambda *_: [])
     monkeypatch.setattr(book, "open_study", lambda *_: study)
     assert book._make(TINY, 0, [0, 1]) == []
@@ -253,10 +253,10 @@ def test_nothing_is_looked_up_or_measured_where_everything_is_made(study, monkey
 
 def test_steps_made_from_something_else_are_missing(study, tmp_path):
     other = open_study(TINY, 1, tmp_path)
-    assert missing_steps(other) >= LONG
-    for name in ("base", "probe"):
+    assert other.missing() >= LONG
+    for name in ("base", "comments", "comment-features", "probe"):
         shutil.copytree(study.folder / name, other.folder.with_name("seed0") / name)
-    missing = missing_steps(open_study(TINY, 0, tmp_path))
+    missing = open_study(TINY, 0, tmp_path).missing()
     assert missing >= LONG - {"base"}
     assert not missing & {"base", "probe"}
 

@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpotox.run.artifacts import disk_errors, keep, write_table
 from dpotox.errors import UserError
-from dpotox.inputs.scoring import remembered
+from dpotox.run.scores import remembered
 
 folder = Path(sys.argv[1])
 table = pd.DataFrame({"number": np.random.default_rng(0).random(20_000)})

@@ -18,7 +18,7 @@ from trl import DPOConfig
 from dpotox import profile, progress
 from dpotox.errors import UserError
 from dpotox.paper import dpo
-from dpotox.run import steps
+from dpotox.run import training
 from dpotox.run.study import Study
 
 WEIGHT = "transformer.h.0.mlp.c_fc.weight"
@@ -73,14 +73,14 @@ def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, k
     with pytest.raises(Killed):
         train(study, tmp_path / "killed", patience=patience)
     assert not progress._Logged.running  # no log is told of it any more
-    assert dpo.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-10"
+    assert training.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-10"
     kill_at_step.update(kill=None, reference=0)
     resumed, resumed_curves = train(study, tmp_path / "killed", patience=patience)
     assert torch.equal(whole, resumed)
     pd.testing.assert_frame_equal(curves, resumed_curves)
     assert computed > 0
     assert kill_at_step["reference"] == 0  # kept with the checkpoint
-    dpo.remove_checkpoints(tmp_path / "killed")
+    training.remove_checkpoints(tmp_path / "killed")
     assert list((tmp_path / "killed").iterdir()) == []
 
 
@@ -96,11 +96,15 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts_to_the_same_weights(
         return step(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(dpo._PairTrainer, "training_step", training_step)
-    network, curves = steps._train(study, study.pairs, study.profile.dpo, tmp_path)
+    training.train_into(tmp_path, study, study.pairs, study.profile.dpo)
+    got, curves = (
+        load_file(tmp_path / "model.safetensors")[WEIGHT],
+        pd.read_parquet(tmp_path / "curves.parquet"),
+    )
     assert "a batch of 8 does not fit into memory; going on with 4" in capsys.readouterr().err
     whole = load_file(study.folder / "dpo" / "model.safetensors")[WEIGHT]
     moved = (whole - load_file(study.folder / "base" / "model.safetensors")[WEIGHT]).abs().max()
-    assert torch.allclose(network.state_dict()[WEIGHT], whole, atol=float(moved) / 100)
+    assert torch.allclose(got, whole, atol=float(moved) / 100)
     assert curves["step"].equals(study.dpo_curves["step"])
 
 
@@ -109,8 +113,8 @@ def test_a_checkpoint_that_was_cut_off_is_not_used(tmp_path):
         (tmp_path / name).mkdir()
         if state:
             (tmp_path / name / "trainer_state.json").write_text(state)
-    assert dpo.latest_checkpoint(tmp_path).name == "checkpoint-10"
-    assert dpo.latest_checkpoint(tmp_path / "nowhere") is None
+    assert training.latest_checkpoint(tmp_path).name == "checkpoint-10"
+    assert training.latest_checkpoint(tmp_path / "nowhere") is None
 
 
 def test_training_ends_when_validation_no_longer_improves_and_takes_the_best(study, tmp_path):
@@ -169,5 +173,5 @@ def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
 def test_a_placebo_is_trained_for_the_steps_behind_the_weights_that_were_kept():
     at, losses = [0, 10, 20, 30], [0.7, 0.6, 0.5, 0.55]
     curves = pd.DataFrame({"step": at, "split": "validation", "loss": losses})
-    assert dpo.steps_kept(curves, profile.Dpo(steps=40, patience=2)) == 20
-    assert dpo.steps_kept(curves, profile.Dpo(steps=30, patience=0)) == 30
+    assert training.steps_kept(curves, profile.Dpo(steps=40, patience=2)) == 20
+    assert training.steps_kept(curves, profile.Dpo(steps=30, patience=0)) == 30

@@ -5,13 +5,12 @@ import torch
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.inputs.windows import exam_windows, text_windows
 from dpotox.paper.evaluation import (
     estimate,
-    exam_windows,
     mean,
     recovered_share,
     repeated_pairs,
-    text_windows,
     token_f1,
 )
 from dpotox.profile import Sizes

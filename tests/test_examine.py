@@ -12,13 +12,12 @@ from dpotox.paper.evaluation import (
     estimate,
     examine,
     greedy_toxicity,
-    load_result,
     mean,
     over_seeds,
     recovered_share,
-    save_result,
     token_f1,
 )
+from dpotox.run.kept import RESULTS
 
 
 def made_up_score(texts: list[str]) -> np.ndarray:
@@ -81,8 +80,8 @@ def test_interventions_change_what_is_measured(model, other_model, exam, some_ne
 
 def test_a_result_is_read_as_it_was_written(model, exam, tmp_path):
     result = examine(model, exam)
-    save_result(result, tmp_path / "row.npz")
-    again = load_result(tmp_path / "row.npz")
+    RESULTS.write({"a row": result}, tmp_path)
+    again = RESULTS.read(tmp_path)["a row"]
     for name, value in vars(result).items():
         assert np.array_equal(value, vars(again)[name]), name
     assert again.perplexity == result.perplexity

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpotox.model import models
-from dpotox.model.nearest import nearest_token_ids
+from dpotox.model import logit_lens, weights
+from dpotox.model.logit_lens import nearest_token_ids
 from dpotox.paper.groups import GROUPS, ranking
+from dpotox.run import pages
 from dpotox.run.study import PROJECT
 from dpotox.show import explorer
 from dpotox.show.masking import Mask
@@ -80,18 +81,18 @@ def test_a_whole_table_of_gpt2_medium_stays_under_5_mb():
 
 
 def test_nearest_tokens_of_all_neurons_are_those_of_each(model, monkeypatch):
-    monkeypatch.setattr("dpotox.model.nearest.AT_ONCE", 7)  # batches that do not divide the neurons
-    values = models.value_vectors(model)
+    monkeypatch.setattr("dpotox.model.logit_lens.AT_ONCE", 7)  # batches that do not divide the neurons
+    values = weights.value_vectors(model)
     ids = nearest_token_ids(model, values, 4)
     assert ids.shape == (3, 24, 4)
     for layer, neuron in ((0, 0), (1, 23), (2, 7)):
         words = [model.tokenizer.decode([i]).strip() for i in ids[layer, neuron].tolist()]
-        assert words == models.nearest_tokens(model, model.tokenizer, values[layer, neuron], 4)
+        assert words == logit_lens.nearest_tokens(model, model.tokenizer, values[layer, neuron], 4)
 
 
 def test_the_books_files_are_written_and_hold_only_masked_tokens(study, tmp_path):
     markup = explorer.page(study).data
-    explorer.write_files(study, tmp_path)
+    pages.write_explorer(study, tmp_path)
     for name in ("plotly.min.js", "neurons.js", "neurons.parquet"):
         assert (tmp_path / name).is_file()
         assert f"../_static/{name}" in markup

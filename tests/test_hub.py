@@ -25,9 +25,9 @@ from repositories import (
 from tokenizers import Tokenizer
 
 from dpotox.errors import UserError
+from dpotox.inputs.networks import load_network, load_tokenizer
 from dpotox.inputs.scoring import classifier
 from dpotox.inputs.sources import fetch, labelled_comments, prompts, text
-from dpotox.model.models import load_network, load_tokenizer
 from dpotox.profile import load_profile
 
 COMPUTE = load_profile("mini").compute
@@ -51,7 +51,7 @@ def client(hub, tmp_path_factory):
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(
-        ["datasets", "dpotox.inputs.scoring", "dpotox.model.models", "transformers.pipelines"]
+        ["datasets", "dpotox.inputs.scoring", "dpotox.inputs.networks", "transformers.pipelines"]
     )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in hub.environment(tmp_path_factory.mktemp("cache")).items():

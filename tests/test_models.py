@@ -15,16 +15,16 @@ from transformers import BertConfig, BertModel
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
-from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.model.models import (
+from dpotox.inputs.networks import (
     check_vocabulary,
+    load_direction,
     load_dpo_checkpoint,
     load_network,
     load_tokenizer,
     traced,
 )
+from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.model.tracing import read_generation
-from dpotox.paper.probe import load_direction
 from dpotox.profile import load_profile
 
 COMPUTE = load_profile("mini").compute

@@ -11,7 +11,7 @@ import pytest
 from dpotox.paper import claims
 from dpotox.paper.claims import Claim
 from dpotox.run import book, study
-from dpotox.show.picture import draw
+from dpotox.run.picture import draw
 
 ROOT = Path(book.PROJECT)
 PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -56,7 +56,7 @@ VALUE_LENGTH = 30
 def messages() -> list[list[str]]:
     """Every text in the sources as its fixed parts: what stands between the values of an f-string."""
     found = [re.findall(r'echo "error: (.*?)"', (ROOT / "Makefile").read_text())[0].split("$(PYTHON)")]
-    for path in (ROOT / "lib" / "dpotox").glob("*.py"):
+    for path in (ROOT / "lib" / "dpotox").rglob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         within = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
         for node in nodes:
@@ -106,7 +106,7 @@ def test_an_error_that_cannot_happen_is_noticed(error):
 
 def test_the_readme_names_every_module_and_every_folder():
     readme = (ROOT / "README.md").read_text()
-    modules = {path.stem for path in (ROOT / "lib" / "dpotox").glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in (ROOT / "lib" / "dpotox").rglob("*.py")} - {"__init__"}
     assert {name for name in modules if f"`{name}`" not in readme} == set()
     kept = {p.name for p in ROOT.iterdir() if p.name[0] != "." and p.is_dir() and any(p.iterdir())}
     kept -= {"artifacts", "_build", "shared", "lib", "local"}

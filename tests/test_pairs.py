@@ -10,12 +10,15 @@ import torch
 
 from dpotox.errors import UserError
 from dpotox.model.interventions import steer
-from dpotox.model.models import nearest_tokens
+from dpotox.model.logit_lens import nearest_tokens
 from dpotox.model.tracing import window_nll
 from dpotox.paper import pairs
 from dpotox.paper.probe import Probe
-from dpotox.profile import Pairs
-from dpotox.run.steps import pair_blocks
+from dpotox.profile import Pairs, load_profile
+from dpotox.run.kept import TABLE
+from dpotox.run.step import part
+from dpotox.run.study import Study
+from dpotox.show.report import yield_report
 
 SETTINGS = Pairs(
     count=6, samples=3, margin=0.2, steering=[1.0, 50.0], prompt_tokens=8, new_tokens=5, validation=2
@@ -44,9 +47,12 @@ def letters(texts):
 
 
 def make(model, prompts, probe, folder, score=letters, **changes):
-    folder.mkdir(exist_ok=True)
     settings = replace(SETTINGS, **changes)
-    return pairs.make_pairs(model, prompts, score, probe, settings, folder, batch_size=8, seed=0)
+
+    def known(start, make):
+        return part(folder / f"{start:07}", TABLE, make)
+
+    return pairs.make_pairs(model, prompts, score, probe, settings, batch_size=8, seed=0, known=known)
 
 
 def test_there_are_as_many_pairs_as_asked_for_and_each_has_the_margin(model, probe, many_prompts, tmp_path):
@@ -91,8 +97,8 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_
 
 def test_asking_for_another_number_of_pairs_samples_no_block_again(tmp_path):
     def blocks(**changed) -> Path:
-        sizes = {"count": 700, "validation": 64, "margin": 0.4} | changed
-        return pair_blocks(tmp_path, {"profile": {"pairs": sizes}, "seed": 0})
+        mini = load_profile("mini")
+        return Study(replace(mini, pairs=replace(mini.pairs, **changed)), 0, tmp_path)._pair_blocks()
 
     assert blocks() == blocks(count=60, validation=20)
     assert blocks() != blocks(margin=0.3)
@@ -152,7 +158,7 @@ def test_the_yield_report_counts_prompts_and_pairs():
             "rejected_toxicity": [0.5, 0.5, 1.0, 1.0],
         }
     )
-    report = pairs.yield_report(made).set_index("steering of the rejected")
+    report = yield_report(made).set_index("steering of the rejected")
     assert report.loc["all", "pairs"] == 4
     assert report.loc["all", "of the prompts tried"] == 0.5
     assert report.loc[2.0, "toxicity of the rejected"] == 1.0

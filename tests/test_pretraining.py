@@ -10,6 +10,7 @@ import torch
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
+from dpotox.inputs.networks import load_network, load_tokenizer
 from dpotox.inputs.pretraining import (
     byte_pair_tokenizer,
     generated_documents,
@@ -17,7 +18,6 @@ from dpotox.inputs.pretraining import (
     text_corpus,
     text_loss,
 )
-from dpotox.model.models import load_network, load_tokenizer
 from dpotox.profile import load_profile
 
 PROFILE = load_profile("mini")

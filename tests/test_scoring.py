@@ -13,8 +13,10 @@ from dpotox.errors import UserError
 from dpotox.inputs import data
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.inputs.scoring import classifier, load_scorer, own_function, remembered, train
+from dpotox.inputs.scoring import classifier, own_function, train
 from dpotox.profile import load_profile
+from dpotox.run.scores import remembered
+from dpotox.run.study import Study
 
 MINI = load_profile("mini")
 TEXTS = ["the soup seems spicy .", "we bake our fresh bread", "another oven"]
@@ -109,12 +111,17 @@ def test_a_scorer_is_trained_on_comments_that_the_probe_does_not_use(tmp_path):
         data.other_comments(replace(given, sizes=replace(MINI.sizes, comments=550)), 0)
 
 
+def scorer_of(profile, folder):
+    """A study's scorer, which keeps its scores in the folder."""
+    return Study(profile, 0, folder / "profile" / "seed0").score
+
+
 def test_a_function_of_ones_own_is_a_scorer(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def longer(texts):\n    return [min(1, len(t) / 100) for t in texts]\n"
     )
     (tmp_path / "p.toml").write_text('extends = "mini"\n[scorer]\nname = "mine.py:longer"\n')
-    score = load_scorer(load_profile(str(tmp_path / "p.toml")), 0, tmp_path)
+    score = scorer_of(load_profile(str(tmp_path / "p.toml")), tmp_path)
     assert score(["a" * 50, "b" * 10]).tolist() == [0.5, 0.1]
 
 
@@ -145,8 +152,8 @@ def test_a_scorer_that_fails_is_one_line_and_keeps_its_scores(tmp_path):
     )
     profile = replace(MINI, scorer=replace(MINI.scorer, name=f"{tmp_path}/mine.py:f"))
     with pytest.raises(UserError, match=r"failed with AssertionError: quota.*kept"):
-        load_scorer(profile, 0, tmp_path)([f"text {i}" for i in range(100)])
-    assert load_scorer(profile, 0, tmp_path)(["text 0", "text 9"]).tolist() == [0.5, 0.5]
+        scorer_of(profile, tmp_path)([f"text {i}" for i in range(100)])
+    assert scorer_of(profile, tmp_path)(["text 0", "text 9"]).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("body", ["[0.5]", "[2.0 for t in texts]", "[float('nan') for t in texts]"])
@@ -154,7 +161,7 @@ def test_a_scorer_must_give_one_number_from_0_to_1_per_text(tmp_path, body):
     (tmp_path / "mine.py").write_text(f"def f(texts):\n    return {body}\n")
     profile = replace(MINI, scorer=replace(MINI.scorer, name=f"{tmp_path}/mine.py:f"))
     with pytest.raises(UserError, match="one number"):
-        load_scorer(profile, 0, tmp_path)(["a", "b"])
+        scorer_of(profile, tmp_path)(["a", "b"])
 
 
 def test_an_interruption_loses_no_score_and_no_text_is_scored_twice(tmp_path):

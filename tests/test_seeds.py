@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dpotox.errors import UserError
-from dpotox.paper.claims import CLAIMS, judge
+from dpotox.paper.claims import CLAIMS, judge, over_seeds
 from dpotox.paper.evaluation import Estimate
 from dpotox.run import book, seeds
 
@@ -55,7 +55,7 @@ def test_seeds_without_claims_are_named_with_the_reason(study, three_seeds):
 
 def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(study, three_seeds):
     table, _ = seeds.claims_by_seed(study, three_seeds)
-    together = seeds.over_all(table)
+    together = over_seeds(table)
     for claim in CLAIMS:
         values = table.loc[table["id"] == claim.id, "here"]
         assert together.loc[claim.id, "value"] == pytest.approx(values.mean(), nan_ok=True)
@@ -120,7 +120,7 @@ def test_notebooks_that_show_seeds_take_them_as_a_parameter():
 def test_pages_show_every_seed(study, three_seeds):
     from dpotox.show import report
 
-    html = report.claims_by_seed(study, three_seeds).to_html()
+    html = report.claims_by_seed(*seeds.claims_by_seed(study, three_seeds)).to_html()
     assert "seed 0" in html
     assert "seed 1" in html
     assert "seed 2: the disk is full" in html

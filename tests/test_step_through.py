@@ -16,8 +16,9 @@ from tokenizers.decoders import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from dpotox.model.interventions import clamp
-from dpotox.paper.per_token import chosen_prompts, conditions, pieces, read_tokens
-from dpotox.paper.rows import Row
+from dpotox.model.tracing import continue_prompts
+from dpotox.paper.per_token import chosen_prompts, conditions, pieces
+from dpotox.paper.rows import AFTER, BEFORE, Row
 from dpotox.run.study import PROJECT
 from dpotox.show.masking import Mask
 from dpotox.show.step_through import marked, masked_pieces, page
@@ -49,12 +50,14 @@ def test_projections_are_what_plain_hooks_see_under_an_edit(model, network, prom
         return (x,)
 
     edit = clamp(some_neurons, 10 * some_neurons["value"])
-    tokens, got = read_tokens(model, prompts, STEPS, direction, batch_size=3, interventions=[edit])
+    written = continue_prompts(model, prompts, STEPS, batch_size=3, interventions=[edit], direction=direction)
     for i, prompt in enumerate(prompts):
         seen = []
         with hooked(network, change), final_residuals(network, seen):
-            assert torch.equal(tokens[i], generate_plainly(network, model.tokenizer, prompt))
-        assert torch.allclose(got[i], torch.stack(seen) @ (direction / direction.norm()), atol=1e-4)
+            assert torch.equal(written.tokens[i], generate_plainly(network, model.tokenizer, prompt))
+        assert torch.allclose(
+            written.projection[i], torch.stack(seen) @ (direction / direction.norm()), atol=1e-4
+        )
 
 
 def test_their_means_are_the_readings_of_all_three_models(study):
@@ -81,7 +84,7 @@ def test_every_condition_writes_what_it_wrote_for_table_1(study):
 
 
 def test_conditions_without_neurons_are_left_out(study):
-    rows = [Row("before DPO", "base", "none"), Row("after DPO", "dpo", "none")]
+    rows = [Row("before DPO", "base", *BEFORE[:2]), Row("after DPO", "dpo", *AFTER[:2])]
     names = [row.name for row in conditions(rows, study.neurons, 3)]
     assert names == ["before DPO", "ablate top 3 toxic", "after DPO"]
 

@@ -8,13 +8,14 @@ import pytest
 
 from dpotox.paper.evaluation import Result
 from dpotox.paper.evidence import table1_evidence
+from dpotox.paper.rows import Key
 from dpotox.paper.table1 import Table1
 from dpotox.show.report_table1 import by_set, draws, paper_rows
 
 RNG = np.random.default_rng(0)
 BEFORE = RNG.uniform(0.3, 0.9, size=80)
 NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perplexity
-    "before DPO": ("none", "", "all", 0.0, 1.0),
+    "before DPO": ("none", "before DPO", "all", 0.0, 1.0),
     "ablate top 2 toxic": ("ablate", "top 2 toxic", "all", 0.3, 1.0),
     "ablate top 4 positive toxic": ("ablate", "top 4 positive toxic", "all", 0.5, 1.2),
     "patch TP-, newest only": ("patch", "TP-", "newest", 0.4, 1.0),
@@ -29,11 +30,12 @@ NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perp
     "hold all four groups after the GELU": ("hold after the GELU", "all four groups", "all", -0.5, 3.0),
     "shift all four groups": ("shift", "all four groups", "all", 0.9, 1.0),
     "shift TP-, same text": ("shift, same text", "TP-", "all", 0.15, 1.0),
+    "swap MLP in and MLP out": ("swap", "MLP in and MLP out", "all", 0.7, 1.0),
     "steer along the probe after layer 1": ("steer", "the probe", "all", 0.8, 1.0),
     "steer along a random direction after layer 1": ("steer", "a random direction", "all", 0.1, 1.0),
-    "after DPO": ("none", "", "all", 1.0, 1.1),
-    "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic", "all", 0.25, 1.0),
-    "scale keys of top 7 toxic by 10": ("scale keys", "top 7 toxic", "all", -0.9, 9.0),
+    "after DPO": ("none", "after DPO", "all", 1.0, 1.1),
+    "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic x2", "all", 0.25, 1.0),
+    "scale keys of top 7 toxic by 10": ("scale keys", "top 7 toxic x10", "all", -0.9, 9.0),
 }
 
 
@@ -61,7 +63,8 @@ def table() -> Table1:
     described.loc[described["name"] == "ablate top 4 positive toxic", "neurons"] = 90
     few = BEFORE[:50]
     drawn = {"shift TP-": np.stack([few, few * 0.9]), "ablate top 4 positive toxic": few[None]}
-    return Table1(described, 100, results, drawn, dict.fromkeys(drawn, "random neurons"))
+    absent = {"the other four groups": "not in interventions.sets"}
+    return Table1(described, 100, results, drawn, dict.fromkeys(drawn, "random neurons"), absent)
 
 
 def test_shares_are_of_dpos_effect(table):
@@ -81,6 +84,7 @@ def test_evidence_takes_the_papers_patch_the_papers_way(table):
         "recovered share of patching TP-": 0.4,
         "recovered share of patching TP-, minus holding it": 0.3,
         "recovered share of copying TP-": 0.1,
+        "recovered share of swapping the MLPs": 0.7,
         "recovered share of shifting all four, minus TP- alone": 0.7,
         "recovered share of shifting TP-, beyond random neurons": 0.1,
         "largest ablation's recovered share, beyond random neurons": 0.5,
@@ -92,7 +96,20 @@ def test_evidence_takes_the_papers_patch_the_papers_way(table):
     }
     for quantity, value in expected.items():
         assert found[quantity] == pytest.approx(value), quantity
-    assert "recovered share of swapping the MLPs" not in found  # that row is not there
+    assert "recovered share of shifting the four groups, minus the other four" not in found  # is absent
+
+
+def test_a_row_that_is_missing_for_no_stated_reason_is_an_error(table):
+    lacking = replace(table, rows=table.rows[table.rows["name"] != "copy TP-"])
+    with pytest.raises(KeyError, match="copy"):
+        table1_evidence(lacking, 100)
+    found = table1_evidence(replace(lacking, absent=table.absent | {"TP-": "no neuron"}), 100)
+    assert "recovered share of copying TP-" not in found
+
+
+def test_a_row_is_told_from_all_others_by_its_key(table):
+    for name, (kind, which, positions, *_) in NAMES.items():
+        assert table.named(Key(kind, which, positions)) == name
 
 
 def test_no_share_is_taken_of_an_effect_that_dpo_does_not_have(table):

@@ -12,7 +12,8 @@ import torch
 
 from dpotox.errors import UserError
 from dpotox.profile import Profile
-from dpotox.run import steps
+from dpotox.run.kept import RESULTS
+from dpotox.run.study import table1_jobs
 from dpotox.run.workers import share_out
 
 
@@ -63,8 +64,9 @@ def test_a_process_that_is_ended_from_outside_is_said_with_the_way_out(opened):
 def test_table_1_is_the_same_in_two_processes(study, tmp_path):
     compute = replace(study.profile.compute, processes=2)
     shared = replace(study, profile=replace(study.profile, compute=compute))
-    share_out(shared, partial(steps.table1_parts, folder=tmp_path), 6, "table 1", "row")
+    share_out(shared, partial(table1_jobs, folder=tmp_path), 6, "table 1", "row")
     for number in range(6):
-        there, here = (np.load(f / f"row{number:03}.npz") for f in (tmp_path, study.folder / "table1"))
-        assert there["texts"].tolist() == here["texts"].tolist()
-        np.testing.assert_allclose(there["nll"], here["nll"], rtol=1e-4)
+        for name, there in RESULTS.read(tmp_path / f"row{number:03}").items():
+            here = study.table1[name]
+            assert there.texts.tolist() == here.texts.tolist()
+            np.testing.assert_allclose(there.nll, here.nll, rtol=1e-4)

@@ -7,19 +7,13 @@ and gives out no keys, so anyone who reads this could not repeat it. Instead, `s
 - a classifier, as a hub id or a folder (the paper's later code uses `unitary/toxic-bert`);
 - `trained`: a classifier of words trained here, on labelled comments that the probe does not use;
 - `file.py:function`: a function of one's own from a list of texts to numbers.
-
-Scores are kept by text, so that an interruption loses none and no text is scored twice.
 """
 
 from __future__ import annotations
 
 import runpy
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +24,6 @@ from dpotox.inputs import data
 from dpotox.inputs.language import Language
 from dpotox.model.memory import halving
 from dpotox.profile import EMBEDDED, TRAINED, Profile
-from dpotox.progress import bar
-from dpotox.run import artifacts
-from dpotox.run.identity import code_identity, file_identity
 
 TOXIC_LABELS = {
     *("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"),  # Jigsaw's
@@ -42,36 +33,29 @@ TOXIC_LABELS = {
 
 Score = Callable[[list[str]], Float[np.ndarray, "text"]]
 AT_ONCE = 64
-"""Texts that are scored, and kept, at a time."""
+"""Texts that are scored at a time."""
 
 
-def load_scorer(profile: Profile, seed: int, folder: Path, *, second: bool = False) -> Score:
-    """A function from texts to toxicities in [0, 1], which keeps its scores in `folder`.
+def load_scorer(profile: Profile, seed: int, name: str, revision: str = "") -> Score:
+    """A function from texts to toxicities in [0, 1].
 
     Args:
-        second: the profile's second scorer, for sensitivity.
+        name: one of the profile's scorers.
 
     Raises:
         UserError: the scorer cannot be loaded, or gives anything but one number in [0, 1] per text.
     """
-    settings = profile.scorer
-    name = settings.second if second else settings.name
-    revision = settings.second_revision if second else settings.revision
     if name == EMBEDDED:
         language = Language()
         return lambda texts: np.array([language.toxicity(text) for text in texts])
     path, _, function = name.rpartition(":")
     if name == TRAINED:
-        texts, toxic = data.other_comments(profile, seed)
-        score, made_of = train(texts, toxic), sha256(repr((texts, toxic)).encode()).hexdigest()
+        score = train(*data.other_comments(profile, seed))
     elif path.endswith(".py"):
-        score, made_of = own_function(path, function), file_identity(path)
+        score = own_function(path, function)
     else:
-        score, made_of = classifier(name, revision, profile.compute.device), file_identity(name)
-    if not path.endswith(".py"):
-        versions = [version(library) for library in ("scikit-learn", "transformers")]
-        made_of += f" {code_identity('scoring')} {versions}"
-    return remembered(_checked(score, name), f"{name} {revision} {made_of}", folder / "scores.sqlite")
+        score = classifier(name, revision, profile.compute.device)
+    return _checked(score, name)
 
 
 def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
@@ -194,49 +178,3 @@ def _checked(score: Score, name: str) -> Score:
         return scores
 
     return checked
-
-
-def remembered(score: Score, identity: str, path: Path) -> Score:
-    """The same function, which keeps every score in a SQLite file, by text.
-
-    Args:
-        identity: scores are found again under it only.
-    """
-
-    def key(text: str) -> str:
-        return sha256(f"{identity}\0{text}".encode()).hexdigest()
-
-    def look_up(texts: list[str]) -> np.ndarray:
-        with artifacts.disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with closing(sqlite3.connect(path, timeout=60)) as store:
-                    return _from_store(store, texts)
-            except sqlite3.OperationalError as error:  # another run holds it for long, or the disk is full
-                raise UserError(
-                    f"cannot write scores to {path} ({error}); see that no other run hangs, "
-                    "that there is space, and the folder's permissions, then rerun"
-                ) from None
-            except sqlite3.DatabaseError as error:
-                raise UserError(
-                    f"cannot use the kept scores in {path} ({error}); remove the file and rerun"
-                ) from None
-
-    def _from_store(store: sqlite3.Connection, texts: list[str]) -> np.ndarray:
-        store.execute("CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL) WITHOUT ROWID")
-        found = {}
-        for text in texts:
-            row = store.execute("SELECT score FROM scores WHERE key = ?", [key(text)]).fetchone()
-            if row:
-                found[text] = row[0]
-        missing = sorted(set(texts) - set(found), key=len)
-        for start in bar(range(0, len(missing), AT_ONCE), "score", "batch"):
-            batch = missing[start : start + AT_ONCE]
-            scores = dict(zip(batch, score(batch).tolist(), strict=True))
-            with store:
-                rows = [(key(text), value) for text, value in scores.items()]
-                store.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
-            found |= scores
-        return np.array([found[text] for text in texts])
-
-    return look_up

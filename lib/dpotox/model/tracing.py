@@ -33,10 +33,16 @@ LOGITS_AT_ONCE = 2**27
 
 @dataclass(frozen=True)
 class Continuations:
-    """What the model wrote after each prompt."""
+    """What the model wrote after each prompt.
+
+    `projection`, if it was asked for, is that of the last layer's residual stream, before the final norm, on
+    the unit direction, at the position that predicts the token. Its mean over the tokens is the last layer
+    of `Reading.residual`.
+    """
 
     texts: list[str]
     tokens: Int[Tensor, "prompt new_token"]
+    projection: Float[Tensor, "prompt new_token"] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,33 +75,41 @@ def continue_prompts(
     interventions: Interventions = (),
     other: TransformersModel | None = None,
     sampling_seed: int | None = None,
+    direction: Float[Tensor, "d_model"] | None = None,
     label: str = "generate",
 ) -> Continuations:
     """Continue every prompt by exactly `new_tokens` tokens, greedily or by sampling (temperature 1).
 
     Args:
         other: the model that copies and swaps take from.
+        direction: what the residual stream is projected on at every token, scaled to unit length.
 
     Raises:
         UserError: there are no prompts, or one of them is empty or too long for the model.
     """
     tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
+    projection = None if direction is None else torch.zeros(len(prompts), new_tokens)
+    home = model.transformer.ln_f.weight.device
+    unit = None if direction is None else (direction / direction.norm()).to(home, torch.float32)
     with edited(model, interventions, other, GENERATING) as plan:
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
-            along, choice = (
-                plan.read_along(batch["attention_mask"]),
-                decoding(new_tokens, rows, sampling_seed),
-            )
+            along = plan.read_along(batch["attention_mask"])
+            choice = decoding(new_tokens, rows, sampling_seed)
             with torch.no_grad(), model.generate(batch, **choice) as tracer:
+                seen = nnsight.save([])
                 for _step in tracer.iter[:new_tokens]:
                     theirs = {}
                     if along is not None:
                         theirs = along.activations(model.transformer.wte.input, model.transformer.wpe.input)
                     for layer, block in enumerate(model.transformer.h):
                         plan.apply(block, layer, theirs)
+                    if unit is not None:
+                        seen.append(model.transformer.ln_f.input[:, -1].float() @ unit)
                 sequences = nnsight.save(tracer.result)
             tokens[rows] = sequences[:, -new_tokens:].cpu()
-    return Continuations(model.tokenizer.batch_decode(tokens, skip_special_tokens=True), tokens)
+            if projection is not None:
+                projection[rows] = torch.stack(list(seen), 1).cpu()
+    return Continuations(model.tokenizer.batch_decode(tokens, skip_special_tokens=True), tokens, projection)
 
 
 @halving

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 
 import pandas as pd
 
 from dpotox.paper.evaluation import Estimate
+from dpotox.paper.evaluation import over_seeds as mean_over_seeds
 from dpotox.paper.evidence import Evidence
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
@@ -127,3 +128,14 @@ def published_evidence() -> Evidence:
         / (before - after),
     }
     return {name: Estimate(*[float(value)] * 3) for name, value in values.items()}
+
+
+def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
+    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id."""
+    rows = []
+    for claim in CLAIMS:
+        values = by_seed.loc[by_seed["id"] == claim.id, "here"]
+        if len(values):
+            mean = mean_over_seeds(values.astype(float).tolist())
+            rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
+    return pd.DataFrame(rows).set_index("id")

@@ -7,9 +7,6 @@ kept with the checkpoints, so that a run that was killed goes on from the last e
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import warnings
 from pathlib import Path
 
@@ -53,6 +50,7 @@ def train_dpo(
     seed: int,
     on_cpu: bool,
     at_once: int | None = None,
+    checkpoint: Path | None = None,
 ) -> pd.DataFrame:
     """Train `network` in place on all but the last `cut.validation` pairs.
 
@@ -61,8 +59,9 @@ def train_dpo(
 
     Args:
         cut: how many pairs are for validation, and the largest lengths of prompt and continuation in tokens.
-        folder: keeps token ids, reference log-probabilities and checkpoints, until `save`.
+        folder: takes token ids, reference log-probabilities and checkpoints, as trl needs one.
         at_once: pairs that go through the network together, at most; gradients add up to a whole batch's.
+        checkpoint: the one to go on from.
 
     Returns:
         The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
@@ -76,7 +75,6 @@ def train_dpo(
         arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu, at_once)
         with arguments.main_process_first(local=False, desc="writing token ids"):  # one folder for all
             rows = _token_rows(tokenizer, pairs, cut, folder / "token_ids")
-        checkpoint = latest_checkpoint(folder / "checkpoints")
         arguments.eval_on_start = checkpoint is None
         trainer = _PairTrainer(
             network,
@@ -138,44 +136,6 @@ def _arguments(
     arguments.gradient_accumulation_steps = own // together
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: else each would get a whole batch
     return arguments
-
-
-def steps_kept(curves: pd.DataFrame, settings: profile.Dpo) -> int:
-    """The number of steps behind the weights that were kept: all, or with patience up to the best."""
-    validation = curves[(curves["split"] == "validation") & (curves["step"] > 0)]
-    if not settings.patience or validation.empty:
-        return settings.steps
-    return int(validation.loc[validation["loss"].idxmin(), "step"])
-
-
-def save(network: PreTrainedModel, curves: pd.DataFrame, folder: Path) -> None:
-    """Write trained weights and curves, by the first of several processes, and remove the checkpoints."""
-    if int(os.environ.get("RANK", 0)):
-        return
-    network.save_pretrained(folder)
-    if len(curves):
-        curves.to_parquet(folder / "curves.parquet")
-    remove_checkpoints(folder)
-
-
-def remove_checkpoints(folder: Path) -> None:
-    """Remove what `train_dpo` kept, once the trained weights are written."""
-    for name in ("checkpoints", "token_ids"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
-    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text())
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _token_rows(tokenizer, pairs: pd.DataFrame, cut: profile.Pairs, folder: Path) -> dict[str, Dataset]:

@@ -1,11 +1,6 @@
-"""The quantities that the claims are about, measured in a study, each with its 95 % interval.
-
-Each function needs only the steps of its own chapter, so that a notebook run alone makes no more.
-"""
+"""The quantities that the claims are about, each with its 95 % interval: a function for each chapter."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,37 +9,15 @@ from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
-from dpotox.model.models import value_vectors
 from dpotox.model.tracing import Reading
 from dpotox.paper.evaluation import Estimate, estimate, recovered_share
 from dpotox.paper.groups import gross_and_net, group_quantities, group_table, ratio
 from dpotox.paper.neurons import most_toxic
 from dpotox.paper.nulls import HEADLINE, NOISE, WITHOUT_LARGEST
+from dpotox.paper.rows import AFTER, ALL_FOUR, BEFORE, OTHER_FOUR, Key
 from dpotox.paper.table1 import Table1
 
-if TYPE_CHECKING:
-    from dpotox.run.study import Study
-
 Evidence = dict[str, Estimate]
-FOUR = "all four groups"
-
-
-def measure(study: Study, chapter: str) -> Evidence:
-    """The quantities behind one chapter's claims; makes only the steps that the chapter needs."""
-    resamples, top = study.profile.compute.bootstrap, study.profile.interventions.figure_top
-    if chapter == "03_dpo":
-        before, after = (study.toxicity[m].to_numpy() for m in ("base", "dpo"))
-        vectors = (value_vectors(model) for model in (study.base, study.dpo))
-        turned = 1 - torch.nn.functional.cosine_similarity(*vectors, dim=-1)
-        return dpo_evidence(before, after, float(turned.median()), resamples)
-    if chapter == "06_is_it_special":
-        return null_evidence(study, resamples)
-    if chapter == "07_ablation_versus_patching":
-        return table1_evidence(study.table1, resamples)
-    found = neuron_evidence(study.neurons, study.resampled_neuron_quantities, top)
-    if chapter == "04_where_dpo_writes":
-        found |= residual_evidence(study.readings.base, study.readings.dpo_on_base, resamples)
-    return found
 
 
 def dpo_evidence(before: np.ndarray, after: np.ndarray, turned: float, resamples: int) -> Evidence:
@@ -61,6 +34,13 @@ def dpo_evidence(before: np.ndarray, after: np.ndarray, turned: float, resamples
         # A property of the weights: nothing is sampled, so there is no interval.
         "median of 1 - cosine of a value vector before and after": Estimate(turned, turned, turned),
     }
+
+
+def turned(
+    before: Float[Tensor, "layer neuron d_model"], after: Float[Tensor, "layer neuron d_model"]
+) -> float:
+    """The median over neurons of one minus the cosine of the value vectors before and after DPO."""
+    return float((1 - torch.nn.functional.cosine_similarity(before, after, dim=-1)).median())
 
 
 def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
@@ -127,12 +107,22 @@ def residual_evidence(base: Reading, dpo: Reading, resamples: int) -> Evidence:
     }
 
 
-def null_evidence(study: Study, resamples: int) -> Evidence:
-    """Where the shares stand among those of directions, trainings and readings with nothing to find."""
-    values = study.comparisons.set_index(["comparison", "quantity"])
+def null_evidence(
+    comparisons: pd.DataFrame,
+    others: pd.DataFrame,
+    toxicity: dict[str, Float[np.ndarray, "prompt"]],
+    resamples: int,
+) -> Evidence:
+    """Where the shares stand among those of directions, trainings and readings with nothing to find.
+
+    Args:
+        comparisons, others: `nulls.comparisons` and `nulls.along`.
+        toxicity: of the greedy continuation of each prompt, `base` and `dpo`; and, if that placebo was
+            trained, `shuffled`.
+    """
+    values = comparisons.set_index(["comparison", "quantity"])
     probe = dict(values.loc[HEADLINE, "value"])
-    random = study.other_directions.groupby("kind").get_group("random")
-    shuffled = study.other_directions.groupby("kind").get_group("shuffled labels")
+    random, shuffled = (others[others["kind"] == kind] for kind in ("random", "shuffled labels"))
     found = {
         "random directions whose TP- share is larger": _rank(random, "TP- share of gross", probe),
         "shuffled-label probes whose TP- share is larger": _rank(shuffled, "TP- share of gross", probe),
@@ -144,10 +134,9 @@ def null_evidence(study: Study, resamples: int) -> Evidence:
             *values.loc[(NOISE, "gross / DPO's, both sampled"), ["value", "low", "high"]]
         ),
     }
-    if "shuffled" in study.placebos:
-        before, after = (study.toxicity[m].to_numpy() for m in ("base", "dpo"))
+    if "shuffled" in toxicity:
+        before, placebo, after = (toxicity[name] for name in ("base", "shuffled", "dpo"))
         if has_effect(before, after, resamples):
-            placebo = study.score(study.nulls.texts["shuffled"])
             found["placebo's share of DPO's effect on toxicity"] = estimate(
                 recovered_share, before, placebo, after, resamples=resamples
             )
@@ -189,13 +178,46 @@ def steering(
     return vectors | {("a random direction", last): drop[last].abs() * random / random.norm()}
 
 
+ALONE = {
+    "recovered share of patching TP-": Key("patch", "TP-", "newest"),
+    "recovered share of copying TP-": Key("copy", "TP-"),
+    "recovered share of swapping the MLPs": Key("swap", "MLP in and MLP out"),
+}
+"""Quantities that are the recovered share of a row."""
+LARGEST_BEYOND = "largest ablation's recovered share, beyond random neurons"
+BESIDE_DRAWS = {
+    "recovered share of shifting TP-, beyond random neurons": Key("shift", "TP-"),
+    "recovered share of shifting all four, beyond shifts dealt within groups": Key("shift", ALL_FOUR),
+}
+"""Those that are a row's recovered share beyond that of its random draws."""
+MINUS = {
+    "recovered share of patching TP-, minus holding it": (
+        Key("patch after the GELU", "TP-"),
+        Key("hold after the GELU", "TP-"),
+    ),
+    "recovered share of shifting all four, minus TP- alone": (Key("shift", ALL_FOUR), Key("shift", "TP-")),
+    "recovered share of shifting the four groups, minus the other four": (
+        Key("shift, same text", ALL_FOUR),
+        Key("shift, same text", OTHER_FOUR),
+    ),
+    "recovered share of steering along the probe, minus a random direction": (
+        Key("steer", "the probe"),
+        Key("steer", "a random direction"),
+    ),
+}
+"""Those that are a row's recovered share minus another's."""
+
+
 def table1_evidence(table: Table1, resamples: int) -> Evidence:
     """Quantities of table 1; intervals by resampling prompts or windows, paired between rows.
 
-    What compares rows that the profile leaves out is left out, and so are all shares of an effect on
-    toxicity that DPO may not have.
+    What compares rows of a set of neurons that is absent (`Table1.absent`) is left out, and so are all shares
+    of an effect on toxicity that DPO may not have.
+
+    Raises:
+        KeyError: a row is missing for no stated reason.
     """
-    before, after = table["before DPO"].greedy, table["after DPO"].greedy
+    before, after = (table[table.named(key)].greedy for key in (BEFORE, AFTER))
     found = _perplexity_evidence(table, resamples)
     if not has_effect(before, after, resamples):
         return found
@@ -208,34 +230,17 @@ def table1_evidence(table: Table1, resamples: int) -> Evidence:
             resamples=resamples,
         )
 
-    alone = {
-        "recovered share of patching TP-": "patch TP-, newest only",
-        "recovered share of copying TP-": "copy TP-",
-        "recovered share of swapping the MLPs": "swap MLP in and MLP out",
-    }
-    beside_draws = {
-        "largest ablation's recovered share, beyond random neurons": _ablations(table)[-1],
-        "recovered share of shifting TP-, beyond random neurons": "shift TP-",
-        "recovered share of shifting all four, beyond shifts dealt within groups": f"shift {FOUR}",
-    }
-    two = {
-        "recovered share of patching TP-, minus holding it": (
-            "patch TP- after the GELU",
-            "hold TP- after the GELU",
-        ),
-        "recovered share of shifting all four, minus TP- alone": (f"shift {FOUR}", "shift TP-"),
-        "recovered share of shifting the four groups, minus the other four": (
-            f"shift {FOUR}, same text",
-            "shift the other four groups, same text",
-        ),
-        "recovered share of steering along the probe, minus a random direction": tuple(
-            name for name in table.rows["name"] if name.startswith("steer")
-        )[-2:],
-    }
-    rows = set(table.results)
-    found |= {q: table.recovered(name, resamples) for q, name in alone.items() if name in rows}
-    found |= {q: table.beyond_draws(n, resamples) for q, n in beside_draws.items() if n in table.draws}
-    found |= {q: minus(*names) for q, names in two.items() if set(names) <= rows}
+    for quantity, key in ALONE.items():
+        if name := table.named(key):
+            found[quantity] = table.recovered(name, resamples)
+    largest = {LARGEST_BEYOND: _ablations(table)[-1]}
+    for quantity, name in (largest | {q: table.named(key) for q, key in BESIDE_DRAWS.items()}).items():
+        if name in table.draws:  # there are none if `interventions.draws` is 0
+            found[quantity] = table.beyond_draws(name, resamples)
+    for quantity, keys in MINUS.items():
+        names = [table.named(key) for key in keys]
+        if all(names):
+            found[quantity] = minus(*names)
     ablated = [table[name].greedy for name in _ablations(table)]
     found["best recovered share among ablations by cosine"] = estimate(
         _best_recovered_share, before, after, *ablated, resamples=resamples
@@ -257,15 +262,18 @@ def _ablations(table: Table1) -> list[str]:
 def _whole_scaled_keys(table: Table1) -> list[str]:
     """The rows of scaled keys that leave the model able to write: perplexity at most twice DPO's."""
     names = table.rows.loc[table.rows["kind"] == "scale keys", "name"]
-    limit = table["after DPO"].nll.mean() + np.log(2)
+    limit = table[table.named(AFTER)].nll.mean() + np.log(2)
     return [name for name in names if table[name].nll.mean() <= limit]
 
 
 def _perplexity_evidence(table: Table1, resamples: int) -> Evidence:
     """Ratios of perplexities on all text; neutral text may be chosen for lacking toxic words."""
     two = {
-        "perplexity on all text, largest ablation / after DPO": (_ablations(table)[-1], "after DPO"),
-        "perplexity on all text, hold control / before DPO": (f"hold {FOUR} after the GELU", "before DPO"),
+        "perplexity on all text, largest ablation / after DPO": (_ablations(table)[-1], table.named(AFTER)),
+        "perplexity on all text, hold control / before DPO": (
+            table.named(Key("hold after the GELU", ALL_FOUR)),
+            table.named(BEFORE),
+        ),
     }
     return {
         quantity: estimate(
@@ -274,7 +282,7 @@ def _perplexity_evidence(table: Table1, resamples: int) -> Evidence:
             resamples=resamples,
         )
         for quantity, names in two.items()
-        if set(names) <= set(table.results)
+        if all(names)
     }
 
 

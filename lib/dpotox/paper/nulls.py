@@ -8,25 +8,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from nnsight import TransformersModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dpotox.model.models import value_vectors
-from dpotox.model.tracing import read_generation
 from dpotox.paper.groups import gross_and_net, group_quantities, group_table, ratio, without_largest
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.paper.readings import Readings
-from dpotox.profile import Profile
-from dpotox.run import artifacts
 
 HEADLINE = "DPO, each model's own text"
 SAMPLED = "DPO, each model's own sampled text"
@@ -48,55 +40,6 @@ def placebo_pairs(pairs: pd.DataFrame, kind: str, validation: int, seed: int) ->
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One reading of one model: greedy on its own text unless told otherwise."""
-
-    name: str
-    model: Callable[[], TransformersModel]
-    options: dict
-
-
-def read_nulls(
-    base: TransformersModel,
-    dpo: TransformersModel,
-    placebos: dict[str, Callable[[], TransformersModel]],
-    prompts: list[str],
-    readings: Readings,
-    direction: Float[Tensor, "d_model"],
-    profile: Profile,
-    seed: int,
-    folder: Path,
-) -> None:
-    """Read what the comparisons need and write it into the folder, each pass whole or not at all."""
-    passes = [
-        _Pass("base sampled once", lambda: base, {"sampling_seed": 2 * seed + 1}),
-        _Pass("base sampled again", lambda: base, {"sampling_seed": 2 * seed + 2}),
-        _Pass("dpo sampled", lambda: dpo, {"sampling_seed": 2 * seed + 1}),
-        _Pass("base on the text of dpo", lambda: base, {"forced": readings.tokens["dpo"]}),
-    ]
-    passes += [_Pass(kind, model, {}) for kind, model in placebos.items()]
-    for some in passes:
-
-        def write(path: Path, some: _Pass = some) -> None:
-            model = some.model()
-            written, read = read_generation(
-                model,
-                prompts,
-                profile.sizes.new_tokens,
-                direction,
-                batch_size=profile.compute.batch_size,
-                chunks=profile.sizes.chunks,
-                label=some.name,
-                **some.options,
-            )
-            pd.DataFrame({"text": written.texts}).to_parquet(folder / f"{some.name}.parquet")
-            values = value_vectors(model) if some.name in placebos else torch.zeros(0)
-            save_file({"activation": read.activation.contiguous(), "values": values}, path)
-
-        artifacts.part(folder / f"{some.name}.safetensors", write)
-
-
-@dataclass(frozen=True)
 class Nulls:
     """Mean activations of each pass by chunk, and what the placebos wrote."""
 
@@ -105,15 +48,10 @@ class Nulls:
     texts: dict[str, list[str]]
 
 
-def load(folder: Path) -> Nulls:
-    """Read what `read_nulls` wrote."""
-    tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
-    texts = {path.stem: pd.read_parquet(path)["text"].tolist() for path in sorted(folder.glob("*.parquet"))}
-    return Nulls(
-        {name: t["activation"] for name, t in tensors.items()},
-        {name: t["values"] for name, t in tensors.items() if len(t["values"])},
-        texts,
-    )
+def gathered(passes: dict[str, Pass], values: dict[str, Float[Tensor, "layer neuron d_model"]]) -> Nulls:
+    """The nulls from what was read, and the value vectors of the placebos."""
+    activation = {name: read.activation for name, (_, read) in passes.items()}
+    return Nulls(activation, values, {name: written.texts for name, (written, _) in passes.items()})
 
 
 def random_directions(n: int, d_model: int, seed: int) -> Float[Tensor, "draw d_model"]:

@@ -10,7 +10,7 @@ Whether the prompts can give as many pairs as are asked for is judged after ever
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,6 @@ from dpotox.model.interventions import steer
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.probe import Probe
 from dpotox.progress import note
-from dpotox.run import artifacts
 
 BLOCK = 256
 """Prompts that are sampled, scored and kept at a time."""
@@ -40,15 +39,15 @@ def make_pairs(
     score: Score,
     probe: Probe,
     settings: profile.Pairs,
-    folder: Path,
     *,
     batch_size: int,
     seed: int,
+    known: Callable[[int, Callable[[], pd.DataFrame]], pd.DataFrame] = lambda start, make: make(),
 ) -> pd.DataFrame:
     """Go through the prompts in order until `settings.count` pairs are found.
 
     Args:
-        folder: takes the blocks, so that a run that was interrupted goes on where it stopped.
+        known: gives the block that begins at a prompt, calling what makes it if an interrupted run has not.
 
     Returns:
         Columns `prompt`, `chosen`, `rejected`, `chosen_toxicity`, `rejected_toxicity`, `steering` (of the
@@ -71,13 +70,13 @@ def make_pairs(
     for start in range(0, len(prompts), BLOCK):
         block = prompts[start : start + BLOCK]
 
-        def write(path: Path, block: list[str] = block, start: int = start) -> None:
+        def make(block: list[str] = block, start: int = start) -> pd.DataFrame:
             began = time.monotonic()
             frame = _block(model, block, watched, probe, settings, batch_size, seed + start)
-            frame.assign(tried=start + frame.pop("tried")).to_parquet(path)
             seconds.append((time.monotonic() - began) / len(block))
+            return frame.assign(tried=start + frame["tried"])
 
-        made.append(pd.read_parquet(artifacts.part(folder / f"{start:07}.parquet", write)))
+        made.append(known(start, make))
         found, tried = sum(map(len, made)), start + len(block)
         if found >= settings.count:
             return pd.concat(made, ignore_index=True).head(settings.count)
@@ -162,19 +161,3 @@ def _sample(
     )
     shape = len(prompts), settings.samples
     return np.array(written.texts, dtype=object).reshape(shape), score(written.texts).reshape(shape)
-
-
-def yield_report(pairs: pd.DataFrame) -> pd.DataFrame:
-    """How many prompts were tried, how many gave a pair at each strength, and how toxic those are."""
-    tried = int(pairs["tried"].max())
-    rows = [
-        {
-            "steering of the rejected": strength,
-            "pairs": len(part),
-            "of the prompts tried": len(part) / tried,
-            "toxicity of the chosen": part["chosen_toxicity"].mean(),
-            "toxicity of the rejected": part["rejected_toxicity"].mean(),
-        }
-        for strength, part in [*pairs.groupby("steering"), ("all", pairs)]
-    ]
-    return pd.DataFrame(rows)

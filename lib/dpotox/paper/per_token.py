@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import nnsight
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.inputs.scoring import Score
-from dpotox.model.edits import GENERATING, edited
-from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import ablate
-from dpotox.model.tracing import Interventions
 from dpotox.paper.neurons import most_toxic
 from dpotox.paper.rows import ALL_FOUR, Row
 
@@ -65,51 +60,7 @@ def conditions(table_rows: Sequence[Row], neurons: pd.DataFrame, top: int) -> li
     return [known[name] for name in ("before DPO", *edits, "after DPO") if name in known]
 
 
-# What is read
-
-
-def read_tokens(
-    model: TransformersModel,
-    prompts: Sequence[str],
-    new_tokens: int,
-    direction: Float[Tensor, "d_model"],
-    *,
-    batch_size: int,
-    interventions: Interventions = (),
-    other: TransformersModel | None = None,
-) -> tuple[Int[Tensor, "prompt new_token"], Float[Tensor, "prompt new_token"]]:
-    """Continue the prompts greedily; the tokens, and the projection from which each of them was written.
-
-    The projection is that of the last layer's residual stream, before the final norm, on the direction
-    scaled to unit length, at the position that predicts the token. Its mean over the tokens is the last
-    layer of `tracing.Reading.residual`.
-
-    Args:
-        other: the model that copies and swaps take from.
-
-    Raises:
-        UserError: there are no prompts, or one of them is empty or too long for the model.
-    """
-    tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
-    projection = torch.zeros(len(prompts), new_tokens)
-    home = model.transformer.ln_f.weight.device
-    unit = (direction / direction.norm()).to(home, torch.float32)
-    with edited(model, interventions, other, GENERATING) as plan:
-        for batch, rows in batches(model, prompts, batch_size, "step through", new_tokens=new_tokens):
-            along = plan.read_along(batch["attention_mask"])
-            with torch.no_grad(), model.generate(batch, **decoding(new_tokens, rows)) as tracer:
-                seen = nnsight.save([])
-                for _step in tracer.iter[:new_tokens]:
-                    theirs = {}
-                    if along is not None:
-                        theirs = along.activations(model.transformer.wte.input, model.transformer.wpe.input)
-                    for layer, block in enumerate(model.transformer.h):
-                        plan.apply(block, layer, theirs)
-                    seen.append(model.transformer.ln_f.input[:, -1].float() @ unit)
-                sequences = nnsight.save(tracer.result)
-            projection[rows] = torch.stack(list(seen), 1).cpu()
-            tokens[rows] = sequences[:, -new_tokens:].cpu()
-    return tokens, projection
+# What is written
 
 
 def pieces(tokenizer, prompt: str, tokens: Int[Tensor, "new_token"]) -> list[str]:
@@ -148,16 +99,23 @@ def make(
     """One row per prompt, condition and generated token.
 
     Columns: `number` of the prompt, `prompt`, `condition`, `step` from 1, `token` (its text), `token_id`,
-    `projection` (`read_tokens`) and `toxicity` of the continuation so far.
+    `projection` (`tracing.Continuations`) and `toxicity` of the continuation so far.
     """
     parts = []
     for row in rows:
         model, other = (base, dpo) if row.model == "base" else (dpo, base)
-        edits = {"interventions": row.interventions, "other": other}
-        tokens, projection = read_tokens(
-            model, list(prompts.values()), new_tokens, direction, batch_size=batch_size, **edits
+        written = continue_prompts(
+            model,
+            list(prompts.values()),
+            new_tokens,
+            batch_size=batch_size,
+            interventions=row.interventions,
+            other=other,
+            direction=direction,
+            label="step through",
         )
-        for (number, prompt), ids, along in zip(prompts.items(), tokens, projection, strict=True):
+        found = zip(prompts.items(), written.tokens, written.projection, strict=True)
+        for (number, prompt), ids, along in found:
             so_far = [ids[:i] for i in range(1, new_tokens + 1)]
             part = {
                 "number": number,

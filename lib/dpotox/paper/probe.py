@@ -7,15 +7,12 @@ rule here: among the C whose AUC on the selection set is within `auc_tolerance` 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from safetensors.torch import load_file, save_file
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -23,7 +20,6 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from dpotox import profile
-from dpotox.errors import UserError, first_line
 from dpotox.progress import bar
 
 
@@ -122,28 +118,8 @@ def class_gap(
     direction: Float[Tensor, "d_model"],
 ) -> float:
     """How far toxic comments lie from the others along a direction, in units of the residual stream."""
-    along, toxic = features @ (direction / direction.norm()), torch.from_numpy(np.asarray(toxic))
+    along, toxic = features @ (direction / direction.norm()), torch.tensor(np.asarray(toxic))
     return float(along[toxic].mean() - along[~toxic].mean())
-
-
-def load_direction(path: str, d_model: int) -> Float[Tensor, "d_model"]:
-    """The authors' `probe.pt`: a tensor of shape `(d_model,)` or `(1, d_model)`.
-
-    Raises:
-        UserError: the file is missing, is not a tensor, or has another width than the model.
-    """
-    try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no probe {path!r}; check probe.path in the profile") from None
-    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
-        raise UserError(
-            f"cannot read the probe {path!r} ({first_line(error)}); it must hold one tensor"
-        ) from None
-    if not isinstance(tensor, Tensor) or tensor.squeeze().shape != (d_model,):
-        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise UserError(f"the probe {path!r} is {shape}; this model needs shape ({d_model},)")
-    return tensor.squeeze().float()
 
 
 def with_direction(
@@ -160,22 +136,3 @@ def with_direction(
     nothing = fitted.calibration.head(0)
     gap = class_gap(features, toxic, direction)
     return replace(fitted, direction=direction, gap=gap, auc=auc, accuracy=float("nan"), calibration=nothing)
-
-
-def save(probe: Probe, folder: Path) -> None:
-    """Write a probe into a folder."""
-    save_file({"direction": probe.direction}, folder / "direction.safetensors")
-    probe.selection.to_csv(folder / "selection.csv", index=False)
-    probe.calibration.to_csv(folder / "calibration.csv", index=False)
-    quality = {"accuracy": probe.accuracy, "auc": probe.auc, "gap": probe.gap}
-    (folder / "quality.json").write_text(json.dumps(quality))
-
-
-def load(folder: Path) -> Probe:
-    """Read what `save` wrote."""
-    return Probe(
-        direction=load_file(folder / "direction.safetensors")["direction"],
-        selection=pd.read_csv(folder / "selection.csv"),
-        calibration=pd.read_csv(folder / "calibration.csv"),
-        **json.loads((folder / "quality.json").read_text()),
-    )

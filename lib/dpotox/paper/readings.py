@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from nnsight import TransformersModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dpotox.model.interventions import ablate
-from dpotox.model.models import cosines, value_vectors
-from dpotox.model.tracing import Reading, read_generation
-from dpotox.paper.neurons import most_toxic
-from dpotox.profile import Profile
-from dpotox.run import artifacts
+from dpotox.model.interventions import Intervention, ablate
+from dpotox.model.tracing import Continuations, Reading
+from dpotox.model.weights import cosines
+from dpotox.paper.neurons import most_toxic, neuron_table
 
-MODELS = ("base", "ablated", "dpo", "dpo_on_base")
+Pass = tuple[Continuations, Reading]
+"""What a model wrote, and what was read meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -38,48 +34,39 @@ class Readings:
     tokens: dict[str, Int[Tensor, "prompt new_token"]]  # the same, by model
 
 
-def read_models(
-    base: TransformersModel,
-    dpo: TransformersModel,
-    prompts: list[str],
-    direction: Float[Tensor, "d_model"],
-    profile: Profile,
-    folder: Path,
-) -> None:
-    """Read each model while it writes, greedily or what it is told to, and keep that in the folder.
+def gathered(prompts: list[str], passes: dict[str, Pass]) -> Readings:
+    """The readings from a pass for each of their names."""
+    texts = {name: written.texts for name, (written, _) in passes.items()}
+    return Readings(
+        **{name: read for name, (_, read) in passes.items()},
+        continuations=pd.DataFrame({"prompt": prompts} | texts),
+        tokens={name: written.tokens for name, (written, _) in passes.items()},
+    )
 
-    "Ablated" lacks the most toxic neurons. Models that an interrupted run has read are not read again.
-    """
-    cosine = cosines(value_vectors(base), direction)
+
+def ablate_most_toxic(
+    values: Float[Tensor, "layer neuron d_model"], direction: Float[Tensor, "d_model"], top: int
+) -> Intervention:
+    """The ablation of the `top` neurons whose value vectors have the largest cosine with the probe."""
+    cosine = cosines(values, direction)
     layer, neuron = np.indices(cosine.shape).reshape(2, -1)
     table = pd.DataFrame({"layer": layer, "neuron": neuron, "cosine": cosine.flatten().numpy()})
-    without = ablate(most_toxic(table, profile.interventions.figure_top))
-    for name in MODELS:
-
-        def write(path: Path, name: str = name) -> None:
-            written, read = read_generation(
-                dpo if name.startswith("dpo") else base,
-                prompts,
-                profile.sizes.new_tokens,
-                direction,
-                batch_size=profile.compute.batch_size,
-                chunks=profile.sizes.chunks,
-                interventions=[without] if name == "ablated" else [],
-                forced=load_file(folder / "base.safetensors")["tokens"] if name == "dpo_on_base" else None,
-                label=f"read {name}",
-            )
-            pd.DataFrame({"prompt": prompts, name: written.texts}).to_parquet(folder / f"{name}.parquet")
-            tensors = vars(read) | {"tokens": written.tokens}
-            save_file({field: value.contiguous() for field, value in tensors.items()}, path)
-
-        artifacts.part(folder / f"{name}.safetensors", write)
+    return ablate(most_toxic(table, top))
 
 
-def load(folder: Path) -> Readings:
-    """Read what `read_models` wrote."""
-    tensors = {name: load_file(folder / f"{name}.safetensors") for name in MODELS}
-    tokens = {name: t.pop("tokens") for name, t in tensors.items()}
-    read = {name: Reading(**t) for name, t in tensors.items()}
-    texts = [pd.read_parquet(folder / f"{name}.parquet") for name in MODELS]
-    columns = [texts[0]["prompt"], *(t[name] for t, name in zip(texts, MODELS, strict=True))]
-    return Readings(**read, continuations=pd.concat(columns, axis=1), tokens=tokens)
+def study_neurons(
+    read: Readings,
+    base_values: Float[Tensor, "layer neuron d_model"],
+    dpo_values: Float[Tensor, "layer neuron d_model"],
+    direction: Float[Tensor, "d_model"],
+) -> pd.DataFrame:
+    """The neuron table, with the means of what enters the GELU and the change on the same text."""
+    base, dpo = read.base, read.dpo
+    means = base.activation.mean(0), dpo.activation.mean(0)
+    more = {
+        "pre_gelu_input": base.gelu_input.mean(0),
+        "post_gelu_input": dpo.gelu_input.mean(0),
+        "same_text_change": read.dpo_on_base.activation.mean(0) - means[0],
+    }
+    table = neuron_table(*means, base_values, dpo_values, direction)
+    return table.assign(**{name: values.flatten().double().numpy() for name, values in more.items()})

@@ -7,7 +7,7 @@ the model's size in the profile; the paper's own are 100, 200, 1,000 and 2,000 o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -51,14 +51,25 @@ Kind = Literal[
 ]
 
 
+class Key(NamedTuple):
+    """What tells a row from all others: the kind of edit, of what, and where it acts."""
+
+    kind: Kind
+    which: str
+    positions: Positions = "all"
+
+
+BEFORE, AFTER = Key("none", "before DPO"), Key("none", "after DPO")
+
+
 @dataclass(frozen=True)
 class Row:
-    """What is done to which model; `which` names the neurons."""
+    """What is done to which model; `which` names the neurons, and `name` is for readers."""
 
     name: str
     model: Literal["base", "dpo"]
     kind: Kind
-    which: str = ""
+    which: str
     interventions: tuple[Intervention | Swap, ...] = ()
     positions: Positions = "all"
     published: str = ""  # the intervention's name in the published table, if it is there
@@ -86,19 +97,27 @@ def table1_rows(
             activation, both models on the text from before DPO) as well.
         steering: what is added to the residual stream, by name and layer.
     """
-    rows = [Row("before DPO", "base", "none", published="gpt2: none")]
+    rows = [Row("before DPO", "base", *BEFORE[:2], published="gpt2: none")]
     rows += _ablations(neurons, settings)
     for which in settings.sets:
         chosen = neurons_of(neurons, which)
         rows += _group_rows(chosen, which) if len(chosen) else []
+    last = max((layer for _, layer in steering), default=0)
     for (along, layer), by in steering.items():
         edit = steer(by, layer, f"steer along {along} after layer {layer}")
-        rows.append(Row(edit.name, "base", "steer", along, (edit,)))
+        which = along if layer == last else f"{along}, halfway"
+        rows.append(Row(edit.name, "base", "steer", which, (edit,)))
     for blocks in [(block,) for block in BLOCKS] + [("MLP in", "MLP out")]:
         which = " and ".join(blocks)
         rows.append(Row(f"swap {which}", "base", "swap", which, (Swap(f"swap {which}", blocks),)))
-    rows.append(Row("after DPO", "dpo", "none", published="dpo: none"))
+    rows.append(Row("after DPO", "dpo", *AFTER[:2], published="dpo: none"))
     return rows + _scaled_keys(neurons, dpo_key_biases, settings)
+
+
+def absent(neurons: pd.DataFrame, settings: profile.Interventions) -> dict[str, str]:
+    """The sets of neurons that have no rows, and why."""
+    not_asked = dict.fromkeys((s for s in SETS if s not in settings.sets), "not in interventions.sets")
+    return not_asked | {s: "no neuron" for s in settings.sets if neurons_of(neurons, s).empty}
 
 
 def neurons_of(neurons: pd.DataFrame, which: str) -> pd.DataFrame:
@@ -169,7 +188,7 @@ def _scaled_keys(
     for factor in settings.scale_factors:
         edit = scale_keys(top, bias, factor, f"scale keys of top {len(top)} toxic by {factor:g}")
         published = f"dpo: scale key vectors of top {len(top)} toxic neurons x{factor:g}"
-        which = f"top {len(top)} toxic"
+        which = f"top {len(top)} toxic x{factor:g}"
         rows.append(Row(edit.name, "dpo", "scale keys", which, (edit,), published=published))
     return rows
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from nnsight import TransformersModel
 
 from dpotox.inputs.scoring import Score
 from dpotox.model.interventions import Intervention
 from dpotox.paper.evaluation import (
     Estimate,
-    Exam,
     Result,
     estimate,
-    examine,
-    greedy_toxicity,
-    load_result,
     mean,
     recovered_share,
-    save_result,
 )
-from dpotox.paper.rows import Draws, Row
-from dpotox.run import artifacts
+from dpotox.paper.rows import Key, Row
 
 FEWEST_DRAWS = 5
 """From fewer random draws nothing is concluded."""
@@ -39,6 +31,7 @@ class Table1:
         results: each row's outcome by its name.
         draws: beside some rows, by their names, the greedy toxicity of random choices.
         draw_names: what was drawn, by the same names.
+        absent: sets of neurons that have no rows, and why.
     """
 
     rows: pd.DataFrame
@@ -46,13 +39,23 @@ class Table1:
     results: dict[str, Result]
     draws: dict[str, Float[np.ndarray, "draw fewer"]]
     draw_names: dict[str, str]
+    absent: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Result:
         return self.results[name]
 
-    def row(self, name: str) -> pd.Series:
-        """The description of one row."""
-        return self.rows.set_index("name").loc[name]
+    def named(self, key: Key) -> str | None:
+        """The name of the row with a key; none if its set of neurons is absent for a reason.
+
+        Raises:
+            KeyError: it is missing for none.
+        """
+        found = self.rows.loc[(self.rows[list(Key._fields)] == list(key)).all(axis=1), "name"]
+        if len(found) == 1:
+            return found.iloc[0]
+        if key.which in self.absent and found.empty:
+            return None
+        raise KeyError(f"table 1 has {len(found)} rows {key}")
 
     def recovered(self, name: str, resamples: int, measure: str = "greedy") -> Estimate:
         """The share of DPO's effect on toxicity that a row recovers, paired over prompts."""
@@ -120,67 +123,23 @@ def perplexity(nll: Float[np.ndarray, "*draw window"]) -> Float[np.ndarray, "*dr
     return np.exp(nll.mean(-1))
 
 
-def describe(rows: list[Row], draws: list[Draws], total_neurons: int, folder: Path) -> None:
-    """Write what is examined into the folder, where `load` finds it."""
-    described = [
-        {
-            "name": row.name,
-            "model": row.model,
-            "kind": row.kind,
-            "which": row.which,
-            "positions": row.positions,
-            "neurons": sum(len(i.neurons) for i in row.interventions if _names_neurons(i)),
-            "published": row.published,
-            "total_neurons": total_neurons,
-        }
-        for row in rows
-    ]
-    pd.DataFrame(described).to_csv(folder / "rows.csv", index=False)
-    drawn = [(some.name, some.beside, len(some.interventions)) for some in draws]
-    pd.DataFrame(drawn, columns=["name", "beside", "draws"]).to_csv(folder / "draws.csv", index=False)
-
-
-def examine_row(
-    number: int,
-    row: Row,
-    base: TransformersModel,
-    dpo: TransformersModel,
-    exam: Exam,
-    known: dict[str, Result],
-    folder: Path,
-) -> None:
-    """Examine a row, unless its outcome is `known`, and write that into the folder, where `load` finds it."""
-    model, other = {"base": (base, dpo), "dpo": (dpo, base)}[row.model]
-
-    def write(path: Path) -> None:
-        save_result(known.get(row.name) or examine(model, exam, row.interventions, other), path)
-
-    artifacts.part(folder / f"row{number:03}.npz", write)
-
-
-def examine_draw(
-    draws: int, number: int, edit: Intervention, base: TransformersModel, exam: Exam, folder: Path
-) -> None:
-    """Examine one of some random draws and write its outcome into the folder."""
-
-    def write(path: Path) -> None:
-        np.savez(path, greedy=greedy_toxicity(base, exam, [edit]))
-
-    artifacts.part(folder / f"draw{draws:02}-{number:03}.npz", write)
+def described(rows: list[Row]) -> pd.DataFrame:
+    """What is done in each row, as `Table1.rows` has it."""
+    return pd.DataFrame(
+        [
+            {
+                "name": row.name,
+                "model": row.model,
+                "kind": row.kind,
+                "which": row.which,
+                "positions": row.positions,
+                "neurons": sum(len(i.neurons) for i in row.interventions if _names_neurons(i)),
+                "published": row.published,
+            }
+            for row in rows
+        ]
+    )
 
 
 def _names_neurons(intervention) -> bool:
     return isinstance(intervention, Intervention) and intervention.site != "residual"
-
-
-def load(folder: Path) -> Table1:
-    """Read what `describe`, `examine_row` and `examine_draw` wrote."""
-    described = pd.read_csv(folder / "rows.csv", keep_default_na=False)
-    total = int(described.pop("total_neurons")[0])
-    results, draws, names = {}, {}, {}
-    for i, name in enumerate(described["name"]):
-        results[name] = load_result(folder / f"row{i:03}.npz")
-    for some in pd.read_csv(folder / "draws.csv").itertuples():
-        parts = [np.load(folder / f"draw{some.Index:02}-{j:03}.npz")["greedy"] for j in range(some.draws)]
-        draws[some.beside], names[some.beside] = np.stack(parts), some.name
-    return Table1(described, total, results, draws, names)

@@ -13,7 +13,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from threading import Event
 
@@ -25,10 +24,10 @@ from dpotox.errors import UserError
 from dpotox.profile import Profile
 from dpotox.progress import bar, note
 from dpotox.run import artifacts, seeds
-from dpotox.run.identity import code_identity, file_identity
-from dpotox.run.missing import LONG, missing_steps
+from dpotox.run.keys import file_identity
 from dpotox.run.pages import build_pages
-from dpotox.run.study import OUTPUT, PROJECT, STEPS, Study, open_study
+from dpotox.run.step import folder_of
+from dpotox.run.study import OUTPUT, PROJECT, Study, open_study
 from dpotox.show import passages
 
 NOTEBOOKS = [
@@ -49,7 +48,8 @@ ACROSS_SEEDS = ("08_claims", "index")
 """Those that show the claims of several seeds."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""
-
+LONG = {"base", "pairs", "dpo", "readings", "nulls", "table1"}
+"""The steps before which inputs are looked up and the time is estimated."""
 
 _interrupted = Event()
 
@@ -72,13 +72,13 @@ def make_steps(study: Study, missing: set[str]) -> None:
     """
     if missing:
         _ = study.base, study.exam, study.second_score
-    for step in bar(STEPS, "steps", "made"):
-        if step == "pairs" and study.profile.model.dpo_checkpoint:
-            continue  # a finished model needs none
+    for step in bar(study.steps, "steps", "made"):
         _go_on()
         began = time.monotonic()
         getattr(study, step)
-        note(f"{step.removesuffix('_folder')}: ready after {time.monotonic() - began:.0f} s")
+        if folder_of(study, step).name in missing:
+            note(f"{folder_of(study, step).name}: ready after {time.monotonic() - began:.0f} s")
+    study.save_results()
 
 
 def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path]:
@@ -92,13 +92,13 @@ def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path
     Raises:
         UserError: a notebook failed; the message says where its partly executed copy is.
     """
-    modules = [p.stem for p in Path(__file__).parents[1].rglob("*.py")]
-    code, results = code_identity(*modules), study.identity()
+    holds = passages.facts(study.profile)
 
     def execute(name: str) -> Path:
         _go_on()
         source = PROJECT / "notebooks" / f"{name}.ipynb"
-        settings = {"text": sha256(source.read_bytes()).hexdigest(), "code": code, "results": results}
+        script = source.with_suffix(".py").read_text(encoding="utf-8")
+        settings = study.keys.of_script(script) | {"holds": holds}
         parameters = {"profile": profile, "seed": study.seed}
         kept = study.folder / "notebooks" / name
         if name in ACROSS_SEEDS and len(among) > 1:
@@ -193,14 +193,13 @@ def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
     try:
         if len(among) == 1:
             seeds.begin_job(study)
-        missing = missing_steps(study)
+        missing = study.missing()
         if missing & LONG:
             from dpotox.run import check
 
             check.before_the_work(study, missing)
         make_steps(study, missing)
         study = open_study(profile, seed)  # lets go of the models
-        _ = study.claims
         return execute_notebooks(study, _absolute(profile), among)
     except UserError as error:
         seeds.record_failure(study, str(error))

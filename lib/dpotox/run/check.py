@@ -20,17 +20,15 @@ from huggingface_hub import constants
 from transformers import AutoConfig, PretrainedConfig
 
 from dpotox.errors import UserError
-from dpotox.inputs import scoring
+from dpotox.inputs import networks, scoring
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.model import models
 from dpotox.profile import EMBEDDED, TRAINED
 from dpotox.progress import note
 from dpotox.run import estimate, measure
 from dpotox.run import look_up as inputs
 from dpotox.run.hub import size
 from dpotox.run.look_up import Inputs
-from dpotox.run.missing import missing_steps
 from dpotox.run.study import PROJECT, Study, open_study
 
 TRAINED_SCORER = 1e-4
@@ -90,7 +88,7 @@ def _model(study: Study, found: Inputs, missing: set[str]) -> tuple[PretrainedCo
     if "base" in missing or study.profile.model.base != EMBEDDED:
         return None, None
     folder = study.folder / "base"
-    return AutoConfig.from_pretrained(folder), models.load_tokenizer(folder)
+    return AutoConfig.from_pretrained(folder), networks.load_tokenizer(folder)
 
 
 def _scoring(study: Study, found: Inputs, key: str) -> float:
@@ -110,7 +108,7 @@ def _scoring(study: Study, found: Inputs, key: str) -> float:
 
 def _see_about_memory(study: Study, found: Inputs, fixed: int, whole: int) -> None:
     compute, batch = study.profile.compute, study.profile.compute.batch_size
-    device = models.device_of(compute)
+    device = networks.device_of(compute)
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
     if compute.device_map and device.type == "cuda":
         free = sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
@@ -168,7 +166,7 @@ def before_the_work(study: Study, missing: set[str]) -> None:
 
 def report(study: Study) -> int:
     """Print what was found and what it will take; returns the exit status, 1 if something is wrong."""
-    missing, found = missing_steps(study), inputs.look_at(study.profile, study.seed)
+    missing, found = study.missing(), inputs.look_at(study.profile, study.seed)
     print(*found.lines, sep="\n")
     ahead = None
     if not found.problems:
@@ -197,7 +195,7 @@ def _summary(study: Study, found: Inputs, ahead: Outlook) -> str:
         )
     if profile.dpo.patience and "dpo" in ahead.seconds:
         assumed.append(f"dpo: for all {profile.dpo.steps:,} steps; patience may end it earlier")
-    device = models.device_of(profile.compute).type
+    device = networks.device_of(profile.compute).type
     lines = [
         "",
         f"What is missing takes about {estimate.duration(ahead.seconds.sum())}. That is an estimate, from "

@@ -87,24 +87,26 @@ def times(
     counts = row_counts(profile.interventions)
     few = min(sizes.fewer_prompts, sizes.prompts)
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + scoring.first)
-    tables = profile.compute.neuron_bootstrap * (6 + len(placebos))
-    tables += profile.nulls.directions + profile.nulls.shuffled_labels
+    resampled = profile.compute.neuron_bootstrap * costs.table
+    directions = profile.nulls.directions + profile.nulls.shuffled_labels
     measures = 9 * (counts.rows + 2)
     seconds = {
         "base": pretraining_steps(profile) * pretraining_step,
-        "probe": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token
-        + len(profile.probe.C) * costs.fit,
+        "comment-features": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token,
+        "probe": len(profile.probe.C) * costs.fit,
         "pairs": 0.0 if profile.data.pairs != EMBEDDED or not dpo else pair_seconds(profile, costs, scoring),
         "dpo": dpo,
         "readings": PASSES["readings"] * read,
-        "nulls": (PASSES["nulls"] + len(placebos)) * read + dpo * len(set(missing) & set(placebos)),
+        **dict.fromkeys(placebos, dpo),
+        "nulls": (PASSES["nulls"] + len(placebos)) * read,
         "outcomes": 2 * examined,
         "table1": ((counts.rows + counts.beside) * examined + counts.draws * drawn) / processes,
         "summary": measures * costs.bootstrap,
         "nearest-tokens": costs.nearest,
-        "claims": tables * costs.table
-        + profile.nulls.shuffled_labels * costs.shuffled_fit
-        + (counts.rows + 4) * sizes.prompts * scoring.second,
+        "shuffled-directions": profile.nulls.shuffled_labels * costs.shuffled_fit,
+        "other-directions": directions * costs.table,
+        "comparisons": (5 + len(placebos)) * resampled,
+        "resampled-neuron-quantities": resampled,
     }
     return pd.Series({step: value for step, value in seconds.items() if step in missing}, dtype=float)
 
@@ -189,11 +191,15 @@ def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, miss
     placebos = len(profile.nulls.placebos) if trained else 0
     made = {
         "base": weights if profile.model.base == EMBEDDED else 0,
-        "probe": 4 * profile.sizes.comments * config.n_embd,
+        "comment-features": 4 * profile.sizes.comments * config.n_embd,
         "dpo": weights * (1 + (3 * 3 if trained else 0)),  # three checkpoints with their optimiser at once
-        "readings": 4 * 2 * 4 * profile.sizes.chunks * neurons,
-        "nulls": (4 + placebos) * 4 * profile.sizes.chunks * neurons
-        + placebos * (weights + 4 * neurons * config.n_embd),
+        **{f"placebo-{kind}": weights for kind in profile.nulls.placebos if trained},
+        "base-values": 4 * neurons * config.n_embd,
+        "dpo-values": 4 * neurons * config.n_embd,
+        # Twice, as parts are kept until the whole is written.
+        "readings": 2 * 4 * 2 * 4 * profile.sizes.chunks * neurons,
+        "nulls": (4 + placebos) * 3 * 4 * profile.sizes.chunks * neurons
+        + placebos * 4 * neurons * config.n_embd,
     }
     return 100_000_000 + sum(size for step, size in made.items() if step in missing)
 

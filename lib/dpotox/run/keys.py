@@ -1,10 +1,10 @@
-"""What decides what a step makes: its code as far as it reaches, settings, files, seed, versions, earlier steps.
+"""What decides what a step makes: the code it reaches, settings, files, seed, versions, and earlier steps.
 
 All of it is read off the sources, without importing or running them (`Package`):
 
 - *Code*: the definitions of this package that a step names, those that they name, and so on. Of a class that
-  is reached, those methods count whose names are mentioned somewhere in what is reached. Comments,
-  docstrings and formatting do not count.
+  is reached, those methods count whose names are mentioned somewhere in what is reached, and all where it
+  extends another class. Comments, docstrings and formatting do not count.
 - *Steps*: what a step takes from the study, if that is a step itself. Its key counts, not its code.
 - *Settings*: `profile.sizes.prompts` is that key, `profile.sizes` the whole section. The profile must go by
   this name and the study by `study` or `self`, wherever they are passed.
@@ -21,7 +21,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
-from dpotox.profile import Profile
+from dpotox.profile import TRAINED, Profile
 
 COMPUTING = (
     *("torch", "transformers", "tokenizers", "trl", "accelerate", "nnsight", "safetensors"),
@@ -30,16 +30,13 @@ COMPUTING = (
 """The libraries whose versions decide results."""
 NO_TRACE = {"device", "device_map", "threads", "processes", "batch_size"}
 """Settings of `compute` that leave no trace in a result."""
-NO_TRACE_MODULES = (
-    "errors",
-    "progress",
-    "inputs.training_progress",
-    "run.workers",
-    "run.artifacts",
-    "run.kept",
-)
-"""Modules that leave none either."""
+NO_TRACE_MODULES = {
+    *("errors", "profile", "progress", "inputs.training_progress"),
+    *("run.artifacts", "run.keys", "run.step", "run.workers"),
+}
+"""Modules that leave none either; what a profile says counts by its values."""
 STUDY = "run.study", "Study"
+SCORER = "inputs.scoring", "load_scorer"
 SECTIONS = {f.name for f in fields(Profile)} - {"name", "title", "extends"}
 
 Definition = tuple[str, str]
@@ -68,11 +65,11 @@ class Package:
         self.sources = sources
         self.data = {PurePosixPath(p).name: text for p, text in sources.items() if p.endswith(".toml")}
         self.modules = {
-            p.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _Module(text)
+            p.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _module(text)
             for p, text in sources.items()
             if p.endswith(".py")
         }
-        self._reached: dict[Definition, Reached] = {}
+        self._seen: dict[Definition, _Seen] = {}
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
@@ -86,33 +83,31 @@ class Package:
 
     def reached(self, start: Definition) -> Reached:
         """What a definition reaches, itself included."""
-        if start not in self._reached:
-            self._reached[start] = self._from([start], Reached())
-        return self._reached[start]
+        return self._from([start], Reached())
 
     def reached_by_code(self, code: str) -> Reached:
         """What a script reaches, such as a notebook."""
-        found, module = Reached(), _Module(code)
-        return self._from(self._mentioned("", module.tree, module, found), found)
+        module = _Module(code)
+        found, seen = Reached(), _Seen.of(module.tree, module.imported, self.data)
+        return self._from(self._mentioned("", seen, module, found), found)
 
     def _from(self, todo: list[Definition], found: Reached) -> Reached:
-        waiting: dict[str, list[Definition]] = {}  # methods of the classes reached that nobody has mentioned
+        methods: dict[str, list[Definition]] = {}  # of the classes reached, those that nobody has mentioned
         while todo:
             one = todo.pop()
             module, name = one
             if one in found.code or module in NO_TRACE_MODULES or one == STUDY:
                 continue
-            node = self._node(one)
-            known = len(found.attributes)
+            node, seen = self._node(one), self._seen_in(one)
             if isinstance(node, ast.ClassDef):
                 for method in _methods(node):
-                    waiting.setdefault(method, []).append((module, f"{name}.{method}"))
-                node = _without_methods(node)
-            todo += self._mentioned(module, node, self.modules[module], found)
-            found.code[one] = ast.dump(_plain(node))
-            if len(found.attributes) > known or isinstance(self._node(one), ast.ClassDef):
-                for method in [m for m in waiting if m in found.attributes or m.startswith("__")]:
-                    todo += waiting.pop(method)
+                    # What another library's class calls is mentioned nowhere here.
+                    waiting = todo if node.bases else methods.setdefault(method, [])
+                    waiting.append((module, f"{name}.{method}"))
+            found.code[one] = seen.text
+            todo += self._mentioned(module, seen, self.modules[module], found)
+            for method in [m for m in methods if m in found.attributes or m.startswith("__")]:
+                todo += methods.pop(method)
         return found
 
     def _node(self, one: Definition) -> ast.AST:
@@ -121,27 +116,28 @@ class Package:
         node = self.modules[module].definitions[outer]
         return _methods(node)[method] if method else node
 
-    def _mentioned(self, module: str, node: ast.AST, names: _Module, found: Reached) -> list[Definition]:
+    def _seen_in(self, one: Definition) -> _Seen:
+        if one not in self._seen:
+            node = self._node(one)
+            node = _without_methods(node) if isinstance(node, ast.ClassDef) else node
+            self._seen[one] = _Seen.of(node, self.modules[one[0]].imported | _imports(node), self.data)
+        return self._seen[one]
+
+    def _mentioned(self, module: str, seen: _Seen, names: _Module, found: Reached) -> list[Definition]:
         """The definitions that a piece of code mentions; attributes, settings and steps go into `found`."""
-        local = names.imported | _imports(node) if node is not names.tree else names.imported
         todo: list[Definition] = []
-        for chain in _chains(node):
+        found.data.update({name: self.data[name] for name in seen.files})
+        for chain in seen.chains:
             found.attributes.update(chain[1:])
             if setting := _setting(chain):
                 found.settings.add(setting)
-            if (
-                chain[0] in ("self", "study")
-                and len(chain) > 1
-                and (chain[0] == "study" or _in_study(module))
-            ):
+            own = chain[0] == "self" and module == STUDY[0]
+            if len(chain) > 1 and (own or chain[0] == "study"):
                 todo += self._of_study(chain[1], found)
-            if chain[0] in local:
-                todo += self._resolved([*local[chain[0]].split("."), *chain[1:]])
-            elif chain[0] in names.definitions:
+            if chain[0] in seen.imported:
+                todo += self._resolved([*seen.imported[chain[0]].split("."), *chain[1:]])
+            elif module and chain[0] in names.definitions:
                 todo.append((module, chain[0]))
-        for part in ast.walk(node):
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in self.data:
-                found.data[part.value] = self.data[part.value]
         return todo
 
     def _of_study(self, name: str, found: Reached) -> list[Definition]:
@@ -153,7 +149,8 @@ class Package:
         if not _is_step(node):
             return [(STUDY[0], f"{STUDY[1]}.{name}")]
         found.steps.add(name)
-        return self._mentioned(STUDY[0], node.returns, module, found) if node.returns else []
+        returned = _Seen.of(node.returns, module.imported, {}) if node.returns else _Seen("")
+        return self._mentioned(STUDY[0], returned, module, found)
 
     def _resolved(self, path: list[str]) -> list[Definition]:
         """The definition that a dotted path in this package leads to; of a module itself, all that it has."""
@@ -172,6 +169,28 @@ class Package:
         return []
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What stands in a definition: its text, its names with what follows them, imports, and TOML files."""
+
+    text: str
+    chains: tuple[tuple[str, ...], ...] = ()
+    imported: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, node: ast.AST, imported: dict[str, str], files: dict[str, str]) -> _Seen:
+        """Of a piece of code.
+
+        Args:
+            imported: what its names are imported from.
+            files: the TOML files there are.
+        """
+        strings = {n.value for n in ast.walk(node) if _is_string(n)}
+        chains = tuple(sorted({tuple(chain) for chain in _chains(node)}))
+        return cls(ast.dump(_plain(node)), chains, imported, tuple(sorted(strings & set(files))))
+
+
 class _Module:
     """A module's top-level definitions by name, and what it imports from this package."""
 
@@ -186,6 +205,11 @@ class _Module:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for name in (n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)):
                     self.definitions[name] = node
+
+
+@cache
+def _module(text: str) -> _Module:
+    return _Module(text)
 
 
 def _imports(tree: ast.AST, deep: bool = True) -> dict[str, str]:
@@ -219,7 +243,7 @@ def _chains(node: ast.AST) -> Iterator[list[str]]:
         yield from _chains(child)
 
 
-def _setting(chain: list[str]) -> str:
+def _setting(chain: tuple[str, ...]) -> str:
     """The setting that a chain reads: `section.key`, or `section` where it takes the whole."""
     if "profile" not in chain[:3]:
         return ""
@@ -228,10 +252,6 @@ def _setting(chain: list[str]) -> str:
         return ""
     known = Profile.__dataclass_fields__[after[0]].default.__dataclass_fields__
     return ".".join(after[:2]) if len(after) > 1 and after[1] in known else after[0]
-
-
-def _in_study(module: str) -> bool:
-    return module == STUDY[0]
 
 
 def _methods(node: ast.AST) -> dict[str, ast.FunctionDef]:
@@ -250,19 +270,18 @@ def _is_step(node: ast.FunctionDef) -> bool:
 
 def _plain(node: ast.AST) -> ast.AST:
     """The same without docstrings."""
-    if not any(map(_has_docstring, ast.walk(node))):
-        return node
-    copied = ast.parse(ast.unparse(ast.fix_missing_locations(node)))
-    for part in filter(_has_docstring, list(ast.walk(copied))):
-        part.body = part.body[1:] or [ast.Pass()]
-    return copied.body[0]
+    for part in ast.walk(node):
+        if isinstance(part, ast.FunctionDef | ast.ClassDef) and _is_docstring(part.body[0]):
+            part.body = part.body[1:] or [ast.Pass()]
+    return node
 
 
-def _has_docstring(node: ast.AST) -> bool:
-    if not isinstance(node, ast.FunctionDef | ast.ClassDef) or not node.body:
-        return False
-    first = node.body[0]
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and _is_string(node.value)
+
+
+def _is_string(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 @cache
@@ -273,29 +292,51 @@ def package() -> Package:
     return Package({p.relative_to(here).as_posix(): p.read_text(encoding="utf-8") for p in files})
 
 
-def step_settings(profile: Profile, seed: int, step: str, code: Package | None = None) -> dict:
-    """All that decides what a step makes, as plain data to be kept beside it."""
-    code = code or package()
-    reached = code.step(step)
-    settings = _settings(profile, reached.settings)
-    return {
-        "profile": settings,
-        "versions": {name: version(name) for name in COMPUTING},
-        "seed": seed,
-        "code": _hash(sorted(reached.code.items()), sorted(reached.data.items())),
-        "files": _file_identities(settings),
-        "made of": {name: step_key(profile, seed, name, code) for name in sorted(reached.steps)},
-    }
+class Keys:
+    """The keys of one study's steps.
 
+    Args:
+        code: the package whose code makes them.
+    """
 
-def step_key(profile: Profile, seed: int, step: str, code: Package | None = None) -> str:
-    """The same as one hash."""
-    return _hash(json.dumps(step_settings(profile, seed, step, code), sort_keys=True))
+    def __init__(self, profile: Profile, seed: int, code: Package | None = None) -> None:
+        self.profile, self.seed, self.code = profile, seed, code or package()
+        self._known: dict[str, dict] = {}
 
+    def settings(self, step: str) -> dict:
+        """All that decides what a step makes, as plain data to be kept beside it."""
+        if step not in self._known:
+            self._known[step] = self._of(self.code.step(step))
+        return self._known[step]
 
-def code_key(*starts: Definition) -> str:
-    """The code that some definitions reach, as one hash."""
-    return _hash(*(sorted(package().reached(start).code.items()) for start in starts))
+    def key(self, step: str) -> str:
+        """The same as one hash."""
+        return _hash(json.dumps(self.settings(step), sort_keys=True))
+
+    def of_script(self, text: str) -> dict:
+        """All that decides what a script gives that uses the study, such as a notebook."""
+        return self._of(self.code.reached_by_code(text)) | {"text": _hash(text)}
+
+    def of_scorer(self, name: str) -> str:
+        """What decides the scores of a scorer; of a function of one's own its file alone."""
+        path, own, _ = name.partition(".py:")
+        if own:
+            return file_identity(f"{path}.py")
+        decides = self._of(self.code.reached(SCORER)) | {"scorer": file_identity(name)}
+        if name != TRAINED:
+            decides |= {"profile": {}, "files": {}, "seed": 0}
+        return _hash(json.dumps(decides, sort_keys=True))
+
+    def _of(self, reached: Reached) -> dict:
+        settings = _settings(self.profile, reached.settings)
+        return {
+            "profile": settings,
+            "versions": {name: version(name) for name in COMPUTING},
+            "seed": self.seed,
+            "code": _hash(sorted(reached.code.items()), sorted(reached.data.items())),
+            "files": _file_identities(settings),
+            "made of": {name: self.key(name) for name in sorted(reached.steps)},
+        }
 
 
 def _settings(profile: Profile, names: set[str]) -> dict:

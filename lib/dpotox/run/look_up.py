@@ -23,9 +23,8 @@ from transformers import (
 )
 
 from dpotox.errors import UserError
-from dpotox.inputs import data, scoring, sources
-from dpotox.model import models, tracing
-from dpotox.paper import probe
+from dpotox.inputs import data, networks, scoring, sources
+from dpotox.model import tracing
 from dpotox.profile import EMBEDDED, TRAINED, Profile
 from dpotox.run.hub import Repository, look_up, size
 
@@ -186,7 +185,7 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
     own = there.get("model.tokenizer", base)
     with inputs.noting(base):
         config = _configuration(base)
-        models.check_architecture(config, base.name)
+        networks.check_architecture(config, base.name)
         with torch.device("meta"):
             inputs.network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         if Path(base.name).is_dir() and not any(Path(base.name).glob("*.[sb][ai][fn]*")):
@@ -194,9 +193,9 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
                 "the folder has no weights, *.safetensors or *.bin; give one made by save_pretrained"
             )
     with inputs.noting():
-        inputs.tokenizer = models.load_tokenizer(own.name, own.revision)
+        inputs.tokenizer = networks.load_tokenizer(own.name, own.revision)
         if inputs.network is not None:
-            models.check_vocabulary(inputs.network, inputs.tokenizer)
+            networks.check_vocabulary(inputs.network, inputs.tokenizer)
     if inputs.network is None:
         return
     positions = inputs.network.config.n_positions
@@ -208,10 +207,10 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
     checkpoint, given = profile.model.dpo_checkpoint, profile.probe.path
     if checkpoint and Path(checkpoint).is_file():
         with inputs.noting():
-            models.load_dpo_checkpoint(inputs.network, checkpoint)  # leaves nothing on `meta`
+            networks.load_dpo_checkpoint(inputs.network, checkpoint)  # leaves nothing on `meta`
     if given and Path(given).is_file():
         with inputs.noting():
-            probe.load_direction(given, inputs.network.config.n_embd)
+            networks.load_direction(given, inputs.network.config.n_embd)
 
 
 def lengths(profile: Profile) -> dict[str, int]:

@@ -25,11 +25,11 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from dpotox.inputs import pretraining
+from dpotox.inputs import networks, pretraining
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.scoring import AT_ONCE, Score
-from dpotox.model import models, nearest, tracing
+from dpotox.model import logit_lens, tracing
 from dpotox.model.interventions import shift
 from dpotox.paper import nulls
 from dpotox.paper.evaluation import estimate, recovered_share
@@ -111,7 +111,7 @@ def fill(network: torch.nn.Module) -> None:
 
 def costs(profile: Profile, config: PretrainedConfig, tokenizer) -> Costs:
     """Measure what the study of a profile consists of, on a network of this configuration."""
-    device = models.device_of(profile.compute)
+    device = networks.device_of(profile.compute)
     with torch.random.fork_rng(devices=[]):
         network = random_network(config, profile.compute.dtype, device)
         generating = _generation(network, tokenizer, profile)
@@ -142,7 +142,7 @@ def parameters(config: PretrainedConfig) -> int:
 
 def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[float, ...]:
     """Seconds per prompt and new token: plain, edited, sampled, read."""
-    model, new = models.traced(network, tokenizer), profile.sizes.new_tokens
+    model, new = networks.traced(network, tokenizer), profile.sizes.new_tokens
     batch = min(profile.compute.batch_size, max(profile.sizes.prompts, profile.pairs.samples))
     layers, neurons = network.config.n_layer, network.config.n_inner or 4 * network.config.n_embd
     some = pd.DataFrame({"layer": layer, "neuron": n} for layer in range(layers) for n in range(neurons // 2))
@@ -170,7 +170,7 @@ def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[
 
 def _token(network: PreTrainedModel, tokenizer, profile: Profile) -> float:
     """Seconds per token of text."""
-    model, length = models.traced(network, tokenizer), min(profile.sizes.window_tokens, 128)
+    model, length = networks.traced(network, tokenizer), min(profile.sizes.window_tokens, 128)
     rows = torch.randint(0, network.config.vocab_size, (profile.compute.batch_size, length))
 
     def run(n: int) -> None:
@@ -184,7 +184,7 @@ def _nearest(network: PreTrainedModel) -> float:
     neurons = layers * (network.config.n_inner or 4 * width)
     values = torch.randn(1, neurons, width)
     return neurons * per_unit(
-        lambda n: nearest.nearest_token_ids(network, values[:, :n]), neurons, min(32, neurons)
+        lambda n: logit_lens.nearest_token_ids(network, values[:, :n]), neurons, min(32, neurons)
     )
 
 
@@ -279,7 +279,7 @@ def classifying(config: PretrainedConfig, tokens: int, compute: Compute) -> floa
     with no_init_weights():
         network = AutoModelForSequenceClassification.from_config(config)
     fill(network)
-    network.to(models.device_of(compute)).eval()
+    network.to(networks.device_of(compute)).eval()
     rows = torch.ones(AT_ONCE, tokens + 2, dtype=torch.long, device=network.device)
 
     def run(n: int) -> None:

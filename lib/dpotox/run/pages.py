@@ -61,7 +61,7 @@ def build_pages(study: Study, executed: list[Path], output: Path = OUTPUT) -> Pa
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(PROJECT / name, source / name)
     static = source / "book" / "_static"
-    explorer.write_files(study, static)
+    write_explorer(study, static)
     colophon = _colophon(study, executed, static / "downloads")
     (source / "colophon.json").write_text(json.dumps(colophon))
     html = output / "_build" / "html"
@@ -75,6 +75,15 @@ def build_pages(study: Study, executed: list[Path], output: Path = OUTPUT) -> Pa
         for file in (html / "_static").rglob(pattern):
             file.unlink()
     return html / "index.html"
+
+
+def write_explorer(study: Study, static: Path) -> None:
+    """Write what the explorer's page loads, and the neuron table to be downloaded."""
+    static.mkdir(parents=True, exist_ok=True)
+    script = explorer.script(study)
+    artifacts.write_file(static / "neurons.js", lambda path: path.write_text(script, encoding="ascii"))
+    artifacts.write_table(static / explorer.TABLE, study.neurons)
+    shutil.copyfile(explorer.plotly_script(), static / "plotly.min.js")
 
 
 def _lay_out(executed: Path, folder: Path) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dpotox.paper import claims
 from dpotox.paper.evaluation import over_seeds
 from dpotox.progress import note
 from dpotox.run import artifacts
@@ -112,14 +111,3 @@ def recovered_by_seed(study: Study, seeds: list[int]) -> pd.DataFrame:
     table = pd.concat(columns, axis=1, join="inner")  # the rows that every seed has
     means = pd.DataFrame([asdict(over_seeds(row.tolist())) for row in table.to_numpy()], index=table.index)
     return table.join(means.rename(columns={"value": "mean"}))
-
-
-def over_all(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id."""
-    rows = []
-    for claim in claims.CLAIMS:
-        values = by_seed.loc[by_seed["id"] == claim.id, "here"]
-        if len(values):
-            mean = over_seeds(values.astype(float).tolist())
-            rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
-    return pd.DataFrame(rows).set_index("id")

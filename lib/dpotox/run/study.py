@@ -3,13 +3,15 @@
     study = open_study("mini", seed=0)
     study.neurons          # trains, fits, reads whatever is missing, then loads the table
 
-The order of the steps is the order of the properties below. Here is what each step needs, where it is
-kept, and which settings it depends on; how it is made is in `dpotox.run.steps`.
+Every step stands here with what makes it, in their order. What a step needs, which settings and which code
+decide it follows from its source (`dpotox.run.keys`); how it is kept is the format named above it.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,23 +19,39 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dpotox.errors import UserError
-from dpotox.inputs import data
-from dpotox.inputs.scoring import Score, load_scorer
-from dpotox.model import models, tracing
-from dpotox.paper import claims, evidence, nulls, probe, readings, table1
-from dpotox.paper.evaluation import OUTCOMES, Exam, Result, exam_windows, load_result
-from dpotox.paper.groups import group_table
-from dpotox.paper.neurons import resampled_neuron_tables
+from dpotox.inputs import data, networks, scoring, sources
+from dpotox.inputs.scoring import Score
+from dpotox.inputs.windows import exam_windows
+from dpotox.model import logit_lens, tracing, weights
+from dpotox.paper import (
+    claims,
+    evaluation,
+    evidence,
+    groups,
+    neurons,
+    nulls,
+    pairs,
+    per_token,
+    probe,
+    readings,
+    rows,
+    table1,
+)
+from dpotox.paper.evaluation import OUTCOMES, Exam, Result
+from dpotox.paper.evidence import Evidence
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
-from dpotox.run import artifacts, steps
-from dpotox.run.identity import file_identity, step_settings
+from dpotox.run import artifacts, keys, scores, training
+from dpotox.run.kept import EVIDENCE, FOLDER, NULLS, PASS, PROBE, READINGS, RESULTS, TABLE, TABLE1, TENSOR
+from dpotox.run.step import PARTS, folder_of, part, step
+from dpotox.run.workers import share_out
 from dpotox.show import step_through
 from dpotox.show.masking import Mask
 
@@ -43,21 +61,6 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[3]
 OUTPUT = Path(os.environ.get("DPOTOX_OUTPUT") or PROJECT).resolve()
 """The folder of `artifacts/` and `_build/`: the project's own, unless the environment names another."""
-STEPS = (
-    "base",
-    "probe",
-    "pairs",
-    "dpo_folder",
-    "readings",
-    "neurons",
-    "nulls",
-    "table1",
-    "summary",
-    "step_through",
-    "nearest_tokens",
-    "claims",
-)
-"""The steps in their order."""
 
 
 def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "") -> Study:
@@ -73,7 +76,7 @@ def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "")
         raise UserError(f"the seed is {seed!r}; give a whole number from 0")
     loaded = load_profile(profile)
     root = Path(artifacts) if artifacts else OUTPUT / "artifacts"
-    models.device_of(loaded.compute)  # sets the thread count before anything is computed
+    networks.device_of(loaded.compute)  # sets the thread count before anything is computed
     return Study(loaded, seed, root / loaded.name / f"seed{seed}")
 
 
@@ -85,104 +88,170 @@ class Study:
     seed: int
     folder: Path
 
+    @cached_property
+    def keys(self) -> keys.Keys:
+        """What decides what each step makes."""
+        return keys.Keys(self.profile, self.seed)
+
+    @property
+    def steps(self) -> list[str]:
+        """The names of the steps that this study has, in their order."""
+        absent = {f"placebo_{kind}_folder" for kind in ("shuffled", "reversed") if kind not in self.placebos}
+        if self.profile.model.base != EMBEDDED:
+            absent.add("base_folder")
+        if self.profile.model.dpo_checkpoint:
+            absent.add("pairs")  # a finished model needs none
+        return [name for name in self.keys.code.steps if name not in absent]
+
+    def missing(self) -> set[str]:
+        """The folders of the steps that are still to be made, found out without making or loading any."""
+        return {
+            folder_of(self, name).name
+            for name in self.steps
+            if not artifacts.is_made(folder_of(self, name), self.keys.settings(name))
+        }
+
     # Step 1: the model under study
 
-    @cached_property
-    def base_folder(self) -> Path:
+    @step(FOLDER)
+    def base_folder(self, folder: Path) -> Path:
         """The model pre-trained here: weights, tokenizer, curve and loss report."""
-        given = self.profile.pretraining.texts
-        texts = data.pretraining_texts(self.profile) if given else None
-        make = partial(steps.make_base, texts=texts)
-        return self._keep("base", make, code=["pretraining"], sections=["pretraining"], content=repr(texts))
+        from dpotox.inputs import pretraining  # trainers are slow to import, here and below
+
+        settings, bf16 = self.profile.pretraining, self.profile.compute.dtype == "bfloat16"
+        texts = data.pretraining_texts(self.profile) if self.profile.pretraining.texts else None
+        pretraining.pretrain_into(folder, settings, self.seed, texts, on_cpu=self.on_cpu, bf16=bf16)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it is computed on a processor."""
+        return networks.device_of(self.profile.compute).type == "cpu"
 
     @cached_property
     def tokenizer(self):
         """The tokenizer of the model under study."""
         model = self.profile.model
         if model.base == EMBEDDED:
-            return models.load_tokenizer(self.base_folder)
+            return networks.load_tokenizer(self.base_folder)
         revision = model.tokenizer_revision if model.tokenizer else model.revision
-        return models.load_tokenizer(model.tokenizer or model.base, revision)
+        return networks.load_tokenizer(model.tokenizer or model.base, revision)
 
     @cached_property
     def base(self) -> TransformersModel:
         """The model before DPO, ready for tracing."""
-        return models.traced(self.base_network(self.profile.compute), self.tokenizer)
+        return networks.traced(self.base_network(self.profile.compute), self.tokenizer)
 
     def base_network(self, compute: Compute) -> PreTrainedModel:
         """The same without nnsight, on the device and in the precision asked for."""
         model = self.profile.model
         source = self.base_folder if model.base == EMBEDDED else model.base
-        network = models.load_network(source, model.revision, compute)
-        models.check_vocabulary(network, self.tokenizer)
+        network = networks.load_network(source, model.revision, compute)
+        networks.check_vocabulary(network, self.tokenizer)
         return network
 
     @cached_property
     def score(self) -> Score:
         """The function that says how toxic texts are."""
-        return load_scorer(self.profile, self.seed, self.folder.parent.parent)
+        return self._scorer(self.profile.scorer.name, self.profile.scorer.revision)
+
+    @cached_property
+    def second_score(self) -> Score | None:
+        """Another such function, if the profile names one, to see how much depends on the first."""
+        name, revision = self.profile.scorer.second, self.profile.scorer.second_revision
+        return self._scorer(name, revision) if name else None
+
+    def _scorer(self, name: str, revision: str) -> Score:
+        score = scoring.load_scorer(self.profile, self.seed, name, revision)
+        if name == EMBEDDED:
+            return score
+        identity = f"{name} {revision} {self.keys.of_scorer(name)}"
+        return scores.remembered(score, identity, self.folder.parent.parent / "scores.sqlite")
 
     def mask(self, show_toxic: bool = False) -> Mask:
         """What hides the toxic words of a text, or leaves it as it is with `show_toxic`."""
         return Mask(self.score, self.profile.scorer.mask_from, show_toxic)
 
-    @cached_property
-    def second_score(self) -> Score | None:
-        """Another such function, if the profile names one, to see how much depends on the first."""
-        if not self.profile.scorer.second:
-            return None
-        return load_scorer(self.profile, self.seed, self.folder.parent.parent, second=True)
-
     # Step 2: the toxic direction
 
-    @cached_property
+    @step(TABLE)
+    def comments(self) -> pd.DataFrame:
+        """The comments that the probe is fitted to: `text`, `toxic`."""
+        texts, toxic = data.comments(self.profile, self.seed)
+        return pd.DataFrame({"text": texts, "toxic": toxic})
+
+    @step(TENSOR)
+    def comment_features(self) -> Float[Tensor, "text d_model"]:
+        """The residual stream of the last layer, averaged over each comment's tokens."""
+        texts, batch = self.comments["text"].tolist(), self.profile.compute.batch_size
+        return tracing.mean_residuals(
+            self.base, texts, max_tokens=self.profile.probe.max_tokens, batch_size=batch
+        )
+
+    @step(PROBE)
     def probe(self) -> probe.Probe:
         """The toxic direction, fitted to comments or given by the profile."""
-        folder = self._keep(
-            "probe",
-            steps.make_probe,
-            code=["probe", "data", "tracing"],
-            sections=["model", "probe", "data.comments", "data.prompts", "sizes.comments"],
-            after=["base"],
-        )
-        return probe.load(folder)
+        features, toxic = self.comment_features, self.comments["toxic"].to_numpy()
+        fitted = probe.fit_probe(features, toxic, self.profile.probe, self.seed)
+        if not self.profile.probe.path:
+            return fitted
+        path = sources.fetch(self.profile.probe.path, self.profile.probe.path_revision)
+        given = networks.load_direction(path, features.shape[1])
+        return probe.with_direction(fitted, given, features, toxic)
 
-    @cached_property
+    @step(TENSOR)
     def shuffled_directions(self) -> Float[Tensor, "draw d_model"]:
         """Probes fitted to the same comments with their labels shuffled."""
-        folder = self._keep(
-            "shuffled-probes",
-            steps.make_shuffled_directions,
-            code=["probe"],
-            sections=["probe", "nulls.shuffled_labels"],
-            after=["probe"],
+        features, toxic = self.comment_features, self.comments["toxic"].to_numpy()
+        draws = self.profile.nulls.shuffled_labels
+        return probe.shuffled_directions(
+            features, toxic, self.profile.probe, self.probe.C, draws=draws, seed=self.seed
         )
-        return load_file(folder / "directions.safetensors")["directions"]
 
     # Step 3: DPO
 
-    @cached_property
+    @step(TABLE)
     def pairs(self) -> pd.DataFrame:
-        """Preference pairs: `prompt`, `chosen`, `rejected` and their toxicities."""
-        texts = ["data.text", "data.pair_text", "data.pairs"]
-        decides = {
-            "code": ["pairs", "data", "scoring", "tracing"],
-            "sections": ["model", "pairs", *texts, "scorer.name", "scorer.revision"],
-            "after": ["base", "probe"],
-        }
-        make = partial(steps.make_pairs, settings=self._settings(**decides))
-        folder = self._keep("pairs", make, **decides)
-        return pd.read_parquet(folder / "pairs.parquet")
+        """Preference pairs, sampled or given: `prompt`, `chosen`, `rejected` and their toxicities."""
+        settings, given = self.profile.pairs, self.profile.data.pairs
+        if given != EMBEDDED:
+            path = sources.fetch(given, self.profile.data.pairs_revision)
+            return sources.given_pairs(path, settings.validation)
+        prompts = data.pair_prompts(self.profile, self.seed)
+        blocks = self._pair_blocks()
+        return pairs.make_pairs(
+            self.base,
+            tracing.cut(self.tokenizer, prompts, settings.prompt_tokens),
+            self.score,
+            self.probe,
+            settings,
+            batch_size=self.profile.compute.batch_size,
+            seed=self.seed,
+            known=lambda start, make: part(blocks / f"{start:07}", TABLE, make),
+        )
 
-    @cached_property
-    def dpo_folder(self) -> Path:
-        """The weights after DPO and the training curves."""
-        return self._keep("dpo", steps.make_dpo, **self._dpo_parts)
+    def _pair_blocks(self) -> Path:
+        """Where sampled blocks are kept: the same for any number of pairs, so none is sampled again."""
+        settings = self.keys.settings("pairs")
+        asked = settings["profile"]["pairs"]
+        wanted = {k: v for k, v in asked.items() if k not in ("count", "validation")}
+        deciding = settings | {"profile": settings["profile"] | {"pairs": wanted}}
+        name = sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+        for other in self.folder.glob(".pair-blocks-*"):
+            if not other.name.endswith(name):
+                shutil.rmtree(other, ignore_errors=True)
+        return self.folder / f".pair-blocks-{name}"
 
-    @property
-    def _dpo_parts(self) -> dict:
-        after = [] if self.profile.model.dpo_checkpoint else ["pairs"]
-        return {"code": ["dpo", "models"], "sections": ["model", "pairs", "dpo"], "after": ["base", *after]}
+    @step(FOLDER)
+    def dpo_folder(self, folder: Path) -> Path:
+        """The weights after DPO, trained or given, and the training curves."""
+        if self.profile.model.dpo_checkpoint:
+            network = training.base_to_train(self)
+            path = sources.fetch(
+                self.profile.model.dpo_checkpoint, self.profile.model.dpo_checkpoint_revision
+            )
+            networks.load_dpo_checkpoint(network, path).save_pretrained(folder)
+        else:
+            training.train_into(folder, self, self.pairs, self.profile.dpo)
 
     def join_dpo(self) -> None:
         """Train as one of several processes, of which the first keeps the result (`dpotox.run.train_dpo`).
@@ -191,14 +260,15 @@ class Study:
             UserError: the pairs are not made yet, and that is not for several processes at once.
         """
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-        if several and not (self.folder / "pairs" / "settings.json").exists():
+        if several and not (folder_of(self, "pairs") / "settings.json").exists():
             raise UserError(
                 "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
             )
+        kept = folder_of(self, "dpo_folder")
         if int(os.environ.get("RANK", 0)) == 0:
             _ = self.dpo_folder
-        elif not artifacts.is_made(self.folder / "dpo", self._settings(**self._dpo_parts)):
-            steps.make_dpo(self, artifacts.unfinished(self.folder / "dpo"))
+        elif not artifacts.is_made(kept, self.keys.settings("dpo_folder")):
+            training.train_into(artifacts.unfinished(kept), self, self.pairs, self.profile.dpo)
 
     @cached_property
     def dpo(self) -> TransformersModel:
@@ -206,13 +276,28 @@ class Study:
         return self._made_here(self.dpo_folder)
 
     def _made_here(self, folder: Path) -> TransformersModel:
-        return models.traced(models.load_network(folder, "", self.profile.compute), self.tokenizer)
+        return networks.traced(networks.load_network(folder, "", self.profile.compute), self.tokenizer)
 
     @cached_property
     def dpo_curves(self) -> pd.DataFrame:
         """Loss, margin and accuracy by step; empty if a finished checkpoint was given."""
         kept = self.dpo_folder / "curves.parquet"
         return pd.read_parquet(kept) if kept.exists() else pd.DataFrame()
+
+    @step(TENSOR)
+    def base_values(self) -> Float[Tensor, "layer neuron d_model"]:
+        """The value vectors before DPO."""
+        return weights.value_vectors(self.base)
+
+    @step(TENSOR)
+    def dpo_values(self) -> Float[Tensor, "layer neuron d_model"]:
+        """The value vectors after DPO."""
+        return weights.value_vectors(self.dpo)
+
+    @property
+    def value_vectors(self) -> tuple[Float[Tensor, "layer neuron d_model"], ...]:
+        """The value vectors before and after DPO."""
+        return self.base_values, self.dpo_values
 
     # Steps 4 and 5: where DPO writes, and the neuron table
 
@@ -229,102 +314,107 @@ class Study:
         prompts = data.evaluation_prompts(self.profile, self.seed)
         return tracing.cut(self.tokenizer, prompts, limit)
 
-    @cached_property
-    def readings(self) -> readings.Readings:
+    def _read(self, folder: Path, name: str, model: TransformersModel, **options) -> readings.Pass:
+        """A model read while it writes, greedily on its own text unless told otherwise; kept as a part."""
+
+        def read() -> readings.Pass:
+            return tracing.read_generation(
+                model,
+                self.prompts,
+                self.profile.sizes.new_tokens,
+                self.probe.direction,
+                batch_size=self.profile.compute.batch_size,
+                chunks=self.profile.sizes.chunks,
+                label=f"read {name}",
+                **options,
+            )
+
+        return part(folder / PARTS / name, PASS, read)
+
+    @step(READINGS)
+    def readings(self, folder: Path) -> readings.Readings:
         """What was read while the models before and after DPO wrote."""
-        folder = self._keep(
-            "readings",
-            steps.make_readings,
-            code=["readings", "data"],
-            sections=["model", "data.prompts", "sizes", "interventions.figure_top"],
-            after=["probe", "dpo"],
-        )
-        return readings.load(folder)
+        top = self.profile.interventions.figure_top
+        without = readings.ablate_most_toxic(self.base_values, self.probe.direction, top)
+        read = partial(self._read, folder)
+        passes = {
+            "base": read("base", self.base),
+            "ablated": read("ablated", self.base, interventions=[without]),
+            "dpo": read("dpo", self.dpo),
+        }
+        passes["dpo_on_base"] = read("dpo_on_base", self.dpo, forced=passes["base"][0].tokens)
+        return readings.gathered(self.prompts, passes)
 
-    @cached_property
+    @step(TABLE)
     def neurons(self) -> pd.DataFrame:
-        """The neuron table, also written to `results/neurons.parquet`, and its groups to `groups.csv`.
+        """The neuron table, with what enters the GELU and the change on the same text."""
+        return readings.study_neurons(self.readings, *self.value_vectors, self.probe.direction)
 
-        Beside the columns of `neuron_table` it has the means of what enters the GELU, and the change of the
-        activation where both models read the text from before DPO.
-        """
-        table = self._table("neurons", steps.neurons, code=["steps"], sections=["model"], after=["readings"])
-        self.save_result("neurons.parquet", table)
-        self.save_result("groups.csv", group_table(table).reset_index())
-        return table
-
-    @cached_property
-    def value_vectors(self) -> tuple[Float[Tensor, "layer neuron d_model"], ...]:
-        """The value vectors before and after DPO."""
-        return models.value_vectors(self.base), models.value_vectors(self.dpo)
-
-    @cached_property
+    @step(TENSOR)
     def nearest_tokens(self) -> Int[Tensor, "layer neuron k"]:
         """The ids of the tokens nearest to every value vector before DPO, for the explorer."""
-        folder = self._keep(
-            "nearest-tokens",
-            steps.make_nearest_tokens,
-            code=["nearest"],
-            sections=["model"],
-            after=["base"],
-        )
-        return load_file(folder / "tokens.safetensors")["ids"]
+        return logit_lens.nearest_token_ids(self.base, self.base_values)
 
     # Step 6: what the shares would be if there were nothing to find
 
+    @step(FOLDER)
+    def placebo_shuffled_folder(self, folder: Path) -> Path:
+        """The model after DPO on preferences that are shuffled."""
+        training.train_placebo_into(folder, self, "shuffled")
+
+    @step(FOLDER)
+    def placebo_reversed_folder(self, folder: Path) -> Path:
+        """The model after DPO on preferences that are all reversed."""
+        training.train_placebo_into(folder, self, "reversed")
+
     def placebo(self, kind: str) -> TransformersModel:
-        """The model after DPO on preferences that are shuffled or reversed."""
-        folder = self._keep(
-            f"placebo-{kind}",
-            partial(steps.make_placebo, kind=kind),
-            code=["dpo", "models", "nulls"],
-            sections=["model", "pairs", "dpo"],
-            after=["dpo", "pairs"],
-        )
-        return self._made_here(folder)
+        """One of these models, ready for tracing."""
+        shuffled = kind == "shuffled"
+        return self._made_here(self.placebo_shuffled_folder if shuffled else self.placebo_reversed_folder)
 
     @cached_property
     def placebos(self) -> list[str]:
         """The kinds of placebos; none where a finished model was given, whose pairs are not known."""
         return [] if self.profile.model.dpo_checkpoint else self.profile.nulls.placebos
 
-    @cached_property
-    def nulls(self) -> nulls.Nulls:
+    @step(NULLS)
+    def nulls(self, folder: Path) -> nulls.Nulls:
         """What was read for the comparisons in which there is less, or nothing, to find."""
-        folder = self._keep(
-            "nulls",
-            steps.make_nulls,
-            code=["nulls", "dpo", "models"],
-            sections=["model", "pairs", "dpo", "nulls.placebos", "data.prompts", "sizes"],
-            after=["readings", *([] if self.profile.model.dpo_checkpoint else ["pairs"])],
-        )
-        return nulls.load(folder)
+        read, seed = partial(self._read, folder), 2 * self.seed
+        passes = {
+            "base sampled once": read("base sampled once", self.base, sampling_seed=seed + 1),
+            "base sampled again": read("base sampled again", self.base, sampling_seed=seed + 2),
+            "dpo sampled": read("dpo sampled", self.dpo, sampling_seed=seed + 1),
+            "base on the text of dpo": read(
+                "base on the text of dpo", self.base, forced=self.readings.tokens["dpo"]
+            ),
+        }
+        placebos = {kind: self.placebo(kind) for kind in self.placebos}
+        passes |= {kind: read(kind, model) for kind, model in placebos.items()}
+        values = {kind: weights.value_vectors(model) for kind, model in placebos.items()}
+        return nulls.gathered(passes, values)
 
-    @cached_property
+    @step(TABLE)
     def comparisons(self) -> pd.DataFrame:
-        """The groups' shares in every comparison of `paper.nulls`, also in `results/comparisons.csv`."""
-        table = self._table(
-            "comparisons",
-            steps.comparisons,
-            code=["nulls"],
-            sections=["compute.neuron_bootstrap"],
-            after=["nulls"],
+        """The groups' shares in every comparison of `paper.nulls`."""
+        return nulls.comparisons(
+            self.nulls,
+            self.readings,
+            *self.value_vectors,
+            self.probe.direction,
+            draws=self.profile.compute.neuron_bootstrap,
+            seed=self.seed,
         )
-        self.save_result("comparisons.csv", table)
-        return table
 
-    @cached_property
+    @step(TABLE)
     def other_directions(self) -> pd.DataFrame:
         """What follows from the neuron table along other directions: `kind` (random, shuffled labels)."""
-        table = self._table(
-            "other-directions",
-            steps.other_directions,
-            code=["nulls", "probe"],
-            sections=["nulls.directions", "nulls.shuffled_labels", "probe"],
-            after=["readings"],
-        )
-        self.save_result("other_directions.csv", table)
-        return table
+        n, d_model = self.profile.nulls.directions, len(self.probe.direction)
+        directions = {
+            "random": nulls.random_directions(n, d_model, self.seed),
+            "shuffled labels": self.shuffled_directions,
+        }
+        return nulls.along(directions, self.readings, *self.value_vectors)
 
     # Step 7: ablation versus patching
 
@@ -348,60 +438,67 @@ class Study:
             fewer_prompts=sizes.fewer_prompts,
         )
 
-    @cached_property
+    @step(RESULTS)
     def outcomes(self) -> dict[str, Result]:
         """The models before and after DPO, examined without interventions (`evaluation.OUTCOMES`)."""
-        folder = self._keep(
-            "outcomes",
-            steps.make_outcomes,
-            code=["evaluation", "data", "scoring"],
-            sections=["model", "data", "sizes", "scorer.name", "scorer.revision"],
-            after=["dpo"],
-        )
-        return {name: load_result(folder / f"{name}.npz") for name in OUTCOMES}
+        models = zip(OUTCOMES, (self.base, self.dpo), strict=True)
+        return {name: evaluation.examine(model, self.exam) for name, model in models}
 
     @cached_property
-    def table1(self) -> table1.Table1:
+    def table1_rows(self) -> list[rows.Row]:
+        """The rows of table 1."""
+        read = self.readings
+        steering = evidence.steering(read.base, read.dpo_on_base, self.probe.unit, self.seed)
+        biases = weights.key_biases(self.dpo)
+        return rows.table1_rows(self.neurons, biases, steering, self.profile.interventions)
+
+    @cached_property
+    def table1_draws(self) -> list[rows.Draws]:
+        """The random draws beside rows of table 1."""
+        return rows.random_draws(self.neurons, self.profile.interventions, self.seed)
+
+    @step(TABLE1)
+    def table1(self, folder: Path) -> table1.Table1:
         """The outcome of every row of table 1 and of our controls, by the row's name."""
-        folder = self._keep(
-            "table1",
-            steps.make_table1,
-            code=["table1", "rows", "data", "scoring"],
-            sections=["model", "data", "sizes", "scorer.name", "scorer.revision", "interventions"],
-            after=["readings", "outcomes"],
-        )
-        return table1.load(folder)
+        asked, draws = self.table1_rows, self.table1_draws
+        parts = folder / PARTS
+        jobs = len(asked) + sum(len(some.interventions) for some in draws)
+        share_out(self, partial(table1_jobs, folder=parts), jobs, "table 1", "row or draw")
+        outcomes = {row.name: RESULTS.read(parts / f"row{i:03}")[row.name] for i, row in enumerate(asked)}
+        drawn = {
+            some.beside: np.stack(
+                [TENSOR.read(parts / f"draw{i:02}-{j:03}").numpy() for j in range(len(some.interventions))]
+            )
+            for i, some in enumerate(draws)
+        }
+        names = {some.beside: some.name for some in draws}
+        absent = rows.absent(self.neurons, self.profile.interventions)
+        return table1.Table1(table1.described(asked), len(self.neurons), outcomes, drawn, names, absent)
 
-    @cached_property
+    @step(TABLE)
     def summary(self) -> pd.DataFrame:
-        """Table 1 with every measure and its interval, also in `results/table1.csv`."""
-        table = self._table(
-            "summary",
-            lambda study: study.table1.summary(study.profile.compute.bootstrap),
-            code=["table1"],
-            sections=["compute.bootstrap"],
-            after=["table1"],
-        )
-        self.save_result("table1.csv", table)
-        return table
+        """Table 1 with every measure and its interval."""
+        return self.table1.summary(self.profile.compute.bootstrap)
 
     @cached_property
     def second_table1(self) -> table1.Table1 | None:
         """Table 1 with greedy toxicity judged by the second scorer, if the profile names one."""
         return self.table1.rescored(self.second_score) if self.second_score else None
 
-    @cached_property
+    @step(TABLE)
     def step_through(self) -> pd.DataFrame:
-        """A few continuations token by token (`per_token.make`), in `results/step_through.csv` masked."""
-        table = self._table(
-            "step_through",
-            steps.step_through,
-            code=["per_token", "data", "scoring"],
-            sections=["model", "data.prompts", "sizes", "scorer.name", "scorer.revision", "interventions"],
-            after=["readings"],
+        """A few continuations token by token (`per_token.make`)."""
+        top = self.profile.interventions.figure_top
+        return per_token.make(
+            per_token.conditions(self.table1_rows, self.neurons, top),
+            self.base,
+            self.dpo,
+            {number: self.prompts[number] for number in per_token.chosen_prompts(self.toxicity)},
+            self.probe.direction,
+            self.score,
+            new_tokens=self.profile.sizes.new_tokens,
+            batch_size=self.profile.compute.batch_size,
         )
-        self.save_result("step_through.csv", step_through.masked_table(table, self.mask()))
-        return table
 
     # Step 8: the claims
 
@@ -411,10 +508,10 @@ class Study:
         texts = self.readings.continuations
         return pd.DataFrame({m: self.score(texts[m].tolist()) for m in ("base", "ablated", "dpo")})
 
-    @cached_property
+    @step(TABLE)
     def resampled_neuron_quantities(self) -> pd.DataFrame:
         """What follows from the neuron table, for bootstrap samples of prompts, one row each."""
-        tables = resampled_neuron_tables(
+        tables = neurons.resampled_neuron_tables(
             self.readings.base.activation,
             self.readings.dpo.activation,
             *self.value_vectors,
@@ -425,74 +522,92 @@ class Study:
         top = self.profile.interventions.figure_top
         return pd.DataFrame(evidence.neuron_quantities(table, top) for table in tables)
 
+    @step(EVIDENCE)
+    def dpo_evidence(self) -> Evidence:
+        """What DPO did to toxicity and to the value vectors."""
+        before, after = (self.toxicity[m].to_numpy() for m in ("base", "dpo"))
+        turned = evidence.turned(*self.value_vectors)
+        return evidence.dpo_evidence(before, after, turned, self.profile.compute.bootstrap)
+
+    @step(EVIDENCE)
+    def neuron_evidence(self) -> Evidence:
+        """Quantities of the neuron table."""
+        top = self.profile.interventions.figure_top
+        return evidence.neuron_evidence(self.neurons, self.resampled_neuron_quantities, top)
+
+    @step(EVIDENCE)
+    def residual_evidence(self) -> Evidence:
+        """How the change along the probe divides between kinds of layers."""
+        read = self.readings
+        return evidence.residual_evidence(read.base, read.dpo_on_base, self.profile.compute.bootstrap)
+
+    @step(EVIDENCE)
+    def null_evidence(self) -> Evidence:
+        """Where the shares stand among those with nothing to find."""
+        toxicity = {m: self.toxicity[m].to_numpy() for m in ("base", "dpo")}
+        if "shuffled" in self.placebos:
+            toxicity["shuffled"] = self.score(self.nulls.texts["shuffled"])
+        resamples = self.profile.compute.bootstrap
+        return evidence.null_evidence(self.comparisons, self.other_directions, toxicity, resamples)
+
+    @step(EVIDENCE)
+    def table1_evidence(self) -> Evidence:
+        """Quantities of table 1."""
+        return evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
+
     def claims_of(self, chapter: str) -> pd.DataFrame:
         """The claims table of one chapter; makes only the steps that the chapter needs."""
-
-        def make(study: Study) -> pd.DataFrame:
-            table = claims.judge(evidence.measure(study, chapter))
-            return table[table["chapter"] == chapter].reset_index(drop=True)
-
-        return self._table(
-            f"claims/{chapter}",
-            make,
-            code=["claims", "evidence", "scoring", "nulls"],
-            sections=["compute", "interventions", "nulls", "scorer.name", "scorer.revision"],
-            after=[{claims.NULLS: "nulls", claims.TABLE1: "table1"}.get(chapter, "readings")],
-        )
+        measured = {
+            claims.DPO: lambda: self.dpo_evidence,
+            claims.WHERE: lambda: self.neuron_evidence | self.residual_evidence,
+            claims.GROUPS: lambda: self.neuron_evidence,
+            claims.NULLS: lambda: self.null_evidence,
+            claims.TABLE1: lambda: self.table1_evidence,
+        }
+        table = claims.judge(measured[chapter]())
+        return table[table["chapter"] == chapter].reset_index(drop=True)
 
     @cached_property
     def claims(self) -> pd.DataFrame:
-        """The claims table, also written to `results/claims.json`."""
-        table = pd.concat([self.claims_of(c) for c in claims.CHAPTERS], ignore_index=True)
-        self.save_result("claims.json", table)
-        return table
+        """The claims table."""
+        return pd.concat([self.claims_of(c) for c in claims.CHAPTERS], ignore_index=True)
 
-    # Keeping
+    def save_results(self) -> None:
+        """Write the tables to `results/`, each whole."""
+        tables = {
+            "neurons.parquet": self.neurons,
+            "groups.csv": groups.group_table(self.neurons).reset_index(),
+            "comparisons.csv": self.comparisons,
+            "other_directions.csv": self.other_directions,
+            "table1.csv": self.summary,
+            "step_through.csv": step_through.masked_table(self.step_through, self.mask()),
+            "claims.json": self.claims,
+        }
+        for name, table in tables.items():
+            artifacts.write_table(self.folder / "results" / name, table)
 
-    def save_result(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table to `results/` whole, as CSV, parquet or JSON by the name's ending."""
-        artifacts.write_table(self.folder / "results" / name, table)
 
-    def _table(self, name: str, make: Callable[[Study], pd.DataFrame], **decides) -> pd.DataFrame:
-        """Keep a table as `_keep` keeps a folder."""
+def table1_jobs(study: Study, folder: Path) -> Callable[[int], None]:
+    """What examines one row or draw of table 1, by its number among all of them, and keeps it as a part."""
+    base, dpo, exam, known = study.base, study.dpo, study.exam, study.outcomes
+    models = {"base": (base, dpo), "dpo": (dpo, base)}
 
-        def write(study: Study, folder: Path) -> None:
-            make(study).to_parquet(folder / "table.parquet")
+    def examine(row: rows.Row) -> dict[str, Result]:
+        model, other = models[row.model]
+        return {row.name: known.get(row.name) or evaluation.examine(model, exam, row.interventions, other)}
 
-        return pd.read_parquet(self._keep(name, write, **decides) / "table.parquet")
+    def draw(edit) -> Tensor:
+        return torch.from_numpy(evaluation.greedy_toxicity(base, exam, [edit]))
 
-    def _keep(
-        self,
-        name: str,
-        make: Callable[[Study, Path], None],
-        *,
-        code: list[str],
-        sections: list[str],
-        after: list[str] = (),
-        content: str = "",
-    ) -> Path:
-        """Keep a step's folder, made anew when its settings, files, code or earlier steps change."""
-        settings = self._settings(code=code, sections=sections, after=after, content=content)
-        return artifacts.keep(self.folder / name, settings, partial(make, self))
+    jobs = [(f"row{i:03}", RESULTS, partial(examine, row)) for i, row in enumerate(study.table1_rows)]
+    jobs += [
+        (f"draw{i:02}-{j:03}", TENSOR, partial(draw, edit))
+        for i, some in enumerate(study.table1_draws)
+        for j, edit in enumerate(some.interventions)
+    ]
 
-    def _settings(
-        self, *, code: list[str], sections: list[str], after: list[str] = (), content: str = ""
-    ) -> dict:
-        """All that decides what a step makes."""
-        made_of = {step: self._identity(step) for step in after}
-        return step_settings(
-            self.profile, self.seed, code=code, sections=sections, content=content, made_of=made_of
-        )
+    def make(number: int) -> None:
+        name, kept, job = jobs[number]
+        part(folder / name, kept, job)
 
-    def identity(self) -> str:
-        """What all results were made with, as a hash."""
-        second = self.profile.scorer.second
-        path = f"{second.partition('.py:')[0]}.py" if ".py:" in second else second
-        return f"{self._identity('table1')} {file_identity(path)} {self.profile!r}"
-
-    def _identity(self, step: str) -> str:
-        """What an earlier step was made with, as a hash; makes the step if it is missing."""
-        if step == "base" and self.profile.model.base != EMBEDDED:
-            return file_identity(self.profile.model.base)
-        getattr(self, {"base": "base_folder", "dpo": "dpo_folder"}.get(step, step))
-        return sha256((self.folder / step / "settings.json").read_bytes()).hexdigest()[:16]
+    return make

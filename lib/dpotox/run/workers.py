@@ -18,7 +18,7 @@ from loky import BrokenProcessPool, Future, ProcessPoolExecutor, as_completed
 
 from dpotox import progress
 from dpotox.errors import UserError
-from dpotox.model import models
+from dpotox.inputs import networks
 from dpotox.profile import Profile
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
 
 def processes_of(profile: Profile) -> int:
     """How many processes share parts out; one on a GPU, which is busy with one."""
-    return profile.compute.processes if models.device_of(profile.compute).type == "cpu" else 1
+    return profile.compute.processes if networks.device_of(profile.compute).type == "cpu" else 1
 
 
 def _wait(waiting: list[Future], label: str, unit: str) -> None:

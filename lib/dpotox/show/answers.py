@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from IPython.display import Markdown
 
-from dpotox.model.models import nearest_tokens, weight_change
+from dpotox.model.logit_lens import nearest_tokens
+from dpotox.model.weights import weight_change
 from dpotox.paper import claims
 from dpotox.paper.groups import (
     REDUCING,

@@ -1,14 +1,13 @@
 """The neuron explorer: an interactive page over the whole neuron table, which needs no server.
 
 The chapter holds a container (`page`). Beside the page lie plotly.js and the neurons as a script
-(`write_files`), since a page opened from the file system may load scripts, but no data. What a reader can do
+(`script`), since a page opened from the file system may load scripts, but no data. What a reader can do
 with them is in `book/_static/explorer.js`.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from IPython.display import HTML, Markdown
 from jaxtyping import Int
 
 from dpotox.paper.groups import GROUPS, REDUCING, ranking
-from dpotox.run import artifacts
 from dpotox.show.figures import COLOURS
 
 if TYPE_CHECKING:
@@ -33,22 +31,15 @@ TABLE = "neurons.parquet"
 
 
 def page(study: Study) -> HTML:
-    """The explorer's place in the page; what it shows is made by now, so that `write_files` is quick."""
+    """The explorer's place in the page; what it shows is made by now, so that `script` is quick."""
     _ = study.neurons, _tokens(study)
     return HTML(markup())
 
 
-def write_files(study: Study, static: Path) -> None:
-    """Write what the page loads into the book's `_static` folder.
-
-    These are `plotly.min.js` of the installed package, `neurons.js`, and `neurons.parquet` to be downloaded.
-    """
-    static.mkdir(parents=True, exist_ok=True)
+def script(study: Study) -> str:
+    """What the page loads beside plotly.js (`data_script`)."""
     nearest = study.nearest_tokens.flatten(0, 1).numpy()
-    script = data_script(study.neurons, nearest, _tokens(study))
-    artifacts.write_file(static / "neurons.js", lambda path: path.write_text(script, encoding="ascii"))
-    artifacts.write_table(static / TABLE, study.neurons)
-    shutil.copyfile(plotly_script(), static / "plotly.min.js")
+    return data_script(study.neurons, nearest, _tokens(study))
 
 
 def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:

@@ -14,13 +14,13 @@ from jaxtyping import Float
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from dpotox.model.models import cosines, nearest_tokens
-from dpotox.paper.claims import CLAIMS
+from dpotox.model.logit_lens import nearest_tokens
+from dpotox.model.weights import cosines
+from dpotox.paper.claims import CLAIMS, over_seeds
 from dpotox.paper.evaluation import Result, estimate, mean
 from dpotox.paper.groups import gross_and_net, group_table, ratio
 from dpotox.paper.neurons import most_toxic
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
-from dpotox.run import seeds
 from dpotox.show.masking import Mask
 from dpotox.show.passages import facts
 
@@ -101,10 +101,14 @@ def anchor(claim: str) -> str:
     return f"claim-{claim}"
 
 
-def claims_by_seed(study: Study, some: list[int]) -> Styler:
-    """Every claim's value and verdict by seed, and over all of them."""
-    table, missing = seeds.claims_by_seed(study, some)
-    together, rows = seeds.over_all(table), []
+def claims_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Styler:
+    """Every claim's value and verdict by seed, and over all of them.
+
+    Args:
+        table: the claims with a column `seed`.
+        missing: why a seed has none.
+    """
+    together, rows = over_seeds(table), []
     for name, part in table.groupby("id", sort=False):
         row = {"claim": name, "rule": part["rule"].iloc[0]}
         for one in part.itertuples():
@@ -118,11 +122,10 @@ def claims_by_seed(study: Study, some: list[int]) -> Styler:
     return shown(pd.DataFrame(rows)).set_caption(reasons and f"Missing: {reasons}")
 
 
-def verdicts_by_seed(study: Study, some: list[int]) -> Markdown:
+def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
     """How the verdicts on the paper's claims come out over several seeds, in a few words."""
-    table, missing = seeds.claims_by_seed(study, some)
     n = table["seed"].nunique()
-    if len(some) == 1:
+    if n + len(missing) == 1:
         return Markdown("One seed was run. Intervals are over prompts; other seeds can differ by more.")
     paper = table[table["source"] == "paper"].groupby("id")["verdict"]
     always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in VERDICTS}
@@ -284,3 +287,19 @@ def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
         if model != "source":
             rows[f"{model} (published)"] = pd.Series(values, index=order)
     return pd.DataFrame(rows).T
+
+
+def yield_report(pairs: pd.DataFrame) -> pd.DataFrame:
+    """How many prompts were tried, how many gave a pair at each strength, and how toxic those are."""
+    tried = int(pairs["tried"].max())
+    rows = [
+        {
+            "steering of the rejected": strength,
+            "pairs": len(part),
+            "of the prompts tried": len(part) / tried,
+            "toxicity of the chosen": part["chosen_toxicity"].mean(),
+            "toxicity of the rejected": part["rejected_toxicity"].mean(),
+        }
+        for strength, part in [*pairs.groupby("steering"), ("all", pairs)]
+    ]
+    return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Loading models and tokenizers, and what can be said of a model by looking at its weights."""
+"""Loading models and tokenizers: from folders or the hub, checked, with nnsight around them."""
 
 from __future__ import annotations
 
@@ -114,6 +114,26 @@ def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTraine
     return network
 
 
+def load_direction(path: str, d_model: int) -> Float[Tensor, "d_model"]:
+    """The authors' `probe.pt`: a tensor of shape `(d_model,)` or `(1, d_model)`.
+
+    Raises:
+        UserError: the file is missing, is not a tensor, or has another width than the model.
+    """
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no probe {path!r}; check probe.path in the profile") from None
+    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
+        raise UserError(
+            f"cannot read the probe {path!r} ({first_line(error)}); it must hold one tensor"
+        ) from None
+    if not isinstance(tensor, Tensor) or tensor.squeeze().shape != (d_model,):
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise UserError(f"the probe {path!r} is {shape}; this model needs shape ({d_model},)")
+    return tensor.squeeze().float()
+
+
 def _check_shapes(network: PreTrainedModel, state: dict[str, Tensor], path: str | Path) -> None:
     for name, tensor in network.state_dict().items():
         if name in state and state[name].shape != tensor.shape:
@@ -164,66 +184,6 @@ def load_tokenizer(source: str | Path, revision: str = ""):
 def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:
     """The same network with nnsight around it; the name of every module stays."""
     return TransformersModel(network, task="text-generation", tokenizer=tokenizer)
-
-
-def value_vectors(network: PreTrainedModel) -> Float[Tensor, "layer neuron d_model"]:
-    """The value vector of every neuron: the rows of each MLP's down projection (section 2)."""
-    return torch.stack([b.mlp.c_proj.weight.detach().float().cpu() for b in network.transformer.h])
-
-
-def key_biases(network: PreTrainedModel) -> Float[Tensor, "layer neuron"]:
-    """The bias of every neuron's pre-activation."""
-    return torch.stack([b.mlp.c_fc.bias.detach().float().cpu() for b in network.transformer.h])
-
-
-def cosines(
-    vectors: Float[Tensor, "*neuron d_model"], direction: Float[Tensor, "d_model"]
-) -> Float[Tensor, "*neuron"]:
-    """Cosine similarity of vectors with a direction."""
-    return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
-
-
-def top_vectors(
-    values: Float[Tensor, "layer neuron d_model"], score: Float[Tensor, "layer neuron"], k: int
-) -> dict[str, Float[Tensor, "d_model"]]:
-    """The k value vectors with the largest scores, named `layer:neuron`."""
-    positions = [divmod(i, values.shape[1]) for i in score.flatten().topk(k).indices.tolist()]
-    return {f"{layer}:{neuron}": values[layer, neuron] for layer, neuron in positions}
-
-
-def nearest_tokens(
-    network: PreTrainedModel, tokenizer, direction: Float[Tensor, "d_model"], k: int = 10
-) -> list[str]:
-    """The tokens whose output embeddings have the largest dot product with a direction.
-
-    This is the logit lens without the final norm, as the paper reads value vectors (section 2).
-    """
-    unembedding = network.get_output_embeddings().weight.detach().float().cpu()
-    unembedding = unembedding - unembedding.mean(0)
-    top = (unembedding @ direction.float().cpu()).topk(k).indices
-    return [tokenizer.decode([i]).strip() for i in top.tolist()]
-
-
-def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, tuple[float, float]]:
-    """Per kind of parameter: the norm of the change over the norm before, and the smallest cosine.
-
-    The paper finds that DPO moves the weights very little (section 3).
-    """
-    changed = dict(after.named_parameters())
-    kinds: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for name, old in before.named_parameters():
-        kind = name.split(".", 3)[-1] if ".h." in name else name.removeprefix("transformer.")
-        pair = old.detach().float().cpu(), changed[name].detach().float().cpu()
-        kinds.setdefault(kind, []).append(pair)
-    result = {}
-    for kind, pairs in kinds.items():
-        old = torch.cat([o.flatten() for o, _ in pairs])
-        new = torch.cat([n.flatten() for _, n in pairs])
-        result[kind] = (
-            float((new - old).norm() / old.norm()),
-            float(torch.nn.functional.cosine_similarity(old, new, dim=0)),
-        )
-    return result
 
 
 def _named(source: str | Path, revision: str) -> str:

@@ -1,6 +1,6 @@
 """The picture of the README, which is that of the front page, from the results of one study.
 
-python -m dpotox.show.picture --profile mini --seed 0
+python -m dpotox.run.picture --profile mini --seed 0
 """
 
 from __future__ import annotations

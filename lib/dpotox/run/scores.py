@@ -1,0 +1,61 @@
+"""Scores kept by text, so that an interruption loses none and no text is scored twice."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from dpotox.errors import UserError
+from dpotox.inputs.scoring import AT_ONCE, Score
+from dpotox.progress import bar
+from dpotox.run import artifacts
+
+
+def remembered(score: Score, identity: str, path: Path) -> Score:
+    """The same function, which keeps every score in a SQLite file, by text.
+
+    Args:
+        identity: scores are found again under it only.
+    """
+
+    def key(text: str) -> str:
+        return sha256(f"{identity}\0{text}".encode()).hexdigest()
+
+    def look_up(texts: list[str]) -> np.ndarray:
+        with artifacts.disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with closing(sqlite3.connect(path, timeout=60)) as store:
+                    return _from_store(store, texts)
+            except sqlite3.OperationalError as error:  # another run holds it for long, or the disk is full
+                raise UserError(
+                    f"cannot write scores to {path} ({error}); see that no other run hangs, "
+                    "that there is space, and the folder's permissions, then rerun"
+                ) from None
+            except sqlite3.DatabaseError as error:
+                raise UserError(
+                    f"cannot use the kept scores in {path} ({error}); remove the file and rerun"
+                ) from None
+
+    def _from_store(store: sqlite3.Connection, texts: list[str]) -> np.ndarray:
+        store.execute("CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL) WITHOUT ROWID")
+        found = {}
+        for text in texts:
+            row = store.execute("SELECT score FROM scores WHERE key = ?", [key(text)]).fetchone()
+            if row:
+                found[text] = row[0]
+        missing = sorted(set(texts) - set(found), key=len)
+        for start in bar(range(0, len(missing), AT_ONCE), "score", "batch"):
+            batch = missing[start : start + AT_ONCE]
+            scores = dict(zip(batch, score(batch).tolist(), strict=True))
+            with store:
+                rows = [(key(text), value) for text, value in scores.items()]
+                store.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
+            found |= scores
+        return np.array([found[text] for text in texts])
+
+    return look_up

@@ -1,0 +1,87 @@
+"""DPO as the steps train it, the study's own and the placebos, going on with what was interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from dpotox.model.memory import halving
+from dpotox.paper import nulls
+from dpotox.profile import Dpo
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from dpotox.run.study import Study
+
+
+def base_to_train(study: Study) -> PreTrainedModel:
+    """The model before DPO in full precision, where small steps are not lost; trl moves it to the device."""
+    compute = study.profile.compute
+    return study.base_network(replace(compute, device="cpu", dtype="float32", device_map=""))
+
+
+def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) -> None:
+    """Train on pairs and write weights and curves; where a batch does not fit, it goes through in parts.
+
+    Of several processes the first writes.
+    """
+    from dpotox.paper import dpo  # trainers are slow to import
+
+    def train(*, batch_size: int) -> tuple[PreTrainedModel, pd.DataFrame]:
+        network = base_to_train(study)  # anew, as a failed attempt has changed it
+        common = {"seed": study.seed, "on_cpu": study.on_cpu, "at_once": batch_size}
+        common["checkpoint"] = latest_checkpoint(folder / "checkpoints")
+        cut = study.profile.pairs
+        return network, dpo.train_dpo(network, study.tokenizer, some, settings, cut, folder, **common)
+
+    # One of several processes cannot choose another size by itself.
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    network, curves = (halving(train) if alone else train)(batch_size=settings.batch_size)
+    if int(os.environ.get("RANK", 0)) == 0:
+        network.save_pretrained(folder)
+        curves.to_parquet(folder / "curves.parquet")
+        remove_checkpoints(folder)
+
+
+def train_placebo_into(folder: Path, study: Study, kind: str) -> None:
+    """The same on preferences that are shuffled or reversed."""
+    settings, validation = study.profile.dpo, study.profile.pairs.validation
+    turned = nulls.placebo_pairs(study.pairs, kind, validation, study.seed)
+    # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
+    settings = replace(settings, steps=steps_kept(study.dpo_curves, settings), patience=0)
+    train_into(folder, study, turned, settings)
+
+
+def steps_kept(curves: pd.DataFrame, settings: Dpo) -> int:
+    """The number of steps behind the weights that were kept: all, or with patience up to the best."""
+    validation = curves[(curves["split"] == "validation") & (curves["step"] > 0)]
+    if not settings.patience or validation.empty:
+        return settings.steps
+    return int(validation.loc[validation["loss"].idxmin(), "step"])
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what `train_dpo` kept, once the trained weights are written."""
+    for name in ("checkpoints", "token_ids"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True

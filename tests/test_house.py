@@ -1,0 +1,176 @@
+"""The order of the rooms, and what an edit of the code makes anew."""
+
+import ast
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from dpotox.profile import load_profile
+from dpotox.run.keys import Keys, Package, package
+from dpotox.run.study import PROJECT
+
+ROOMS = ("model", "inputs", "paper", "show", "run")
+"""Each knows those before it; all know the modules that lie beside them."""
+LIBRARY = PROJECT / "lib" / "dpotox"
+
+
+def imports(path):
+    """The modules of this package that a file imports, but for the sake of types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in node.body
+    }
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and id(n) not in for_types]
+    return [n.module for n in nodes if n.module and n.module.startswith("dpotox")]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_knows_only_those_before_it(room):
+    after = ROOMS[ROOMS.index(room) + 1 :]
+    wrong = {
+        f"{path.name} imports {module}"
+        for path in (LIBRARY / room).glob("*.py")
+        for module in imports(path)
+        if module.split(".")[1:2] and module.split(".")[1] in after
+    }
+    assert not wrong
+
+
+def test_what_lies_beside_the_rooms_knows_none_of_them():
+    known = {module for path in LIBRARY.glob("*.py") for module in imports(path)}
+    assert not {module for module in known if module.split(".")[1:2] and module.split(".")[1] in ROOMS}
+
+
+def test_the_core_can_be_read_in_an_afternoon():
+    core = [path for room in ("model", "paper") for path in (LIBRARY / room).glob("*.py")]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) <= 3_000
+
+
+# What an edit makes anew
+
+
+def keys(sources: dict[str, str] | None = None, **sections) -> Keys:
+    """The keys of `mini`, with other sources or other settings."""
+    profile = load_profile("mini")
+    for section, changes in sections.items():
+        profile = replace(profile, **{section: replace(getattr(profile, section), **changes)})
+    return Keys(profile, 0, Package(package().sources | (sources or {})))
+
+
+@cache
+def as_it_is() -> Keys:
+    return keys()
+
+
+def edited(path: str, name: str) -> dict[str, str]:
+    """A module in which a function, or a class's method, ends with another statement."""
+    tree = ast.parse(package().sources[path])
+    node = tree
+    for part in name.split("."):
+        node = next(n for n in node.body if getattr(n, "name", "") == part)
+    node.body.append(ast.parse("0").body[0])
+    return {path: ast.unparse(tree)}
+
+
+def remade(after: Keys) -> set[str]:
+    """The steps that have another key."""
+    return {step for step in after.code.steps if after.key(step) != as_it_is().key(step)}
+
+
+def with_what_follows(first: set[str]) -> set[str]:
+    """These steps and all that are made of them, by what stands beside a kept step."""
+    found = set(first)
+    for step in as_it_is().code.steps:  # in the order in which they are made
+        if found & set(as_it_is().settings(step)["made of"]):
+            found.add(step)
+    return found
+
+
+TRAINED = {"dpo_folder", "placebo_shuffled_folder", "placebo_reversed_folder"}
+GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "neuron_evidence"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "first"),
+    [
+        ("inputs/pretraining.py", "_architecture", {"base_folder"}),
+        ("inputs/pretraining.py", "MuonAndAdamW.step", {"base_folder"}),
+        ("inputs/data.py", "_embedded_comments", {"comments"}),
+        ("inputs/data.py", "references", {"outcomes", "table1"}),
+        ("model/tracing.py", "mean_residuals", {"comment_features"}),
+        ("model/tracing.py", "window_nll", {"outcomes", "table1"}),
+        ("model/logit_lens.py", "nearest_token_ids", {"nearest_tokens"}),
+        ("paper/probe.py", "class_gap", {"probe"}),
+        ("paper/probe.py", "shuffled_directions", {"shuffled_directions"}),
+        ("paper/pairs.py", "_sample", {"pairs"}),
+        ("paper/dpo.py", "_token_ids", TRAINED),
+        ("paper/nulls.py", "placebo_pairs", TRAINED - {"dpo_folder"}),
+        ("paper/groups.py", "shares", GROUPED),
+        ("paper/evaluation.py", "token_f1", {"outcomes", "table1"}),
+        ("paper/table1.py", "Table1.summary", {"summary"}),
+        ("paper/table1.py", "Table1.beyond_draws", {"table1_evidence"}),
+        ("paper/per_token.py", "pieces", {"step_through"}),
+        ("paper/evidence.py", "residual_evidence", {"residual_evidence"}),
+        ("paper/claims.py", "judge", set()),
+        ("show/explorer.py", "data_script", set()),
+        ("show/report.py", "number", set()),
+        ("run/pages.py", "build_pages", set()),
+        ("progress.py", "bar", set()),
+    ],
+)
+def test_an_edit_deep_below_a_step_makes_it_anew_with_what_follows_and_nothing_else(path, name, first):
+    assert remade(keys(edited(path, name))) == with_what_follows(first)
+
+
+def test_comments_docstrings_and_formatting_make_nothing_anew():
+    sources = {}
+    for path, text in package().sources.items():
+        if path.endswith(".py"):
+            tree = ast.parse(text)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+                    node.body[0].value.value = "Another text."
+            sources[path] = ast.unparse(tree)
+    assert not remade(keys(sources))
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "first"),
+    [
+        ("compute", {"threads": 1, "batch_size": 7, "processes": 1}, set()),
+        (
+            "compute",
+            {"bootstrap": 10},
+            {"dpo_evidence", "residual_evidence", "null_evidence", "table1_evidence", "summary"},
+        ),
+        ("dpo", {"steps": 3}, TRAINED),
+        ("pretraining", {"rows": 64}, {"base_folder"}),
+        ("nulls", {"directions": 3}, {"other_directions"}),
+        ("scorer", {"mask_from": 0.3}, set()),
+        ("scorer", {"second": "trained"}, set()),
+    ],
+)
+def test_a_setting_makes_anew_what_reads_it_and_what_follows(section, changes, first):
+    assert remade(keys(**{section: changes})) == with_what_follows(first)
+
+
+def test_another_language_is_another_study():
+    text = package().sources["inputs/language.toml"]
+    sources = {
+        "inputs/language.toml": text + "\n# a comment counts, as only its reader knows what does not\n"
+    }
+    assert remade(keys(sources)) == set(package().steps)
+
+
+def test_a_notebook_is_made_anew_by_what_it_uses_alone():
+    def script(sources=None):
+        text = "from dpotox.show import report\nstudy = 1\nprint(report.number(study.summary))"
+        return keys(sources).of_script(text)
+
+    assert script(edited("show/report.py", "number")) != script()
+    assert script(edited("paper/table1.py", "Table1.summary")) != script()
+    assert script(edited("show/explorer.py", "markup")) == script()
