@@ -342,10 +342,9 @@ def test_another_model_is_traced_within_a_step(model, network, other, other_mode
             other(ids, attention_mask=torch.ones_like(ids))
         theirs.append(seen[0])
 
-    handle = network.transformer.wte.register_forward_pre_hook(lambda _, args: read_along(args[0]))
-    with Hooked(network, place, change):
+    before_each_step = network.transformer.wte.register_forward_pre_hook(lambda _, args: read_along(args[0]))
+    with before_each_step, Hooked(network, place, change):
         expected = sequences_of(network, batch)
-    handle.remove()
     with torch.no_grad(), model.generate(batch, **EXACTLY) as tracer:
         for _step in tracer.iter[:STEPS]:
             ids = model.transformer.wte.input
@@ -388,10 +387,13 @@ def test_an_error_of_the_network_comes_out_as_it_is_and_the_next_trace_works(mod
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    handle = network.transformer.h[1].register_forward_pre_hook(full)
-    with pytest.raises(RuntimeError, match="out of memory"), torch.no_grad(), model.trace(batch):
+    with (
+        network.transformer.h[1].register_forward_pre_hook(full),
+        pytest.raises(RuntimeError, match="out of memory"),
+        torch.no_grad(),
+        model.trace(batch),
+    ):
         nnsight.save(model.lm_head.output)
-    handle.remove()
     with torch.no_grad(), model.trace(batch):
         got = nnsight.save(model.lm_head.output)
     assert torch.equal(got, logits(network, batch))

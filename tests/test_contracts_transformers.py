@@ -47,11 +47,9 @@ def batch(model, prompts):
 def test_neurons_are_rows_of_the_down_projection_and_columns_of_the_up_projection(network):
     """`models.value_vectors`, `interventions.scale_keys`: weights are laid out as (from, to)."""
     mlp, seen = network.transformer.h[1].mlp, []
-    handle = mlp.c_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     x = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        written = mlp.eval()(x)
-    handle.remove()
+    with mlp.c_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0])), torch.no_grad():
+        written = mlp(x)
     assert mlp.c_proj.weight.shape == (24, 16)
     up = x @ mlp.c_fc.weight + mlp.c_fc.bias
     assert torch.allclose(seen[0], torch.nn.functional.gelu(up, approximate="tanh"), atol=1e-5)
@@ -110,11 +108,9 @@ def test_the_least_and_most_new_tokens_give_exactly_as_many_and_no_end_of_text(n
         logits[..., end] += 1e4
         return logits
 
-    handle = network.lm_head.register_forward_hook(end_it)
-    with torch.no_grad():
+    with network.lm_head.register_forward_hook(end_it), torch.no_grad():
         tokens = network.generate(**batch, **EXACTLY)[:, batch["input_ids"].shape[1] :]
         free = network.generate(**batch, max_new_tokens=STEPS, do_sample=False)
-    handle.remove()
     assert tokens.shape == (5, STEPS)
     assert not (tokens == end).any()
     assert free.shape[1] == batch["input_ids"].shape[1] + 1
