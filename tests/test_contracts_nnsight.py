@@ -28,11 +28,17 @@ ONE = {"max_new_tokens": 1, "min_new_tokens": 1}
 
 
 @pytest.fixture
-def batch(model, prompts):
+def batch(windows):
+    """Rows of one length, so that what becomes of padding is shown by the tests on that alone."""
+    return {"input_ids": windows, "attention_mask": torch.ones_like(windows)}
+
+
+@pytest.fixture
+def padded(model, prompts):
     """A left-padded batch as `generation.batches` makes it."""
     model.tokenizer.padding_side = "left"
-    padded = model.tokenizer(prompts, padding=True, return_tensors="pt")
-    return {name: padded[name] for name in ("input_ids", "attention_mask")}
+    made = model.tokenizer(prompts, padding=True, return_tensors="pt")
+    return {name: made[name] for name in ("input_ids", "attention_mask")}
 
 
 class Hooked:
@@ -71,10 +77,8 @@ def at(model, place: str):
 
 
 def logits(network, batch) -> torch.Tensor:
-    """Of the plain network, with tokens counted from the first that is no padding."""
-    positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     with torch.no_grad():
-        return network(**batch, position_ids=positions).logits
+        return network(**batch).logits
 
 
 def sequences_of(network, batch, **settings) -> torch.Tensor:
@@ -124,15 +128,32 @@ def test_weights_changed_in_place_are_those_of_the_next_trace(model, network, ba
 # Reading
 
 
-def test_a_padded_batch_in_a_trace_gives_what_each_prompt_gives_alone(model, network, batch, prompts):
-    """`tracing.mean_residuals`: our ids are taken as they are, and positions follow from the mask."""
+def test_a_padded_batch_in_a_trace_gives_what_each_prompt_gives_alone(model, network, padded, prompts):
+    """`tracing.mean_residuals`: nnsight counts positions from the mask, which the plain network does not."""
+    with torch.no_grad(), model.trace(padded):
+        got = nnsight.save(model.lm_head.output)
+    assert got.shape[:2] == padded["input_ids"].shape
+    for row, prompt in zip(got, prompts, strict=True):
+        alone = logits(network, model.tokenizer(prompt, return_tensors="pt"))[0]
+        assert torch.allclose(row[-len(alone) :], alone, atol=1e-4)
+
+
+def test_a_padded_batch_is_continued_in_a_trace_as_each_prompt_is_alone(model, network, padded, prompts):
+    """`tracing.continue_prompts`: the mask reaches every step."""
+    with torch.no_grad(), model.generate(padded, **EXACTLY) as tracer:
+        for _step in tracer.iter[:STEPS]:
+            pass
+        sequences = nnsight.save(tracer.result)
+    for row, prompt in zip(sequences, prompts, strict=True):
+        alone = sequences_of(network, model.tokenizer(prompt, return_tensors="pt"))[0]
+        assert torch.equal(row[-STEPS:], alone[-STEPS:])
+
+
+def test_ids_of_our_own_are_taken_as_they_are(model, network, batch):
+    """`tracing.window_nll`: nothing is put before them, and nothing is cut."""
     with torch.no_grad(), model.trace(batch):
         got = nnsight.save(model.lm_head.output)
-    assert got.shape[:2] == batch["input_ids"].shape
-    for row, prompt in zip(got, prompts, strict=True):
-        with torch.no_grad():
-            alone = network(**model.tokenizer(prompt, return_tensors="pt")).logits[0]
-        assert torch.allclose(row[-len(alone) :], alone, atol=1e-4)
+    assert torch.equal(got, logits(network, batch))
 
 
 def test_positions_that_we_give_are_taken_as_they_are(model, network, batch):
@@ -140,9 +161,7 @@ def test_positions_that_we_give_are_taken_as_they_are(model, network, batch):
     positions = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"]) + 7
     with torch.no_grad(), model.trace(batch | {"position_ids": positions}):
         got = nnsight.save(model.lm_head.output)
-    with torch.no_grad():
-        expected = network(**batch, position_ids=positions).logits
-    assert torch.equal(got, expected)
+    assert torch.equal(got, logits(network, batch | {"position_ids": positions}))
     assert not torch.allclose(got, logits(network, batch), atol=1e-2)
 
 

@@ -198,7 +198,7 @@ def test_the_optimisers_of_the_profiles_are_torchs_own(make, network, name, kind
     trainer = make(settings, ROWS[:4])
     train(trainer)
     moved, by_hand = (weights(n) - weights(network) for n in (trainer.model, expected))
-    assert float((moved - by_hand).norm() / by_hand.norm()) < 0.05  # signs of gradients near zero may differ
+    assert float((moved - by_hand).norm() / by_hand.norm()) < 0.02  # signs of gradients near zero may differ
 
 
 def stepped_by_hand(network, settings, kind, **options):

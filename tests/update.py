@@ -73,7 +73,7 @@ def main() -> str | None:
     print(*changed, sep="\n", flush=True)
     contracts = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_contracts_*.py"))
     if not tested(*contracts):
-        return "error: a library no longer does what the test above says; keep its version or mend the use"
+        return "error: a library no longer does what a contract above says; keep its version or mend its use"
     if not tested("--deselect", LOCK_TEST):
         return "error: a test fails with the versions above, though every contract holds"
     (ROOT / WRITTEN).parent.mkdir(parents=True, exist_ok=True)
