@@ -186,7 +186,8 @@ def test_a_network_is_made_without_drawing_its_weights(network, monkeypatch):
     assert drawn
     drawn.clear()
     with no_init_weights():
-        made = AutoModelForCausalLM.from_config(network.config, dtype=torch.bfloat16)
+        # It notes the precision in the configuration that it is given.
+        made = AutoModelForCausalLM.from_config(copy.deepcopy(network.config), dtype=torch.bfloat16)
     made.tie_weights()
     assert not drawn
     assert {p.dtype for p in made.parameters()} == {torch.bfloat16}
