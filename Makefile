@@ -13,7 +13,7 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 1000
 endif
 
-.PHONY: book check test matrix coverage notebooks picture lint benchmark audit clean
+.PHONY: book check test matrix coverage notebooks picture lint benchmark audit update clean
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
@@ -56,6 +56,9 @@ audit:  ## look all pinned versions up in the advisory database (needs a network
 	@test -d .venv/audit || $(PYTHON) -m venv .venv/audit
 	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	.venv/audit/bin/pip-audit --disable-pip --no-deps --strict -r constraints.txt
+
+update:  ## try the newest versions that requirements.txt admits, in .venv/update, and run all tests with them
+	@$(PYTHON) tests/update.py
 
 .venv/ready: requirements.txt constraints.txt pyproject.toml
 	@echo "creating the environment in .venv"

@@ -1,11 +1,7 @@
 """Files from elsewhere have no effect but the one they are read for."""
 
-import re
-from importlib.metadata import distributions
-
 import pandas as pd
 import pytest
-from conftest import ROOT
 
 from dpotox.errors import UserError
 from dpotox.profile import LARGEST, load_profile
@@ -53,17 +49,3 @@ def test_text_in_a_table_of_the_book_is_shown_as_text():
         assert "<script" not in page
         assert "<img" not in page
         assert "&lt;script&gt;" in page
-
-
-def test_the_environment_is_the_one_that_is_locked():
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    locked = dict(line.split("==") for line in lines if not line.startswith("#"))
-    asked_for = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines())
-    assert asked_for.items() <= locked.items()
-    there = {canonical(d.name): d.version.partition("+")[0] for d in distributions()}
-    differing = {n: there[canonical(n)] for n, v in locked.items() if there.get(canonical(n), v) != v}
-    assert not differing, "remove .venv and run `make test`"
-
-
-def canonical(name: str) -> str:
-    return re.sub("[-_.]+", "-", name).lower()
