@@ -53,7 +53,7 @@ print(
 # %% [markdown]
 # ## The neuron table
 #
-# One row per neuron, also in `results/neurons.parquet` and in [](09_neuron_explorer.ipynb). The five with the largest
+# One row per neuron, also in `results/neurons.parquet` and in [](11_neuron_explorer.ipynb). The five with the largest
 # drops:
 
 # %% tags=["hide-input"]

@@ -39,7 +39,7 @@ def measure(study: Study, chapter: str) -> Evidence:
         return dpo_evidence(before, after, float(turned.median()), resamples)
     if chapter == "06_is_it_special":
         return null_evidence(study, resamples)
-    if chapter == "07_ablation_versus_patching":
+    if chapter in ("07_ablation_versus_patching", "08_controls"):
         return table1_evidence(study.table1, resamples)
     found = neuron_evidence(study.neurons, study.resampled_neuron_quantities, top)
     if chapter == "04_where_dpo_writes":

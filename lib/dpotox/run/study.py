@@ -432,12 +432,13 @@ class Study:
             table = claims.judge(evidence.measure(study, chapter))
             return table[table["chapter"] == chapter].reset_index(drop=True)
 
+        needs = {claims.NULLS: "nulls", claims.TABLE1: "table1", claims.CONTROLS: "table1"}
         return self._table(
             f"claims/{chapter}",
             make,
             code=["claims", "evidence", "scoring", "nulls"],
             sections=["compute", "interventions", "nulls", "scorer.name", "scorer.revision"],
-            after=[{claims.NULLS: "nulls", claims.TABLE1: "table1"}.get(chapter, "readings")],
+            after=[needs.get(chapter, "readings")],
         )
 
     @cached_property
