@@ -63,6 +63,8 @@ Code(
 )
 
 # %% [markdown]
+# nnsight carries them out while the model writes; [](09_by_hand.ipynb) ablates and shifts neurons with nothing else.
+#
 # ## Toxicity
 #
 # *Patch TP-* is done as published: it clamps what enters the GELU to its mean after DPO, at the newest position

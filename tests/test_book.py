@@ -89,6 +89,16 @@ def test_one_seed_that_fails_is_named_and_the_others_are_shown(artifacts, job):
     assert "seed 7" in shown.read_text()
 
 
+def test_what_is_made_by_hand_is_held_to_the_study_s_numbers(tmp_path, artifacts, study):
+    shutil.copytree(study.folder, artifacts / "seed0")
+    right = (ROOT / "notebooks" / "09_by_hand.ipynb").read_text()
+    wrong = right.replace("drop = projections", "drop = 0.01 + projections")
+    assert wrong != right
+    (tmp_path / "wrong.ipynb").write_text(wrong)
+    with pytest.raises(papermill.PapermillExecutionError, match="assert difference"):
+        execute("wrong", tmp_path, tmp_path)
+
+
 def test_a_profile_is_found_also_where_notebooks_leave_the_process_in_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["book", "--profile", "tests/tiny.toml"])

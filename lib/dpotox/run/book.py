@@ -40,6 +40,7 @@ NOTEBOOKS = [
     "06_is_it_special",
     "07_ablation_versus_patching",
     "08_controls",
+    "09_by_hand",
     "10_claims",
     "11_neuron_explorer",
     "12_step_through",
