@@ -110,7 +110,7 @@ report.token_table(study, weights.top_vectors(values, -cosine, 8), mask)
 
 # %% [markdown]
 # In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron). Any neuron can be looked
-# up in [](09_neuron_explorer.ipynb).
+# up in [](11_neuron_explorer.ipynb).
 #
 # (answer-direction)=
 # ## The answer

@@ -95,7 +95,7 @@ report.dpo_settings(study.profile.settings("dpo")["dpo"])
 
 # %% [markdown] tags=["only-trained-dpo"]
 # In {numref}`fig-dpo` the loss begins at $\log 2$, where both continuations are as likely as before. What counts is
-# the validation part, whose pairs were not trained on.
+# the validation part, whose pairs were not trained on; [](09_by_hand.ipynb) computes its end with nnsight alone.
 
 # %% tags=["only-trained-dpo"] mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs. That share begins at zero, as no margin is positive before training.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
 if not study.dpo_curves.empty:

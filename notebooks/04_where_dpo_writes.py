@@ -30,6 +30,7 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
+from dpotox.model.tracing import read_generation
 from dpotox.paper import claims, evidence, groups
 from dpotox.paper.published import NUMBERS
 from dpotox.run.study import open_study
@@ -43,6 +44,23 @@ print(
 )
 
 # %% [markdown]
+# ## How it is read
+#
+# One call lets a model write and reads it on the way. Here with four prompts and two new tokens:
+
+# %%
+written, read = read_generation(
+    study.base, study.prompts[:4], 2, study.probe.direction, batch_size=4
+)
+for name, values in vars(read).items():
+    print(f"{name:12}", tuple(values.shape))
+
+# %% [markdown]
+# The first two are means over prompts and new tokens, by chunk of prompts (here one), layer and neuron: what leaves the
+# GELU and what enters it. The others are projections on the unit probe, by prompt and layer. All of it is summed inside
+# the trace, so that no activation has to be kept; [](09_by_hand.ipynb) does the same for one neuron in plain nnsight. What
+# follows is from the same call with all prompts and tokens, for each model (`study.readings`).
+#
 # ## By layer
 #
 # Three models: before DPO, before DPO with the most toxic neurons {term}`ablated <ablation>`, and after DPO. The paper

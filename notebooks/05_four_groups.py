@@ -53,8 +53,8 @@ print(
 # %% [markdown]
 # ## The neuron table
 #
-# One row per neuron, also in `results/neurons.parquet` and in [](09_neuron_explorer.ipynb). The five with the largest
-# drops:
+# One row per neuron, also in `results/neurons.parquet` and in [](11_neuron_explorer.ipynb); [](09_by_hand.ipynb) makes
+# the first of these rows again with nnsight alone. The five with the largest drops:
 
 # %% tags=["hide-input"]
 columns = [

@@ -54,7 +54,7 @@ answers.few_carry_much(study)
 #
 # ## The claims
 #
-# Each verdict follows from a rule stated in [](08_claims.ipynb), and the last column leads to the cell that measures and
+# Each verdict follows from a rule stated in [](10_claims.ipynb), and the last column leads to the cell that measures and
 # judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
@@ -92,9 +92,11 @@ report.provenance(study)
 # - **Ten minutes**: this page, then the answers: [is the model good enough](#answer-model),
 #   [is there a toxic direction](#answer-direction), [what does DPO do](#answer-dpo), [where](#answer-where),
 #   [by which neurons](#answer-groups), [is that special](#answer-special),
-#   [can editing neurons do the same](#answer-patching), [which claims hold](#answer-claims).
-# - **An afternoon**: the chapters in their order, with their exercises; [look a neuron up](09_neuron_explorer.ipynb) or
-#   [watch a text being written](10_step_through.ipynb).
+#   [can editing neurons do the same](#answer-patching), [what of that is due to editing](#answer-controls),
+#   [do the numbers come out by hand](#answer-by-hand), [which claims hold](#answer-claims).
+# - **The code**: [](09_by_hand.ipynb) makes a few of the numbers again with nnsight alone, a plain cell for each step.
+# - **An afternoon**: the chapters in their order, with their exercises; [look a neuron up](11_neuron_explorer.ipynb) or
+#   [watch a text being written](12_step_through.ipynb).
 # - **One number**: find it in the table above and follow its link; every chapter has its notebook and its results
 #   to download at the end.
 #

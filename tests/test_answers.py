@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dpotox.inputs.pretraining import LossReport
-from dpotox.paper import claims
+from dpotox.paper import claims, evidence
 from dpotox.paper.groups import group_table
 from dpotox.show import answers, report
 
@@ -24,11 +24,24 @@ def text(answer) -> str:
         answers.four_groups,
         answers.is_it_special,
         answers.ablation_versus_patching,
+        answers.controls,
     ],
 )
 def test_a_chapter_is_answered_with_finite_numbers(study, answer):
     sentence = text(answer(study))
     assert any(c.isdigit() for c in sentence)
+    assert "nan" not in sentence
+
+
+@pytest.mark.parametrize("answer", [answers.ablation_versus_patching, answers.controls])
+def test_where_dpo_has_an_effect_it_is_said_what_was_learnt(study, monkeypatch, answer):
+    def found(made, chapter):
+        return claims.judge(evidence.measure(made, chapter)).set_index("id")["here"].astype(float)
+
+    monkeypatch.setattr(evidence, "has_effect", lambda *_: True)
+    monkeypatch.setattr(answers, "_found", found)
+    sentence = text(answer(study))
+    assert sentence.count("\n- ") >= 4
     assert "nan" not in sentence
 
 

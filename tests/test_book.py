@@ -1,6 +1,7 @@
 """The notebooks and the command line."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -43,11 +44,11 @@ def test_a_pair_out_of_step_is_noticed(tmp_path, monkeypatch):
         book.check_pairs()
 
 
-def execute(name: str, folder: Path) -> list[dict]:
+def execute(name: str, folder: Path, source: Path = ROOT / "notebooks") -> list[dict]:
     """Run one notebook on the tiny profile as a user would; returns its outputs."""
     executed = folder / f"{name}.ipynb"
     papermill.execute_notebook(
-        ROOT / "notebooks" / f"{name}.ipynb",
+        source / f"{name}.ipynb",
         executed,
         {"profile": TINY, "seed": 0},
         progress_bar=False,
@@ -84,15 +85,35 @@ def test_one_seed_that_fails_is_named_and_the_others_are_shown(artifacts, job):
     done = run("--profile", TINY, "--seeds", "0", "7", "--no-pages")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: seeds 7 failed")
-    shown = artifacts / "seed0" / "notebooks" / "08_claims-of-2-seeds" / "08_claims.ipynb"
+    shown = artifacts / "seed0" / "notebooks" / "10_claims-of-2-seeds" / "10_claims.ipynb"
     assert "seed 7" in shown.read_text()
+
+
+def test_what_is_made_by_hand_is_held_to_the_study_s_numbers(tmp_path, artifacts, study):
+    shutil.copytree(study.folder, artifacts / "seed0")
+    right = (ROOT / "notebooks" / "09_by_hand.ipynb").read_text()
+    wrong = right.replace("drop = projections", "drop = 0.01 + projections")
+    assert wrong != right
+    (tmp_path / "wrong.ipynb").write_text(wrong)
+    with pytest.raises(papermill.PapermillExecutionError, match="assert difference"):
+        execute("wrong", tmp_path, tmp_path)
+
+
+def test_a_profile_is_found_also_where_notebooks_leave_the_process_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["book", "--profile", "tests/tiny.toml"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(book, "check_pairs", lambda: None)
+    monkeypatch.setattr(book, "_make", lambda *_: os.chdir(tmp_path) or [])
+    monkeypatch.setattr(book, "build_pages", lambda made, _: book.OUTPUT / made.profile.name)
+    assert book.main() == 0
 
 
 def test_a_mistake_in_a_notebook_shows_one_line(tmp_path):
     executed = tmp_path / "executed.ipynb"
     with pytest.raises(papermill.PapermillExecutionError) as error:
         papermill.execute_notebook(
-            ROOT / "notebooks" / "08_claims.ipynb",
+            ROOT / "notebooks" / "10_claims.ipynb",
             executed,
             {"profile": "gpt5"},
             progress_bar=False,

@@ -132,7 +132,7 @@ def test_every_figure_has_a_caption_a_number_and_a_text_for_those_who_cannot_see
 
 def test_pages_are_light(site):
     for path in site.rglob("*.html"):
-        if path.stem != "09_neuron_explorer":
+        if path.stem != "11_neuron_explorer":
             assert path.stat().st_size < 3e6, path
 
 

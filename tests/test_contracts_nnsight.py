@@ -6,9 +6,8 @@ After an update, the test that fails names what has changed, and its docstring w
 import nnsight
 import pytest
 import torch
-from plain import STEPS
-
 from dpotox.model.models import load_tokenizer, traced
+from plain import STEPS
 
 READ = (
     "transformer.wte.input",

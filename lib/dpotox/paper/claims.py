@@ -57,12 +57,13 @@ class Claim:
         return "inconclusive"
 
 
-CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1 = (
+CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1, CONTROLS = (
     "03_dpo",
     "04_where_dpo_writes",
     "05_four_groups",
     "06_is_it_special",
     "07_ablation_versus_patching",
+    "08_controls",
 )
 
 

@@ -38,13 +38,15 @@ NOTEBOOKS = [
     "05_four_groups",
     "06_is_it_special",
     "07_ablation_versus_patching",
-    "08_claims",
-    "09_neuron_explorer",
-    "10_step_through",
+    "08_controls",
+    "09_by_hand",
+    "10_claims",
+    "11_neuron_explorer",
+    "12_step_through",
     "index",
 ]
 """In order of execution."""
-ACROSS_SEEDS = ("08_claims", "index")
+ACROSS_SEEDS = ("10_claims", "index")
 """Those that show the claims of several seeds."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""
@@ -164,6 +166,8 @@ def main() -> int:
         some = list(dict.fromkeys(arguments.seeds))
         for seed in some:
             open_study(arguments.profile, seed)  # a mistake is said before any work
+        # Notebooks that are executed at the same time may leave the process in their folder.
+        arguments.profile = _absolute(arguments.profile)
         if len(some) > 1:
             failed = seeds.run_jobs(arguments.profile, some)
             if failed == some:
@@ -200,7 +204,7 @@ def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
             check.before_the_work(study, missing)
         make_steps(study, missing)
         study = open_study(profile, seed)  # lets go of the models
-        return execute_notebooks(study, _absolute(profile), among)
+        return execute_notebooks(study, profile, among)
     except UserError as error:
         seeds.record_failure(study, str(error))
         raise

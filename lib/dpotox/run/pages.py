@@ -30,9 +30,11 @@ TABLES = {
     "05_four_groups": ["results/groups.csv", "results/neurons.parquet"],
     "06_is_it_special": ["results/comparisons.csv", "results/other_directions.csv"],
     "07_ablation_versus_patching": ["results/table1.csv"],
-    "08_claims": ["results/claims.json"],
-    "09_neuron_explorer": ["results/neurons.parquet"],
-    "10_step_through": ["results/step_through.csv"],
+    "08_controls": ["results/table1.csv"],
+    "09_by_hand": ["results/neurons.parquet", "results/table1.csv"],
+    "10_claims": ["results/claims.json"],
+    "11_neuron_explorer": ["results/neurons.parquet"],
+    "12_step_through": ["results/step_through.csv"],
 }
 """The results that each notebook shows, in the study's folder, as far as the profile has them."""
 ONLY = {"probe/selection.csv": "fitted-probe"}

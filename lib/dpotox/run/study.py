@@ -563,6 +563,7 @@ class Study:
             claims.GROUPS: lambda: self.neuron_evidence,
             claims.NULLS: lambda: self.null_evidence,
             claims.TABLE1: lambda: self.table1_evidence,
+            claims.CONTROLS: lambda: self.table1_evidence,
         }
         table = claims.judge(measured[chapter]())
         return table[table["chapter"] == chapter].reset_index(drop=True)

@@ -165,34 +165,112 @@ def is_it_special(study: Study) -> Markdown:
 
 
 def ablation_versus_patching(study: Study) -> Markdown:
-    """Chapter 7: can DPO's effect be had by editing neurons?"""
+    """Chapter 7: can DPO's effect be had by editing neurons? With what was learnt from the paper's rows."""
     found = _found(study, claims.TABLE1)
-    ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
+    ablation, patch, keys = "ablation-is-partial", "patching-tp-is-partial", "keys-undo-dpo"
     if pd.isna(found[ablation]):
-        before, after = (outcome.greedy.mean() for outcome in study.outcomes.values())
         return _answer(
-            f"DPO does not surely lower greedy toxicity here ({before:.3f} before, {after:.3f} after), so "
-            f"nothing is concluded from shares of that effect; in the paper the best ablation by cosine "
-            f"recovers {_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
+            f"{_no_effect(study)}; in the paper the best ablation by cosine recovers "
+            f"{_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
         )
-    rows = study.summary.set_index(["kind", "which", "positions"])["recovered"]
-    edits = {"shifting all four groups": "shift", "copying DPO's activations into them": "copy"}
-    ours = "".join(
-        f", {name} {_share(rows[kind, ALL_FOUR, 'all'])}"
-        for name, kind in edits.items()
-        if (kind, ALL_FOUR, "all") in rows.index
-    )
-    hold = rows.get(("hold", "TP-", "newest"), math.nan)
-    return _answer(
+    sentence = _answer(
         f"of DPO's effect on greedy toxicity, the best ablation by cosine recovers {_share(found[ablation])} "
         f"(paper: {_paper(ablation):.2f}), the published patch of TP- {_share(found[patch])} (paper: "
-        f"{_paper(patch):.2f}), where the same clamp at the neurons' own means, with nothing of DPO in it, "
-        f"gives {_share(hold)}{ours}"
+        f"{_paper(patch):.2f}), and scaling keys after DPO undoes {_share(found[keys])} (paper: "
+        f"{_paper(keys):.2f})"
     )
+    return _with_lessons(sentence, _lessons_of_table1(study.summary))
+
+
+def _lessons_of_table1(summary: pd.DataFrame) -> list[str]:
+    rows = summary.set_index("name")
+    ablated = rows[(rows["kind"] == "ablate") & rows["which"].str.endswith("toxic")]
+    best, largest = ablated.loc[ablated["recovered"].idxmax()], ablated.loc[ablated["neurons"].idxmax()]
+    dpo, before, keys = rows.loc["after DPO"], rows.loc["before DPO"], rows[rows["kind"] == "scale keys"]
+    whole = keys[keys["perplexity_all"] <= 2 * dpo["perplexity_all"]]
+
+    def at(row: pd.Series) -> str:
+        perplexity = row["perplexity_all"] / dpo["perplexity_all"]
+        return f"{_share(row['recovered'])} at {perplexity:.2f} times DPO's perplexity on all text"
+
+    which = f"**Which ablation.** *{best.name}* recovers {at(best)}"
+    if best.name != largest.name:
+        which += f", *{largest.name}*, the largest, {at(largest)}"
+    return [
+        which,
+        f"**What DPO leaves of the text.** Its own perplexity on all text is "
+        f"{dpo['perplexity_all'] / before['perplexity_all']:.2f} times that before, and its F1 "
+        f"{dpo['f1']:.3f} where it was {before['f1']:.3f}; an edit has to be held to that as well",
+        f"**Scaled keys and the text.** {len(whole)} of {len(keys)} factors leave a perplexity on all text "
+        "of at most twice DPO's; only those count",
+        "**A patch is two things.** A neuron is put where DPO puts it, and it stops reacting to the text. "
+        "This table cannot tell them apart; [the controls](08_controls.ipynb) can",
+    ]
+
+
+def controls(study: Study) -> Markdown:
+    """Chapter 8: what in those rows is due to DPO? With what was learnt from the controls."""
+    found, rows = _found(study, claims.CONTROLS), study.summary
+    if pd.isna(found["mlps-are-enough"]):
+        return _answer(_no_effect(study))
+
+    def share(kind: str, which: str = ALL_FOUR, positions: str = "all", of: str = "recovered") -> str:
+        here = (rows["kind"] == kind) & (rows["which"] == which) & (rows["positions"] == positions)
+        return _share(rows.loc[here, of].iloc[0] if here.any() else math.nan)
+
+    parts = [
+        f"holding TP- at its own means, which has nothing of DPO in it, recovers "
+        f"{share('hold', 'TP-', 'newest')} where the published patch recovers "
+        f"{share('patch', 'TP-', 'newest')}"
+    ]
+    lessons = [
+        f"**Where an edit acts.** The patch of TP- recovers {share('patch', 'TP-', 'newest')} at the "
+        f"newest position and {share('patch', 'TP-')} at all of them"
+    ]
+    if f"shift {ALL_FOUR}" in set(rows["name"]):
+        parts += [
+            f"shifting all four groups {share('shift')}, by the change on the same text "
+            f"{share('shift, same text')}, and copying DPO's activations into them {share('copy')}"
+        ]
+        lessons += [
+            "**Whose words.** The shift of all four groups recovers "
+            f"{share('shift')} with the change that each model has on its own text, and "
+            f"{share('shift, same text')} with the model's own part alone",
+            f"**What clamping costs.** Holding the four groups at their own mean activations makes "
+            f"perplexity on all text {found['clamping-harms']:.2f} times what it was",
+            "**Without the threshold of greedy decoding.** Sampled, the shift of all four groups recovers "
+            f"{share('shift', of='recovered_sampled')}, and the copy {share('copy', of='recovered_sampled')}",
+        ]
+    if math.isfinite(found["toxic-beats-random"]):
+        lessons += [
+            "**Beside random neurons.** The largest ablation recovers "
+            f"{found['toxic-beats-random']:+.2f} beyond as many random neurons of like activation"
+        ]
+    mlps, attention = share("swap", "MLP in and MLP out"), share("swap", "attention")
+    parts += [f"the MLPs' weights {mlps}, and attention's {attention}"]
+    lessons += [
+        f"**Which weights.** Swapping in DPO's attention recovers {attention}, the "
+        f"MLPs {mlps}; steering along the probe recovers {found['probe-is-enough']:+.2f} beyond a random "
+        "direction"
+    ]
+    return _with_lessons(_answer(f"of DPO's effect on greedy toxicity, {'; '.join(parts)}"), lessons)
+
+
+def _no_effect(study: Study) -> str:
+    before, after = (outcome.greedy.mean() for outcome in study.outcomes.values())
+    return (
+        f"DPO does not surely lower greedy toxicity here ({before:.3f} before, {after:.3f} after), so "
+        "nothing is concluded from shares of that effect"
+    )
+
+
+def _with_lessons(sentence: Markdown, lessons: list[str]) -> Markdown:
+    listed = "\n".join(f"- {lesson}." for lesson in lessons)
+    return Markdown(f"{sentence.data}\n\nWhat was learnt:\n\n{listed}")
 
 
 def which_claims_hold(table: pd.DataFrame) -> Markdown:
-    """Chapter 8: how many of the paper's claims hold, do not hold and stay open here?"""
+    """Chapter 10: how many of the paper's claims hold, do not hold and stay open here?"""
     counts = table[table["source"] == "paper"]["verdict"].value_counts()
     hold, fail, rest = (int(counts.get(v, 0)) for v in report.VERDICTS)
     return _answer(

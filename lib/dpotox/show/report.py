@@ -34,6 +34,7 @@ TITLES = {
     "05_four_groups": "Four groups",
     "06_is_it_special": "Is 31.8 % special?",
     "07_ablation_versus_patching": "Ablation versus patching",
+    "08_controls": "Controls",
 }
 
 
@@ -132,7 +133,7 @@ def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
     text = (
         f"Over the seeds {', '.join(map(str, sorted(table['seed'].unique())))}: of the paper's {len(paper)} "
         f"claims, {always['holds']} hold in all {n} and {always['does not hold']} in none; the others "
-        "differ or are inconclusive in some. [Every seed's values](08_claims.ipynb)."
+        "differ or are inconclusive in some. [Every seed's values](10_claims.ipynb)."
     )
     failed = "".join(f" Seed {seed} is missing: {reason}." for seed, reason in missing.items())
     return Markdown(text + html.escape(failed))

@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Token by token
 #
-# **Question.** What happens, word by word? Chapter 7 says how toxic whole continuations are under each edit.
+# **Question.** What happens, word by word? Chapters 7 and 8 say how toxic whole continuations are under each edit.
 # Here you can watch a few of them being written.
 
 # %% tags=["parameters"]
@@ -45,8 +45,8 @@ print(
 step_through.page(study)
 
 # %% [markdown]
-# The edits are rows of chapter 7's table; the ablation is the one of chapter 4. Ablations and a patch at the newest
-# position are the paper's {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text
+# The edits are rows of the tables of chapters 7 and 8; the ablation is the one of chapter 4. Ablations and a patch at the
+# newest position are the paper's {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text
 # up to the token, by the study's scorer.
 #
 # ## Which prompts
@@ -69,7 +69,7 @@ report.shown(step_through.by_condition(study).reset_index())
 step_through.answer(study)
 
 # %% [markdown]
-# These are a few prompts, chosen by a rule; what holds for all of them, with intervals, is in chapter 7.
+# These are a few prompts, chosen by a rule; what holds for all of them, with intervals, is in chapters 7 and 8.
 #
 # ## How to change this
 #
