@@ -157,7 +157,8 @@ for name, written in tokens.items():
 
 # %% [markdown]
 # Then numbers. Sums of float32 numbers in another order differ by some millionths of the numbers' size, `size`, and other
-# continuations move a mean by no more than their share of it. A larger difference is an error:
+# continuations move a mean by no more than their share of it. In half precision the weights are rounded as well, after
+# the training, and a hundredth is let pass. A larger difference is an error:
 
 # %%
 checks = []

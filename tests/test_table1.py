@@ -30,6 +30,7 @@ NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perp
     "hold all four groups after the GELU": ("hold after the GELU", "all four groups", "all", -0.5, 3.0),
     "shift all four groups": ("shift", "all four groups", "all", 0.9, 1.0),
     "shift TP-, same text": ("shift, same text", "TP-", "all", 0.15, 1.0),
+    "shift all four groups, same text": ("shift, same text", "all four groups", "all", 0.5, 1.0),
     "swap MLP in and MLP out": ("swap", "MLP in and MLP out", "all", 0.7, 1.0),
     "steer along the probe after layer 1": ("steer", "the probe", "all", 0.8, 1.0),
     "steer along a random direction after layer 1": ("steer", "a random direction", "all", 0.1, 1.0),

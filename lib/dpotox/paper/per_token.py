@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dpotox.inputs.scoring import Score
 from dpotox.model.interventions import ablate
+from dpotox.model.tracing import continue_prompts
 from dpotox.paper.neurons import most_toxic
 from dpotox.paper.rows import ALL_FOUR, Row
 
