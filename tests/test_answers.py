@@ -35,8 +35,9 @@ def test_a_chapter_is_answered_with_finite_numbers(study, answer):
 
 @pytest.mark.parametrize("answer", [answers.ablation_versus_patching, answers.controls])
 def test_where_dpo_has_an_effect_it_is_said_what_was_learnt(study, monkeypatch, answer):
-    def found(made, chapter):
-        return claims.judge(evidence.measure(made, chapter)).set_index("id")["here"].astype(float)
+    def found(made, _):
+        measured = evidence.table1_evidence(made.table1, made.profile.compute.bootstrap)
+        return claims.judge(measured).set_index("id")["here"].astype(float)
 
     monkeypatch.setattr(evidence, "has_effect", lambda *_: True)
     monkeypatch.setattr(answers, "_found", found)

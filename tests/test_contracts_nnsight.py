@@ -6,8 +6,9 @@ After an update, the test that fails names what has changed, and its docstring w
 import nnsight
 import pytest
 import torch
-from dpotox.model.models import load_tokenizer, traced
 from plain import STEPS
+
+from dpotox.inputs.networks import load_tokenizer, traced
 
 READ = (
     "transformer.wte.input",
