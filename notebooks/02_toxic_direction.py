@@ -103,10 +103,10 @@ report.token_table(study, directions, mask, 10)
 # %%
 values = weights.value_vectors(study.base)
 cosine = weights.cosines(values, study.probe.direction)
-report.token_table(study, weights.top_vectors(values, cosine, 8), mask)
+report.token_table(study, report.top_vectors(values, cosine, 8), mask)
 
 # %%
-report.token_table(study, weights.top_vectors(values, -cosine, 8), mask)
+report.token_table(study, report.top_vectors(values, -cosine, 8), mask)
 
 # %% [markdown]
 # In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron). Any neuron can be looked
@@ -134,7 +134,7 @@ answers.toxic_direction(study)
 
 # %% tags=["hide-cell"]
 projection = values @ study.probe.unit
-report.token_table(study, weights.top_vectors(values, projection, 8), mask)
+report.token_table(study, report.top_vectors(values, projection, 8), mask)
 
 # %% [markdown]
 # ## How to change this

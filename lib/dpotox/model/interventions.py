@@ -80,9 +80,6 @@ class Swap:
     name: str
     blocks: tuple[Block, ...]
 
-    def __str__(self) -> str:
-        return f"{self.name} (weights)"
-
 
 def ablate(neurons: pd.DataFrame, name: str = "ablate") -> Intervention:
     """Set activations to zero; the same as setting the neurons' value vectors to zero."""
@@ -138,4 +135,6 @@ def at_newest(intervention: Intervention, name: str) -> Intervention:
 
 
 def _with_value(neurons: pd.DataFrame, value: float | pd.Series) -> pd.DataFrame:
+    if isinstance(value, pd.Series) and not neurons.index.isin(value.index).all():
+        raise ValueError("a neuron has no value: the values must have the neurons' index")
     return neurons[["layer", "neuron"]].assign(value=value)

@@ -147,7 +147,7 @@ def read_generation(
     chunk_of = torch.arange(len(prompts)) % chunks
     total = torch.zeros(2, n_layers, chunks, d_mlp, device=home)
     writing = torch.zeros(2, len(prompts), n_layers, device=home)
-    start = torch.zeros(len(prompts), 1, device=home)
+    embedding = torch.zeros(len(prompts), 1, device=home)
     tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
     with edited(model, interventions, None, GENERATING) as plan:
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
@@ -155,28 +155,29 @@ def read_generation(
             with torch.no_grad(), model.generate(batch, **choice) as tracer:
                 sums = nnsight.save(torch.zeros_like(total))
                 written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
+                (leaving, entering), (by_mlp, by_attention) = sums, written
                 embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
                 for _step in tracer.iter[:new_tokens]:
                     embedded[:, 0] += _newest(model.transformer.h[0].input, home) @ unit
                     for layer, block in enumerate(model.transformer.h):
-                        written[1, :, layer] += _newest(block.attn.output[0], home) @ unit
+                        by_attention[:, layer] += _newest(block.attn.output[0], home) @ unit
                         plan.apply(block, layer, {}, ["gelu_input"])
-                        sums[1, layer].index_add_(0, chunk, _newest(block.mlp.c_fc.output, home))
+                        entering[layer].index_add_(0, chunk, _newest(block.mlp.c_fc.output, home))
                         plan.apply(block, layer, {}, ["activation"])
                         acts = _newest(block.mlp.c_proj.input, home)
-                        sums[0, layer].index_add_(0, chunk, acts)
-                        written[0, :, layer] += acts @ along[layer][0] + along[layer][1]
+                        leaving[layer].index_add_(0, chunk, acts)
+                        value_projections, bias_projection = along[layer]
+                        by_mlp[:, layer] += acts @ value_projections + bias_projection
                 sequences = nnsight.save(tracer.result)
             total += sums
-            writing[:, rows] = written
-            start[rows] = embedded
+            writing[:, rows], embedding[rows] = written, embedded
             tokens[rows] = sequences[:, -new_tokens:].cpu()
-    count = torch.bincount(chunk_of, minlength=chunks)[None, :, None] * new_tokens
+    count = torch.bincount(chunk_of, minlength=chunks)[:, None] * new_tokens
     activation, gelu_input = (total.cpu() / count).transpose(1, 2)
     mlp, attention = (writing / new_tokens).cpu()
     # What is a sum of things read is not read itself, as every reading takes time: the MLP's output is the
     # sum of its neurons, and the residual stream of what was written to it.
-    residual = (start / new_tokens).cpu() + (mlp + attention).cumsum(1)
+    residual = (embedding / new_tokens).cpu() + (mlp + attention).cumsum(1)
     texts = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, residual)
 

@@ -29,14 +29,6 @@ def cosines(
     return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
 
 
-def top_vectors(
-    values: Float[Tensor, "layer neuron d_model"], score: Float[Tensor, "layer neuron"], k: int
-) -> dict[str, Float[Tensor, "d_model"]]:
-    """The k value vectors with the largest scores, named `layer:neuron`."""
-    positions = [divmod(i, values.shape[1]) for i in score.flatten().topk(k).indices.tolist()]
-    return {f"{layer}:{neuron}": values[layer, neuron] for layer, neuron in positions}
-
-
 def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, tuple[float, float]]:
     """Per kind of parameter: the norm of the change over the norm before, and the smallest cosine.
 

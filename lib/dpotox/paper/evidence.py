@@ -12,7 +12,7 @@ from torch import Tensor
 from dpotox.model.tracing import Reading
 from dpotox.paper.evaluation import Estimate, estimate, recovered_share
 from dpotox.paper.groups import gross_and_net, group_quantities, group_table, ratio
-from dpotox.paper.neurons import most_toxic
+from dpotox.paper.neurons import dampened_drop, most_toxic
 from dpotox.paper.nulls import HEADLINE, NOISE, WITHOUT_LARGEST
 from dpotox.paper.rows import AFTER, ALL_FOUR, BEFORE, OTHER_FOUR, Key
 from dpotox.paper.table1 import Table1
@@ -47,10 +47,9 @@ def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
     """The quantities that follow from a neuron table; `top` is the number of most toxic neurons."""
     table = group_table(neurons)
     toxic = most_toxic(neurons, top)
-    dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
     return group_quantities(table) | {
         "positively active share of the top toxic neurons": (toxic["pre_activation"] > 0).mean(),
-        "top toxic neurons' share of gross": ratio(dampened, gross_and_net(table)[0]),
+        "top toxic neurons' share of gross": ratio(dampened_drop(toxic), gross_and_net(table)[0]),
         "correlation of activation change with cosine": change_with_cosine(neurons),
         "part of the net reduction with value vectors held": moved_by_activations(neurons),
     }

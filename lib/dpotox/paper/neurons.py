@@ -158,6 +158,11 @@ def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) ->
     return pool.nlargest(k, "cosine")
 
 
+def dampened_drop(toxic: pd.DataFrame) -> float:
+    """Summed projection drop of those of some toxic neurons that become less active (section 3)."""
+    return float(toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum())
+
+
 def in_groups(neurons: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """The neurons of these groups."""
     return neurons[neurons["group"].isin(groups)]

@@ -25,27 +25,13 @@ from dpotox.profile import Profile
 from dpotox.progress import bar, note
 from dpotox.run import artifacts, seeds
 from dpotox.run.keys import file_identity
-from dpotox.run.pages import build_pages
+from dpotox.run.pages import TABLES, build_pages
 from dpotox.run.step import folder_of
 from dpotox.run.study import OUTPUT, PROJECT, Study, open_study
 from dpotox.show import passages
 
-NOTEBOOKS = [
-    "01_model",
-    "02_toxic_direction",
-    "03_dpo",
-    "04_where_dpo_writes",
-    "05_four_groups",
-    "06_is_it_special",
-    "07_ablation_versus_patching",
-    "08_controls",
-    "09_by_hand",
-    "10_claims",
-    "11_neuron_explorer",
-    "12_step_through",
-    "index",
-]
-"""In order of execution."""
+NOTEBOOKS = sorted(TABLES)
+"""In order of execution: by their numbers, and then the index."""
 ACROSS_SEEDS = ("10_claims", "index")
 """Those that show the claims of several seeds."""
 AT_ONCE = 2

@@ -19,7 +19,7 @@ from dpotox.paper.groups import (
     ratio,
     without_largest,
 )
-from dpotox.paper.neurons import most_toxic
+from dpotox.paper.neurons import dampened_drop, most_toxic
 from dpotox.paper.nulls import WITHOUT_LARGEST
 from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.paper.rows import ALL_FOUR
@@ -119,8 +119,7 @@ def one_neuron(study: Study) -> str:
         return NO_DROP
     share = group_table(rest)["share_of_gross"]["TP-"]
     toxic = most_toxic(neurons, top)
-    dampened = toxic[(toxic["group"] == "TP-") & toxic.index.isin(rest.index)]
-    others = ratio(dampened["projection_drop"].sum(), gross_and_net(group_table(rest))[0])
+    others = ratio(dampened_drop(toxic[toxic.index.isin(rest.index)]), gross_and_net(group_table(rest))[0])
     return (
         f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
         f"{largest['projection_drop'] / gross:.0%} of the gross reduction, and without that one TP- "

@@ -19,7 +19,7 @@ from dpotox.paper.groups import (
     layer_drops,
     ranking,
 )
-from dpotox.paper.neurons import most_toxic
+from dpotox.paper.neurons import dampened_drop, most_toxic
 from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.show.figure_style import (
     AFTER,
@@ -236,7 +236,7 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
     """
     here, paper, published = group_table(neurons), published_groups(), NUMBERS["groups"]
     toxic = most_toxic(neurons, top)
-    dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
+    dampened = dampened_drop(toxic)
     figure, axes = panel(4.5)
     _column(axes, 0, here, dampened, f"this model\n{len(neurons):,} neurons", top)
     head = f"{PUBLISHED.replace(', ', ',' + chr(10))}\n{published['neurons']:,} neurons"

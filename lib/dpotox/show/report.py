@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from jaxtyping import Float
@@ -19,8 +18,9 @@ from dpotox.model.weights import cosines
 from dpotox.paper.claims import CLAIMS, over_seeds
 from dpotox.paper.evaluation import Result, estimate, mean
 from dpotox.paper.groups import gross_and_net, group_table, ratio
-from dpotox.paper.neurons import most_toxic
+from dpotox.paper.neurons import dampened_drop, most_toxic
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
+from dpotox.paper.table1 import perplexity
 from dpotox.show.masking import Mask
 from dpotox.show.passages import facts
 
@@ -177,6 +177,14 @@ def provenance(study: Study) -> Markdown:
     )
 
 
+def top_vectors(
+    values: Float[Tensor, "layer neuron d_model"], score: Float[Tensor, "layer neuron"], k: int
+) -> dict[str, Float[Tensor, "d_model"]]:
+    """The k value vectors with the largest scores, named `layer:neuron`."""
+    positions = [divmod(i, values.shape[1]) for i in score.flatten().topk(k).indices.tolist()]
+    return {f"{layer}:{neuron}": values[layer, neuron] for layer, neuron in positions}
+
+
 def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask: Mask, k: int = 8) -> Styler:
     """The nearest tokens of named directions, with their cosine with the probe."""
     rows = [
@@ -193,9 +201,6 @@ def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask
 
 def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
     """Every measure of two examinations with its interval."""
-
-    def perplexity(nll: np.ndarray) -> np.ndarray:
-        return np.exp(nll.mean(-1))
 
     measures = {
         "toxicity, greedy": (lambda r: r.greedy, mean),
@@ -250,12 +255,11 @@ def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:
     rows = []
     for top in dict.fromkeys(numbers):
         toxic = most_toxic(neurons, top)
-        dampened = toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum()
         rows.append(
             {
                 "most toxic neurons": f"{top:,} ({top / len(neurons):.2%})",
                 "positively active before DPO": int((toxic["pre_activation"] > 0).sum()),
-                "share of gross by those dampened": percent(ratio(dampened, gross), 1),
+                "share of gross by those dampened": percent(ratio(dampened_drop(toxic), gross), 1),
             }
         )
     return pd.DataFrame(rows)
