@@ -80,6 +80,9 @@ class Swap:
     name: str
     blocks: tuple[Block, ...]
 
+    def __str__(self) -> str:
+        return f"{self.name} (weights)"
+
 
 def ablate(neurons: pd.DataFrame, name: str = "ablate") -> Intervention:
     """Set activations to zero; the same as setting the neurons' value vectors to zero."""
