@@ -7,7 +7,8 @@ from functools import cache
 import pytest
 
 from dpotox.profile import load_profile
-from dpotox.run.keys import Keys, Package, package
+from dpotox.run.keys import Keys
+from dpotox.run.reach import Package, package
 from dpotox.run.study import PROJECT
 
 ROOMS = ("model", "inputs", "paper", "show", "run")

@@ -4,7 +4,7 @@
     study.neurons          # trains, fits, reads whatever is missing, then loads the table
 
 Every step stands here with what makes it, in their order. What a step needs, which settings and which code
-decide it follows from its source (`dpotox.run.keys`); how it is kept is the format named above it.
+decide it follows from its source (`dpotox.run.reach`); how it is kept is the format named above it.
 """
 
 from __future__ import annotations

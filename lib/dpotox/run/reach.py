@@ -1,0 +1,280 @@
+"""Which code, steps and settings a piece of this package reaches, read off the sources without running them.
+
+- *Code*: the definitions that it names, those that they name, and so on. Of a class that is reached, those
+  methods count whose names are mentioned somewhere in what is reached, and all where it extends another
+  class. Comments, docstrings and formatting do not count.
+- *Steps*: what it takes from the study, if that is a step. Where a step begins, code is followed no further.
+- *Settings*: `profile.sizes.prompts` is that key, `profile.sizes` the whole section. The profile must go by
+  this name and the study by `study` or `self`, wherever they are passed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
+from pathlib import Path, PurePosixPath
+
+from dpotox.profile import Profile
+
+NO_TRACE_MODULES = {
+    *("errors", "profile", "progress", "inputs.training_progress"),
+    *("run.artifacts", "run.keys", "run.reach", "run.step", "run.workers"),
+}
+"""Modules that leave no trace in a result; what a profile says counts by its values."""
+STUDY = "run.study", "Study"
+SECTIONS = {f.name for f in fields(Profile)} - {"name", "title", "extends"}
+
+Definition = tuple[str, str]
+"""A module, without the package's name, and a name at its top, or a class and a method as `Class.method`."""
+
+
+@dataclass
+class Reached:
+    """What a step reaches."""
+
+    code: dict[Definition, str] = field(default_factory=dict)  # as text without comments and formatting
+    attributes: set[str] = field(default_factory=set)  # every name after a dot
+    data: dict[str, str] = field(default_factory=dict)  # TOML files by name
+    steps: set[str] = field(default_factory=set)
+    settings: set[str] = field(default_factory=set)
+
+
+class Package:
+    """The sources of this package, or of what a test makes of it.
+
+    Args:
+        sources: the text of every `.py` and `.toml` file by its path below the package, with slashes.
+    """
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self.sources = sources
+        self.data = {PurePosixPath(p).name: text for p, text in sources.items() if p.endswith(".toml")}
+        self.modules = {
+            p.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _module(text)
+            for p, text in sources.items()
+            if p.endswith(".py")
+        }
+
+    @cached_property
+    def steps(self) -> tuple[str, ...]:
+        """The names of all steps, in the order in which they stand."""
+        methods = _methods(self.modules[STUDY[0]].definitions[STUDY[1]])
+        return tuple(name for name, node in methods.items() if _is_step(node))
+
+    def step(self, name: str) -> Reached:
+        """What a step reaches."""
+        return self.reached((STUDY[0], f"{STUDY[1]}.{name}"))
+
+    def reached(self, start: Definition) -> Reached:
+        """What a definition reaches, itself included."""
+        return self._from([start], Reached())
+
+    def reached_by_code(self, code: str) -> Reached:
+        """What a script reaches, such as a notebook."""
+        module = _Module(code)
+        found, seen = Reached(), _Seen.of(module.tree, module.imported, tuple(self.data))
+        return self._from(self._mentioned("", seen, module, found), found)
+
+    def _from(self, todo: list[Definition], found: Reached) -> Reached:
+        methods: dict[str, list[Definition]] = {}  # of the classes reached, those that nobody has mentioned
+        while todo:
+            one = todo.pop()
+            module, name = one
+            if one in found.code or module in NO_TRACE_MODULES or one == STUDY:
+                continue
+            node, seen = self.modules[module].node(name), self.modules[module].seen(name, tuple(self.data))
+            if isinstance(node, ast.ClassDef):
+                for method in _methods(node):
+                    # What another library's class calls is mentioned nowhere here.
+                    waiting = todo if node.bases else methods.setdefault(method, [])
+                    waiting.append((module, f"{name}.{method}"))
+            found.code[one] = seen.text
+            todo += self._mentioned(module, seen, self.modules[module], found)
+            for method in [m for m in methods if m in found.attributes or m.startswith("__")]:
+                todo += methods.pop(method)
+        return found
+
+    def _mentioned(self, module: str, seen: _Seen, names: _Module, found: Reached) -> list[Definition]:
+        """The definitions that a piece of code mentions; attributes, settings and steps go into `found`."""
+        todo: list[Definition] = []
+        found.data.update({name: self.data[name] for name in seen.files})
+        for chain in seen.chains:
+            found.attributes.update(chain[1:])
+            if setting := _setting(chain):
+                found.settings.add(setting)
+            own = chain[0] == "self" and module == STUDY[0]
+            if len(chain) > 1 and (own or chain[0] == "study"):
+                todo += self._of_study(chain[1], found)
+            if chain[0] in seen.imported:
+                todo += self._resolved([*seen.imported[chain[0]].split("."), *chain[1:]])
+            elif module and chain[0] in names.definitions:
+                todo.append((module, chain[0]))
+        return todo
+
+    def _of_study(self, name: str, found: Reached) -> list[Definition]:
+        """What `study.name` stands for: a step, of which what it returns is reached, or other code."""
+        module = self.modules[STUDY[0]]
+        node = _methods(module.definitions[STUDY[1]]).get(name)
+        if node is None:
+            return []
+        if not _is_step(node):
+            return [(STUDY[0], f"{STUDY[1]}.{name}")]
+        found.steps.add(name)
+        returned = _Seen.of(node.returns, module.imported, ()) if node.returns else _Seen("")
+        return self._mentioned(STUDY[0], returned, module, found)
+
+    def _resolved(self, path: list[str]) -> list[Definition]:
+        """The definition that a dotted path in this package leads to; of a module itself, all that it has."""
+        for length in range(len(path), 0, -1):
+            module = ".".join(path[:length])
+            if module not in self.modules:
+                continue
+            there = self.modules[module]
+            if length == len(path):
+                return [(module, name) for name in there.definitions]
+            name = path[length]
+            if name in there.definitions:
+                return [(module, name)]
+            if name in there.imported:  # from where it was taken on
+                return self._resolved([*there.imported[name].split("."), *path[length + 1 :]])
+        return []
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What stands in a definition: its text, its names with what follows them, imports, and TOML files."""
+
+    text: str
+    chains: tuple[tuple[str, ...], ...] = ()
+    imported: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, node: ast.AST, imported: dict[str, str], files: tuple[str, ...]) -> _Seen:
+        """Of a piece of code.
+
+        Args:
+            imported: what its names are imported from.
+            files: the names of the TOML files there are.
+        """
+        strings = {n.value for n in ast.walk(node) if _is_string(n)}
+        chains = tuple(sorted({tuple(chain) for chain in _chains(node)}))
+        return cls(ast.dump(_plain(node)), chains, imported, tuple(sorted(strings & set(files))))
+
+
+class _Module:
+    """A module's top-level definitions by name, and what it imports from this package."""
+
+    def __init__(self, text: str) -> None:
+        self.tree = ast.parse(text)
+        self.imported = _imports(self.tree, deep=False)
+        self.definitions: dict[str, ast.AST] = {}
+        for node in self.tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                self.definitions[node.name] = node
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in (n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)):
+                    self.definitions[name] = node
+        self._seen: dict[tuple, _Seen] = {}
+
+    def node(self, name: str) -> ast.AST:
+        """A definition, or a method as `Class.method`."""
+        outer, _, method = name.partition(".")
+        node = self.definitions[outer]
+        return _methods(node)[method] if method else node
+
+    def seen(self, name: str, files: tuple[str, ...]) -> _Seen:
+        """What stands in a definition; in a class, what stands outside its methods."""
+        if (name, files) not in self._seen:
+            node = self.node(name)
+            node = _without_methods(node) if isinstance(node, ast.ClassDef) else node
+            self._seen[name, files] = _Seen.of(node, self.imported | _imports(node), files)
+        return self._seen[name, files]
+
+
+@cache
+def _module(text: str) -> _Module:
+    return _Module(text)
+
+
+def _imports(tree: ast.AST, deep: bool = True) -> dict[str, str]:
+    """What is imported from this package: the path in it by the name here."""
+    top = [*tree.body, *(n for t in tree.body if isinstance(t, ast.If) for n in t.body)] if not deep else None
+    found = {}
+    for node in ast.walk(tree) if deep else top:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dpotox":
+            inside = node.module.removeprefix("dpotox").lstrip(".")
+            for alias in node.names:
+                found[alias.asname or alias.name] = ".".join(filter(None, [inside, alias.name]))
+    return found
+
+
+def _chains(node: ast.AST) -> Iterator[list[str]]:
+    """Every name with the attributes that follow it, `a.b.c` as one; of another expression after a dash."""
+    if isinstance(node, ast.Attribute):
+        attributes, inner = [node.attr], node.value
+        while isinstance(inner, ast.Attribute):
+            attributes.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            yield [inner.id, *reversed(attributes)]
+            return
+        yield ["-", *reversed(attributes)]
+        yield from _chains(inner)
+        return
+    if isinstance(node, ast.Name):
+        yield [node.id]
+    for child in ast.iter_child_nodes(node):
+        yield from _chains(child)
+
+
+def _setting(chain: tuple[str, ...]) -> str:
+    """The setting that a chain reads: `section.key`, or `section` where it takes the whole."""
+    if "profile" not in chain[:3]:
+        return ""
+    after = chain[chain.index("profile") + 1 :]
+    if not after or after[0] not in SECTIONS:
+        return ""
+    known = Profile.__dataclass_fields__[after[0]].default.__dataclass_fields__
+    return ".".join(after[:2]) if len(after) > 1 and after[1] in known else after[0]
+
+
+def _methods(node: ast.AST) -> dict[str, ast.FunctionDef]:
+    return {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
+
+
+def _without_methods(node: ast.ClassDef) -> ast.ClassDef:
+    body = [n for n in node.body if not isinstance(n, ast.FunctionDef)]
+    return ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
+
+
+def _is_step(node: ast.FunctionDef) -> bool:
+    names = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
+    return any(isinstance(name, ast.Name) and name.id == "step" for name in names)
+
+
+def _plain(node: ast.AST) -> ast.AST:
+    """The same without docstrings."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.FunctionDef | ast.ClassDef) and _is_docstring(part.body[0]):
+            part.body = part.body[1:] or [ast.Pass()]
+    return node
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and _is_string(node.value)
+
+
+def _is_string(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+@cache
+def package() -> Package:
+    """This package, read once, so that an edit during a run is not taken for the code that runs."""
+    here = Path(__file__).parents[1]
+    files = [p for p in here.rglob("*") if p.suffix in (".py", ".toml")]
+    return Package({p.relative_to(here).as_posix(): p.read_text(encoding="utf-8") for p in files})
