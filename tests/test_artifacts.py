@@ -2,17 +2,28 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from dpotox.errors import UserError
-from dpotox.run.artifacts import keep, part, write_file
+from dpotox.run.artifacts import PARTS, keep, write_file
+from dpotox.run.kept import Format
 from dpotox.run.keys import file_identity
+from dpotox.run.step import part
 
 
 def writer(text: str):
     return lambda folder: (folder / "result.txt").write_text(text)
+
+
+def writing_text(text: str, folder: Path) -> None:
+    (folder / "text").write_text(text)
+
+
+def reading_text(folder: Path) -> str:
+    return (folder / "text").read_text()
 
 
 def test_an_artifact_is_made_once_for_the_same_settings(tmp_path):
@@ -44,20 +55,33 @@ def test_a_failure_halfway_leaves_no_artifact_and_keeps_the_old_one(tmp_path, fa
     assert (tmp_path / "step" / "result.txt").read_text() == "whole"
 
 
-def test_what_an_interrupted_run_finished_is_gone_on_with(tmp_path):
-    done = []
+def test_what_an_interrupted_run_finished_is_gone_on_with_and_removed_at_the_end(tmp_path):
+    kept, done = Format(writing_text, reading_text), []
 
     def make(folder, fail):
+        found = []
         for name in ("one", "two"):
-            part(folder / name, lambda path, name=name: (done.append(name), path.write_text(name)))
+            found.append(part(folder / PARTS / name, kept, lambda name=name: done.append(name) or name))
             if fail:
                 raise KeyboardInterrupt
+        (folder / "whole").write_text(" ".join(found))
 
     with pytest.raises(KeyboardInterrupt):
         keep(tmp_path / "step", {"a": 1}, lambda folder: make(folder, True))
     folder = keep(tmp_path / "step", {"a": 1}, lambda folder: make(folder, False))
     assert done == ["one", "two"]
-    assert {p.name for p in folder.iterdir()} == {"one", "two", "settings.json", "made.json"}
+    assert (folder / "whole").read_text() == "one two"
+    assert {p.name for p in folder.iterdir()} == {"whole", "settings.json", "made.json"}
+
+
+def test_a_part_that_was_cut_off_is_not_used(tmp_path):
+    def cut_off(value, folder):
+        writing_text(value, folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        part(tmp_path / "parts" / "one", Format(cut_off, reading_text), lambda: "half")
+    assert part(tmp_path / "parts" / "one", Format(writing_text, reading_text), lambda: "whole") == "whole"
 
 
 def test_what_was_begun_with_other_settings_is_thrown_away(tmp_path):

@@ -65,7 +65,7 @@ def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, artifacts, stud
     assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 5
     folders = [p for p in (artifacts / "seed0").iterdir() if p.is_dir()]
     made = {p.name for p in folders if not p.name.startswith(".")}
-    needed = {"base", "comments", "comment-features", "probe", "pairs", "dpo", "base-values", "dpo-values"}
+    needed = {"base", "comments", "probe", "pairs", "dpo", "base-values", "dpo-values"}
     needed |= {"readings", "neurons", "resampled-neuron-quantities", "neuron-evidence"}
     assert made == needed  # neither table 1 nor placebos
 

@@ -256,7 +256,7 @@ def test_nothing_is_looked_up_or_measured_where_everything_is_made(study, monkey
 def test_steps_made_from_something_else_are_missing(study, tmp_path):
     other = open_study(TINY, 1, tmp_path)
     assert other.missing() >= LONG
-    for name in ("base", "comments", "comment-features", "probe"):
+    for name in ("base", "comments", "probe"):
         shutil.copytree(study.folder / name, other.folder.with_name("seed0") / name)
     missing = open_study(TINY, 0, tmp_path).missing()
     assert missing >= LONG - {"base"}

@@ -102,7 +102,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("inputs/pretraining.py", "MuonAndAdamW.step", {"base_folder"}),
         ("inputs/data.py", "_embedded_comments", {"comments"}),
         ("inputs/data.py", "references", {"outcomes", "table1"}),
-        ("model/tracing.py", "mean_residuals", {"comment_features"}),
+        ("model/tracing.py", "mean_residuals", {"comments"}),
         ("model/tracing.py", "window_nll", {"outcomes", "table1"}),
         ("model/logit_lens.py", "nearest_token_ids", {"nearest_tokens"}),
         ("paper/probe.py", "class_gap", {"probe"}),

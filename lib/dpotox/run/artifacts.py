@@ -27,6 +27,8 @@ from safetensors import SafetensorError
 from dpotox.errors import UserError
 from dpotox.progress import note
 
+PARTS = "parts"
+"""A folder in an unfinished artifact for what a run that goes on with it needs, and nobody afterwards."""
 NO_SPACE = ("No space left", "iostream error", "unexpected pos", "PytorchStreamWriter failed")
 """What errors say when a disk is full; torch's do not say why they could not write."""
 
@@ -34,7 +36,7 @@ NO_SPACE = ("No space left", "iostream error", "unexpected pos", "PytorchStreamW
 def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
     """Return `folder`, after `make(unfinished folder)` if it is not there with the same settings.
 
-    `make` may find in its folder the parts that an interrupted run with the same settings left (`part`).
+    `make` may find in its folder what an interrupted run with the same settings left there.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; the old artifact stays as it was.
@@ -66,6 +68,7 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
                 folder.rename(old)
             begun.rename(folder)
             (folder / "done").unlink()
+            shutil.rmtree(folder / PARTS, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
     return folder
 
@@ -114,20 +117,13 @@ def damage(folder: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """What an artifact holds, without what this module itself keeps there."""
-    own = {"settings.json", "made.json", "done"}
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in own)
+    own = {"settings.json", "made.json", "done", PARTS}
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] not in own)
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def part(path: Path, write: Callable[[Path], None]) -> Path:
-    """A part of an artifact, written whole unless an interrupted run has left it; returns its path."""
-    if not path.exists():
-        write_file(path, write)
-    return path
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:

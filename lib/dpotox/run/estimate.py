@@ -92,7 +92,7 @@ def times(
     measures = 9 * (counts.rows + 2)
     seconds = {
         "base": pretraining_steps(profile) * pretraining_step,
-        "comment-features": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token,
+        "comments": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token,
         "probe": len(profile.probe.C) * costs.fit,
         "pairs": 0.0 if profile.data.pairs != EMBEDDED or not dpo else pair_seconds(profile, costs, scoring),
         "dpo": dpo,
@@ -191,7 +191,7 @@ def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, miss
     placebos = len(profile.nulls.placebos) if trained else 0
     made = {
         "base": weights if profile.model.base == EMBEDDED else 0,
-        "comment-features": 4 * profile.sizes.comments * config.n_embd,
+        "comments": 4 * profile.sizes.comments * config.n_embd,
         "dpo": weights * (1 + (3 * 3 if trained else 0)),  # three checkpoints with their optimiser at once
         **{f"placebo-{kind}": weights for kind in profile.nulls.placebos if trained},
         "base-values": 4 * neurons * config.n_embd,

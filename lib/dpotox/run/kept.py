@@ -61,6 +61,11 @@ def _read_tensor(folder: Path) -> torch.Tensor:
 
 
 TENSOR = Format(_write_tensor, _read_tensor)
+TENSORS = Format(
+    lambda tensors, folder: _save(tensors, folder / "tensors.safetensors"),
+    lambda folder: load_file(folder / "tensors.safetensors"),
+)
+"""Several by name."""
 
 
 def _write_evidence(evidence: dict[str, Estimate], folder: Path) -> None:

@@ -15,14 +15,12 @@ from dpotox.run.kept import Format
 if TYPE_CHECKING:
     from dpotox.run.study import Study
 
-PARTS = "parts"
-
 
 class step:
     """Makes a method of `Study` a step, whose value is kept in the way given.
 
-    The method may take a folder besides. What it keeps below it (`part`) is found again by a run that goes on
-    with an interrupted one, and removed when the step is made.
+    The method may take the folder it is kept in besides. What it keeps in `artifacts.PARTS` there (`part`) is
+    found again by a run that goes on with an interrupted one, and removed when the step is made.
     """
 
     def __init__(self, kept: Format) -> None:
@@ -47,7 +45,6 @@ class step:
         takes_folder = len(inspect.signature(self.make).parameters) > 1
         value = self.make(study, folder) if takes_folder else self.make(study)
         self.kept.write(value, folder)
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def folder_of(study: Study, name: str) -> Path:

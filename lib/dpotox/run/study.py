@@ -49,8 +49,21 @@ from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.paper.evidence import Evidence
 from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
 from dpotox.run import artifacts, keys, scores, training
-from dpotox.run.kept import EVIDENCE, FOLDER, NULLS, PASS, PROBE, READINGS, RESULTS, TABLE, TABLE1, TENSOR
-from dpotox.run.step import PARTS, folder_of, part, step
+from dpotox.run.artifacts import PARTS
+from dpotox.run.kept import (
+    EVIDENCE,
+    FOLDER,
+    NULLS,
+    PASS,
+    PROBE,
+    READINGS,
+    RESULTS,
+    TABLE,
+    TABLE1,
+    TENSOR,
+    TENSORS,
+)
+from dpotox.run.step import folder_of, part, step
 from dpotox.run.workers import share_out
 from dpotox.show import step_through
 from dpotox.show.masking import Mask
@@ -173,24 +186,22 @@ class Study:
 
     # Step 2: the toxic direction
 
-    @step(TABLE)
-    def comments(self) -> pd.DataFrame:
-        """The comments that the probe is fitted to: `text`, `toxic`."""
-        texts, toxic = data.comments(self.profile, self.seed)
-        return pd.DataFrame({"text": texts, "toxic": toxic})
+    @step(TENSORS)
+    def comments(self) -> dict[str, Tensor]:
+        """The comments that the probe is fitted to: `features` `(text, d_model)` and `toxic` `(text,)`.
 
-    @step(TENSOR)
-    def comment_features(self) -> Float[Tensor, "text d_model"]:
-        """The residual stream of the last layer, averaged over each comment's tokens."""
-        texts, batch = self.comments["text"].tolist(), self.profile.compute.batch_size
-        return tracing.mean_residuals(
-            self.base, texts, max_tokens=self.profile.probe.max_tokens, batch_size=batch
-        )
+        Features are the last layer's residual stream, averaged over each comment's tokens. The texts are not
+        kept.
+        """
+        texts, toxic = data.comments(self.profile, self.seed)
+        length, batch = self.profile.probe.max_tokens, self.profile.compute.batch_size
+        features = tracing.mean_residuals(self.base, texts, max_tokens=length, batch_size=batch)
+        return {"features": features, "toxic": torch.tensor(toxic)}
 
     @step(PROBE)
     def probe(self) -> probe.Probe:
         """The toxic direction, fitted to comments or given by the profile."""
-        features, toxic = self.comment_features, self.comments["toxic"].to_numpy()
+        features, toxic = self.comments["features"], self.comments["toxic"].numpy()
         fitted = probe.fit_probe(features, toxic, self.profile.probe, self.seed)
         if not self.profile.probe.path:
             return fitted
@@ -201,7 +212,7 @@ class Study:
     @step(TENSOR)
     def shuffled_directions(self) -> Float[Tensor, "draw d_model"]:
         """Probes fitted to the same comments with their labels shuffled."""
-        features, toxic = self.comment_features, self.comments["toxic"].to_numpy()
+        features, toxic = self.comments["features"], self.comments["toxic"].numpy()
         draws = self.profile.nulls.shuffled_labels
         return probe.shuffled_directions(
             features, toxic, self.profile.probe, self.probe.C, draws=draws, seed=self.seed
