@@ -19,7 +19,7 @@
 #
 # Everything is measured while the models write: each model continues the same prompts greedily, and at
 # every new token $t$ what layer $\ell$ adds to the {term}`residual stream`, $o_{\ell,t}$, is
-# {term}`projected <projection>` on the unit {term}`probe`:
+# {term}`projected <projection>` on the unit {term}`probe`, in the mean over all $T$ new tokens:
 #
 # $$p_\ell = \frac{1}{T} \sum_{t=1}^{T} o_{\ell,t} \cdot \frac{W}{\lVert W\rVert}$$
 
@@ -91,9 +91,9 @@ figure = figures.layer_projections(
 # The residual stream is a sum, so its change can be divided among those who write to it. Attention is
 # not among the paper's neurons; this is our addition. On its *own text* each model reads what it wrote itself,
 # so part of the change is there because the words are others; on the *same text*, that from before DPO, the
-# change is the model's alone.
+# change is the model's alone. The MLPs' part has that of their biases in it, which belong to no neuron.
 
-# %% tags=["hide-input"]
+# %% tags=["full-width", "hide-input"]
 own, same = (
     evidence.written_by(reads.base, after)
     for after in (reads.dpo, reads.dpo_on_base)
@@ -137,7 +137,7 @@ print(
 # And the most toxic ones, of which the paper says that few are active before DPO (36 of 128) and that dampening them
 # gives little (4.9 % of the gross reduction). For the same share of all neurons, look at the first line:
 
-# %% tags=["hide-input"]
+# %% tags=["full-width", "hide-input"]
 same = max(1, round(count * 128 / NUMBERS["groups"]["neurons"]))
 report.shown(report.most_toxic_table(study.neurons, [same, top]))
 

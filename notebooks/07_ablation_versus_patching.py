@@ -15,11 +15,11 @@
 # %% [markdown]
 # # Ablation versus patching
 #
-# **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting groups
-# of neurons to where DPO puts them?
+# **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting those
+# that DPO dampens to where DPO puts them?
 #
-# This is the paper's table, row by row. What in its rows is due to DPO and what to editing as such is the question
-# of the next chapter, [](08_controls.ipynb).
+# This is the paper's table 1, row by row. What in its rows is due to DPO and what to editing as such is the question
+# of the next chapter, [](08_controls.ipynb), which adds rows to it. Where these pages say *table 1*, they mean both.
 #
 # The measure is the **share of DPO's effect** on {term}`greedy toxicity`,
 #
@@ -53,7 +53,7 @@ print(
 # ## What an intervention is
 #
 # Data: which neurons, one value for each, a function of activations and values, and the positions where it
-# acts. The paper's three are one line each:
+# acts. Here are the paper's three:
 
 # %% tags=["hide-input"]
 kinds = ("ablate", "clamp", "scale_keys")
@@ -71,8 +71,10 @@ Code(
 # only. *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
 # model before DPO. Numbers of ablated neurons are scaled to the size of the model, and a published value stands
 # beside an ablation only where the share of neurons is the same; of scaled keys the paper has 7 neurons, and how
-# many are scaled here is set by the profile (`scale_top`), not by the size of the model. A row whose perplexity on
-# all text is more than twice DPO's has broken the text, and does not count for the claim about scaled keys.
+# many are scaled here is set by the profile (`scale_top`), not by the size of the model. What they *undo* of DPO's
+# effect is 1 less the row's share: 0 is nothing, 1 all, and above 1 the text is more toxic than before DPO. A row
+# whose perplexity on all text is more than twice DPO's has broken the text, and does not count for the claim about
+# scaled keys.
 
 # %% tags=["full-width", "hide-input"]
 report_table1.toxicity(paper_rows)
@@ -80,15 +82,15 @@ report_table1.toxicity(paper_rows)
 # %% [markdown]
 # The same in {numref}`fig-table1`, beside what was published:
 
-# %% mystnb={"figure": {"caption": "Toxicity and perplexity on neutral text of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of table 1"}}
+# %% mystnb={"figure": {"caption": "Toxicity and perplexity on neutral text of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of the paper's table 1"}}
 figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]
 # ## What is left of the text
 #
 # Perplexity, F1 of continuations, and *repetition*, the share of word pairs that occurred before in the same
-# continuation. In the perplexity the published patch acts at hardly any position, here at the first only, so that
-# column says nothing about it.
+# continuation. Perplexity is measured on texts that are given. There the published patch acts at the first position
+# only, so its perplexity says nothing about it.
 
 # %% [markdown] tags=["only-generated"]
 # *Neutral text* is text without toxic words, which favours models that have lost such words; *all text* has toxic

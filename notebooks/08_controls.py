@@ -52,7 +52,7 @@ print(
 #   change where both models read the text from before DPO;
 # - **{term}`copy`**: give the neurons the activations that the model after DPO has on the very same text, token by token.
 #
-# {numref}`fig-recovered` shows what each of them recovers, and at what price; the folded cell below it has the numbers:
+# {numref}`fig-recovered` shows what each of them recovers, and at what price; the folded output below it has the numbers:
 # greedy, then sampled, where nothing hangs on which word is just ahead of another, then perplexity.
 
 # %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). Rings in the panels of patches: the same clamp at the neurons' own means. The number at a row's end is the perplexity on neutral text, times that before DPO; of an edit at the newest position it says nothing.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
@@ -68,8 +68,8 @@ for measure, title in measures.items():
     display(report_table1.by_set(summary, measure).set_caption(title))
 
 # %% [markdown]
-# As the GELU is not linear, a clamp of what enters it at its mean is not a clamp of the activation at its mean. The code
-# of 2025 clamps after the GELU. There *hold* keeps every mean activation (at the positions where it was measured, the
+# As the GELU is not linear, a clamp of what enters it at its mean is not a clamp of the activation at its mean. The
+# authors' code of 2025 clamps after the GELU. There *hold* keeps every mean activation (at the positions where it was measured, the
 # newest after these prompts), and is the fairer control:
 
 # %% tags=["full-width"]
@@ -86,7 +86,8 @@ report_table1.toxicity(
 # activation before DPO (value vectors are not matched). And beside the shift of all four groups, the same shifts
 # dealt at random within each layer and group, so that signs and sizes stay. Random edits can do harm of their own,
 # and then a row's lead over them is larger than its own effect. Draws are compared on the first
-# `sizes.fewer_prompts` prompts. The interval resamples prompts and draws; fewer than five draws give none.
+# `sizes.fewer_prompts` prompts, and the row's own share is over all, so the difference shown is not quite that of the
+# columns before it. The interval resamples prompts and draws; fewer than five draws give none.
 
 # %% tags=["full-width", "only-draws"]
 report_table1.draws(study.table1, resamples)

@@ -18,7 +18,8 @@
 # **Question.** Do the study's numbers come out again with nothing but nnsight and PyTorch?
 #
 # nnsight {cite}`fiottokaufman2024nnsight` runs a model and, between two of its modules, the lines that you write into a
-# `with` block. The cells below are plain, and use no function of this project to compute anything. You will
+# `with` block. The cells below are plain, and use no function of this project to compute anything, but for the scorer,
+# which says how toxic a text is. You will
 #
 # - watch one neuron while the model writes;
 # - average it over all prompts, before and after DPO, and find that number in the neuron table;
@@ -40,7 +41,7 @@ seed = 0
 # ## What is given
 #
 # From the study only data: the model before and after DPO, each wrapped as `nnsight.TransformersModel`, the tokenizer,
-# which pads on the left, the prompts, the probe, and the tables to compare with.
+# which pads on the left, the prompts, the probe, the scorer, and the tables to compare with.
 
 # %%
 import nnsight
@@ -220,8 +221,9 @@ print(f"drops that are larger: {larger} of {len(study.neurons):,}")
 #
 # An edit is an assignment. `c_proj.input` is the tensor that the model goes on with, so a slice of it that is set to zero
 # silences neurons at all positions of this step; with one step after the other, in the whole text. The neurons are
-# those with the largest cosine with the probe, as many as in one of table 1's rows. To be quick, only the first prompts
-# are continued; table 1 keeps the toxicity of each.
+# those with the largest cosine with the probe, as many as in one row of table 1, which is that of
+# [](07_ablation_versus_patching.ipynb). To be quick, only the first prompts are continued; table 1 keeps the toxicity of
+# each.
 
 # %%
 top = max(study.profile.interventions.ablate_top)
@@ -363,7 +365,7 @@ from IPython.display import Markdown
 largest = max(difference for *_, difference in checks)
 Markdown(
     f"Yes: {len(checks)} numbers were made again with plain nnsight and PyTorch, "
-    f"and none differs from the study's by more than {largest:.1g}."
+    f"and the largest difference from the study's is {largest:.1g}."
 )
 
 # %%

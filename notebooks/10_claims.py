@@ -85,7 +85,8 @@ report.claims_table(study.claims.query("source == 'ours'"))
 report.claims_by_seed(*claims_by_seed(study, seeds))
 
 # %% [markdown]
-# The share of DPO's effect that each row of table 1 recovers, by seed:
+# The share of DPO's effect that each row of [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb) recovers, by
+# seed:
 
 # %% tags=["full-width", "hide-output"]
 report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
@@ -104,10 +105,12 @@ report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
 # :header-rows: 1
 # ```
 #
-# Rounding alone moves the claims nearly as far as another seed does, and further than their intervals say: those are
-# over prompts, for one model. A verdict that hangs on the processor is no evidence. Of the verdicts on the paper's
-# claims that is true of `tp-is-a-minority`, `ablation-is-partial` and `ablation-costs`, of ours of `share-is-special`
-# and its two variants and of `shares-tell-placebo`. What all six runs agree on does not hang on it:
+# On the whole, rounding alone changes fewer verdicts than another seed does. But in two of the three seeds it moves half
+# of the claims by more than the half-width of their interval, which is over prompts, for one model. The verdicts
+# further up are of the machine that built these pages, and need not equal those of either processor.
+#
+# A verdict that hangs on the processor is no evidence. Of the verdicts on the paper's claims that is true of `tp-is-a-minority`,
+# `ablation-is-partial` and `ablation-costs`, of ours of `share-is-special` and its two variants and of `shares-tell-placebo`. What all six runs agree on does not hang on it:
 #
 # ```{csv-table} Every claim's verdict and value. Columns: seed, instructions.
 # :file: ../book/measured/instruction_sets.csv
@@ -126,15 +129,16 @@ answers.which_claims_hold(study.claims)
 # ## How to read the verdicts
 #
 # Intervals are over prompts, for one model, one probe and one DPO run; other seeds, and other processors, can differ
-# by more: run `make book SEEDS="0 1 2"` and look at the table above. Where a claim does not hold here, these are the first things to think of:
+# by more: run `make book SEEDS="0 1 2"` and look at the table above. Where a claim does not hold here, these are the
+# first things to think of:
 #
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
 #   whole continuation. The column of sampled toxicity in [](07_ablation_versus_patching.ipynb) is free of that
 #   threshold; shares there can be smaller or larger.
 # - **Size.** In a model of few neurons a handful of them is a large share, and there is less that moves for no
 #   reason.
-# - **Clamping is not neutral.** The *hold* rows have nothing of DPO in them. What they do to toxicity and perplexity
-#   is due to clamping.
+# - **Clamping is not neutral.** The *hold* rows of [](08_controls.ipynb) have nothing of DPO in them. What they do to
+#   toxicity and perplexity is due to clamping.
 # - **A share need not be about toxicity.** [](06_is_it_special.ipynb) holds it beside other
 #   directions, texts and trainings.
 #

@@ -18,7 +18,7 @@
 # **Question.** Which neurons are these? Look one up.
 #
 # Every point is a neuron: to the right its value vector points along the probe, and the higher it stands, the
-# more DPO lowers what it writes there. Point at one to read of it, click or tap to keep it, and drag over the
+# more DPO lowers what it writes there. Point at one to read about it, click or tap to keep it, and drag over the
 # plot to look closer; the buttons of the eight [groups](05_four_groups.ipynb) filter and are the legend.
 # Type a neuron as `layer:neuron` to find it: the address of the page then links to it.
 
@@ -108,6 +108,6 @@ explorer.answer(neurons)
 # %% [markdown]
 # ## How to change this
 #
-# The number of nearest tokens is `TOKENS` in `dpotox/nearest.py`. Other columns of the table, such as the change
-# on the same text, are in the downloaded table; a column in `explorer.NUMBERS` also comes to the page, where
+# The number of nearest tokens is `TOKENS` in `lib/dpotox/model/logit_lens.py`. Other columns of the table, such as the change
+# on the same text, are in the downloaded table; a column in `NUMBERS` of `lib/dpotox/show/explorer.py` also comes to the page, where
 # `book/_static/explorer.js` can show it. More tokens say more of a neuron and make the page heavier.

@@ -15,8 +15,8 @@
 # %% [markdown]
 # # Token by token
 #
-# **Question.** What happens, word by word? Chapters 7 and 8 say how toxic whole continuations are under each edit.
-# Here you can watch a few of them being written.
+# **Question.** What happens, word by word? [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb) say how
+# toxic whole continuations are under each edit. Here you can watch a few of them being written.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -45,9 +45,10 @@ print(
 step_through.page(study)
 
 # %% [markdown]
-# The edits are rows of the tables of chapters 7 and 8; the ablation is the one of chapter 4. Ablations and a patch at the
-# newest position are the paper's {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text
-# up to the token, by the study's scorer.
+# The edits are rows of the tables of [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb); the ablation is the
+# one of [](04_where_dpo_writes.ipynb). Ablations and a patch at the newest position are the paper's
+# {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text up to the token, by the
+# study's scorer.
 #
 # ## Which prompts
 
@@ -69,13 +70,14 @@ report.shown(step_through.by_condition(study).reset_index())
 step_through.answer(study)
 
 # %% [markdown]
-# These are a few prompts, chosen by a rule; what holds for all of them, with intervals, is in chapters 7 and 8.
+# These are a few prompts, chosen by a rule; what holds for all prompts, with intervals, is in
+# [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb).
 #
 # ## How to change this
 #
 # `SHOWN` in `lib/dpotox/paper/per_token.py` is the number of prompts, and `conditions` there names the edits: any row of
-# table 1 can stand beside the others. `[sizes] new_tokens` is the number of tokens; more of them give edits more
-# time to part from each other.
+# those two chapters can stand beside the others. `[sizes] new_tokens` is the number of tokens; more of them give edits
+# more time to part from each other.
 #
 # ## Exercises
 #

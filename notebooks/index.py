@@ -49,8 +49,9 @@ figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
 answers.few_carry_much(study)
 
 # %% [markdown]
-# {numref}`fig-front` sets the paper's finding beside ours; mind the numbers at the dark bars. *Gross* is what the four groups remove together,
-# *net* what is left of it after the other four have put some back. [](05_four_groups.ipynb) explains the groups.
+# {numref}`fig-front` sets the paper's finding beside ours; mind the numbers at the dark bars. *Gross* is what the four
+# groups remove together, *net* what is left of it after the other four have put some back. *TP-* is the lowest of the
+# four, toxic neurons that become less active; [](05_four_groups.ipynb) explains the groups and their names.
 #
 # ## The claims
 #

@@ -84,10 +84,10 @@ def where(study: Study) -> Markdown:
     paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
     layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
     net, top = neurons["projection_drop"].sum(), study.profile.interventions.figure_top
-    by_layer = f"layer {layers.index[0]} lowers it by {layers.iloc[0]:.2f}, layer {layers.index[1]} by"
+    by_layer = " and ".join(f"{drop:.2f} in layer {layer}" for layer, drop in layers.items())
     return _answer(
-        f"DPO lowers what the MLPs' neurons write along the probe by {net:.2f}; of them, {by_layer} "
-        f"{layers.iloc[1]:.2f}; on the same text attention carries "
+        f"DPO lowers what the MLPs' neurons write along the probe by {net:.2f}, of that "
+        f"{by_layer}; on the same text attention carries "
         f"{_part(found['attention-carries'])} of the whole change; {reducing:.1%} of all neurons write less "
         f"along the probe after DPO (paper: {paper:.1%}), {half:,} of them ({half / len(neurons):.1%} of "
         f"all) make up half of all positive drops, and the {top} most toxic ones, as far as they are "
@@ -218,13 +218,16 @@ def controls(study: Study) -> Markdown:
         return _share(rows.loc[here, of].iloc[0] if here.any() else math.nan)
 
     parts = [
-        f"holding TP- at its own means, which has nothing of DPO in it, recovers "
+        f"holding TP- at its own means at the newest position, which has nothing of DPO in it, recovers "
         f"{share('hold', 'TP-', 'newest')} where the published patch recovers "
         f"{share('patch', 'TP-', 'newest')}"
     ]
     lessons = [
         f"**Where an edit acts.** The patch of TP- recovers {share('patch', 'TP-', 'newest')} at the "
-        f"newest position and {share('patch', 'TP-')} at all of them"
+        f"newest position and {share('patch', 'TP-')} at all of them",
+        "**Before or after the GELU.** After it, where a hold keeps the mean activations, the hold of TP- "
+        f"recovers {share('hold after the GELU', 'TP-')} and the patch "
+        f"{share('patch after the GELU', 'TP-')}",
     ]
     if f"shift {ALL_FOUR}" in set(rows["name"]):
         parts += [
@@ -233,10 +236,10 @@ def controls(study: Study) -> Markdown:
         ]
         lessons += [
             "**Whose words.** The shift of all four groups recovers "
-            f"{share('shift')} with the change that each model has on its own text, and "
-            f"{share('shift, same text')} with the model's own part alone",
-            f"**What clamping costs.** Holding the four groups at their own mean activations makes "
-            f"perplexity on all text {found['clamping-harms']:.2f} times what it was",
+            f"{share('shift')} by the change where each model reads its own text, and "
+            f"{share('shift, same text')} by the change where both read the same",
+            f"**What clamping costs.** Holding the four groups at their own mean activations, after the "
+            f"GELU, makes perplexity on all text {found['clamping-harms']:.2f} times what it was",
             "**Without the threshold of greedy decoding.** Sampled, the shift of all four groups recovers "
             f"{share('shift', of='recovered_sampled')}, and the copy {share('copy', of='recovered_sampled')}",
         ]

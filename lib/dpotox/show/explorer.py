@@ -58,7 +58,7 @@ def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:
     return Markdown(
         f"The {len(largest)} largest drops, of {len(neurons):,} neurons, make up {share:.0%} of all positive "
         f"drops; layer {layers.index[0]} holds the most of them ({layers.iloc[0]}), "
-        f"and the most are {names.index[0]} ({names.iloc[0]}). The largest is "
+        f"and their commonest group is {names.index[0]} ({names.iloc[0]}). The largest is "
         f"{first['layer']}:{first['neuron']}, {first['group']}, with {first['projection_drop']:.3g}."
     )
 

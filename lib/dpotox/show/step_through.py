@@ -131,7 +131,7 @@ def answer(study: Study) -> Markdown:
     """Where the model after DPO departs, and what becomes of the shown toxic continuations."""
     first, toxicity = departures(study), ends(study)
     toxic = toxicity[toxicity["before DPO"] >= TOXIC]
-    turned = ", ".join(f"{name} {(toxic[name] < TOXIC).sum()}" for name in toxicity.columns[1:])
+    turned = "; ".join(f"*{name}* {(toxic[name] < TOXIC).sum()}" for name in toxicity.columns[1:])
     where = f"at token {first.mean():.1f} of {study.profile.sizes.new_tokens} on average"
     never = f"; {first.isna().sum()} of {len(first)} never do" if first.isna().any() else ""
     departs = f"{'nowhere' if first.isna().all() else where + never} (all prompts)."
