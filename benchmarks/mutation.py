@@ -23,7 +23,7 @@ from machine import TABLES, write
 from dpotox.run.study import PROJECT
 
 COPY = PROJECT / "artifacts" / "mutation"
-MODULES = ("groups", "interventions", "claims", "evaluation")
+MODULES = ("paper/groups", "model/interventions", "paper/claims", "paper/evaluation")
 TESTS = ("groups", "properties", "interventions", "edits", "claims", "evaluation", "examine")
 AT_LEAST = 0.85
 CONFIG = """
@@ -70,7 +70,7 @@ def mutmut(*arguments: str, output: int | None = subprocess.PIPE) -> str:
 
 def outcomes() -> pd.DataFrame:
     """One row per mutant: module, name and what became of it."""
-    lines = re.findall(r"dpotox\.(\w+)\.(\S+): (.+)", mutmut("results", "--all", "true"))
+    lines = re.findall(r"dpotox\.(\w+\.\w+)\.(\S+): (.+)", mutmut("results", "--all", "true"))
     return pd.DataFrame(lines, columns=["module", "mutant", "outcome"])
 
 

@@ -55,7 +55,7 @@ print(
 # {numref}`fig-recovered` shows what each of them recovers, and at what price; the folded output below it has the numbers:
 # greedy, then sampled, where nothing hangs on which word is just ahead of another, then perplexity.
 
-# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). Rings in the panels of patches: the same clamp at the neurons' own means. The number at a row's end is the perplexity on neutral text, times that before DPO; of an edit at the newest position it says nothing.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
+# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). Rings in the panels of patches: the same clamp at the neurons' own means. The number at a row's end is the perplexity on neutral text, times that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
 figure = figures_table1.recovered_by_set(summary)
 
 # %% tags=["full-width", "hide-output"]
