@@ -43,7 +43,7 @@ class Keys:
 
     def of_script(self, text: str) -> dict:
         """All that decides what a script gives that uses the study, such as a notebook."""
-        return self._of(self.code.reached_by_code(text)) | {"text": _hash(text)}
+        return self._of(self.code.reached_by_code(text)) | {"text": _hash(text), "title": self.profile.title}
 
     def of_scorer(self, name: str) -> str:
         """What decides the scores of a scorer; of a function of one's own its file alone."""
