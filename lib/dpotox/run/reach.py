@@ -56,6 +56,7 @@ class Package:
             for p, text in sources.items()
             if p.endswith(".py")
         }
+        self._known: dict[Definition, tuple[Reached, list[Definition]]] = {}
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
@@ -84,17 +85,28 @@ class Package:
             module, name = one
             if one in found.code or module in NO_TRACE_MODULES or one == STUDY:
                 continue
-            node, seen = self.modules[module].node(name), self.modules[module].seen(name, tuple(self.data))
+            node = self.modules[module].node(name)
             if isinstance(node, ast.ClassDef):
                 for method in _methods(node):
                     # What another library's class calls is mentioned nowhere here.
                     waiting = todo if node.bases else methods.setdefault(method, [])
                     waiting.append((module, f"{name}.{method}"))
-            found.code[one] = seen.text
-            todo += self._mentioned(module, seen, self.modules[module], found)
+            own, mentioned = self._of_definition(one)
+            for part in fields(Reached):
+                getattr(found, part.name).update(getattr(own, part.name))
+            todo += mentioned
             for method in [m for m in methods if m in found.attributes or m.startswith("__")]:
                 todo += methods.pop(method)
         return found
+
+    def _of_definition(self, one: Definition) -> tuple[Reached, list[Definition]]:
+        """What a definition reaches by itself, and the definitions that it mentions; found out once."""
+        if one not in self._known:
+            module, name = one
+            seen = self.modules[module].seen(name, tuple(self.data))
+            own = Reached(code={one: seen.text})
+            self._known[one] = own, self._mentioned(module, seen, self.modules[module], own)
+        return self._known[one]
 
     def _mentioned(self, module: str, seen: _Seen, names: _Module, found: Reached) -> list[Definition]:
         """The definitions that a piece of code mentions; attributes, settings and steps go into `found`."""
