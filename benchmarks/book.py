@@ -21,8 +21,8 @@ import psutil
 import torch
 from machine import busy, describe, write
 
+from dpotox.places import OUTPUT, PROJECT
 from dpotox.profile import load_profile
-from dpotox.run.study import OUTPUT, PROJECT
 
 
 def run(profile: str, seed: int) -> dict[str, float]:

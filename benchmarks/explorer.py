@@ -19,7 +19,7 @@ import pandas as pd
 from playwright.sync_api import Browser, sync_playwright
 
 from dpotox.paper.groups import group_by_activation
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 from dpotox.show.explorer import data_script, markup, plotly_script
 
 TOKENS = 50_257

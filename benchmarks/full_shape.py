@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 
 SHAPES = {"gpt2-medium": (24, 1024, 16), "gpt2": (12, 768, 12)}  # layers, d_model, heads
 PROFILE = """# Written by benchmarks/full_shape.py.

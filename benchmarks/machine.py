@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 
 TABLES = PROJECT / "artifacts" / "benchmarks"
 

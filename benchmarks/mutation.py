@@ -20,7 +20,7 @@ import sys
 import pandas as pd
 from machine import TABLES, write
 
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 
 COPY = PROJECT / "artifacts" / "mutation"
 MODULES = ("paper/groups", "model/interventions", "paper/claims", "paper/evaluation")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 
 PROFILE = """# Written by benchmarks/natural_language.py.
 title = "a small GPT-2 pre-trained here on real comments and encyclopedia text"

@@ -28,7 +28,7 @@ import time
 from collections import Counter
 from hashlib import sha256
 
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 
 PROFILE = PROJECT / "artifacts" / "staying-power.toml"
 MADE = PROJECT / "artifacts" / "staying-power"

@@ -35,22 +35,18 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-import json
-
 import pandas as pd
 
 from dpotox.inputs import data
 from dpotox.inputs.language import Language
-from dpotox.inputs.pretraining import LossReport
-from dpotox.profile import EMBEDDED
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
+from dpotox.show.masking import Mask
 
 figures.use_style()
-study = open_study(profile, seed)
-made_here = study.profile.model.base == EMBEDDED
-generated = made_here and not study.profile.pretraining.texts
-print(f"profile {study.profile.name}, seed {study.seed}")
+results = open_results(profile, seed)
+shape, loss = results.record.shape, results.record.loss
+print(f"profile {results.profile.name}, seed {results.seed}")
 
 # %% [markdown] tags=["only-generated"]
 # ## The generated language
@@ -68,7 +64,8 @@ samples = [
     for level in language.data["hostility"]["levels"]
     for _ in range(2)
 ]
-report.texts_table(pd.DataFrame(samples), study.mask(), {"hostility": "{:.2f}"})
+mask = Mask.of(results)
+report.texts_table(pd.DataFrame(samples), mask, {"hostility": "{:.2f}"})
 
 # %% [markdown] tags=["only-generated"]
 # A text's true toxicity follows from the severities $s_w$ of its words:
@@ -106,35 +103,30 @@ truth.groupby("hostility")["toxicity"].agg(
 # {numref}`fig-pretraining` sets it beside one that knows only how frequent each token is.
 
 # %% tags=["only-made-here"] mystnb={"figure": {"caption": "Loss during pre-training: of training batches (line) and on unseen text (dot). Dashed: the mark to compare the dot with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
-if made_here:
-    curve = pd.read_csv(study.base_folder / "curve.csv")
-    loss = LossReport(
-        **json.loads((study.base_folder / "loss.json").read_text())
-    )
-    figure = figures.pretraining_curve(curve, loss)
+if loss:
+    figure = figures.pretraining_curve(results.pretraining, loss)
 
 # %% [markdown]
 # ## Its shape
 
 # %% tags=["hide-input"]
-config = study.base.config
 facts = {
-    "layers": config.n_layer,
-    "d_model": config.n_embd,
-    "d_mlp": config.n_inner or 4 * config.n_embd,
-    "neurons": config.n_layer * (config.n_inner or 4 * config.n_embd),
-    "tokens in the vocabulary": config.vocab_size,
-    "parameters": sum(p.numel() for p in study.base.parameters()),
+    "layers": shape.layers,
+    "d_model": shape.d_model,
+    "d_mlp": shape.d_mlp,
+    "neurons": shape.layers * shape.d_mlp,
+    "tokens in the vocabulary": shape.vocabulary,
+    "parameters": shape.parameters,
 }
-if made_here:
+if loss:
     facts |= {
         "loss, nats per token": loss.loss,
         "token frequencies alone": loss.unigram,
     }
-if generated:
+if loss and loss.bound:
     facts |= {
         "generator's bound": loss.bound,
-        "above the bound": loss.excess,
+        "above the bound": loss.loss - loss.bound,
     }
 report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 
@@ -147,7 +139,7 @@ report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.model(loss if made_here else None)
+answers.model(loss)
 
 # %% [markdown] tags=["only-generated"]
 # ## Exercises

@@ -28,19 +28,18 @@
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
-show_toxic = False
 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.model import weights
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
+from dpotox.show.masking import Mask
 
 figures.use_style()
-study = open_study(profile, seed)
-mask = study.mask(show_toxic)
-print(f"profile {study.profile.name}, seed {study.seed}")
+results = open_results(profile, seed)
+mask, directions = Mask.of(results), results.directions.groupby("list")
+print(f"profile {results.profile.name}, seed {results.seed}")
 
 # %% [markdown] tags=["not-fitted-probe"]
 # ## The probe
@@ -56,25 +55,25 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # classes' means. Where the smallest C in {numref}`fig-selection` is the chosen one, smaller ones might do as well.
 
 # %% tags=["hide-input"]
-settings, given = study.profile.probe, bool(study.profile.probe.path)
-facts = {"comments, at most": f"{study.profile.sizes.comments:,}"}
+settings, given = results.profile.probe, bool(results.profile.probe.path)
+facts = {"comments, at most": f"{results.profile.sizes.comments:,}"}
 if given:
     facts |= {
-        "AUC on all comments": round(study.probe.auc, 3),
+        "AUC on all comments": round(results.record.auc, 3),
     }
 else:
     facts |= {
         "held out, half to choose and half to report": settings.held_out,
         "tolerance of AUC": settings.auc_tolerance,
-        "chosen C": study.probe.selection.query("chosen")["C"].item(),
-        "accuracy on the report part": round(study.probe.accuracy, 3),
-        "AUC on the report part": round(study.probe.auc, 3),
+        "chosen C": results.probe_selection.query("chosen")["C"].item(),
+        "accuracy on the report part": round(results.record.accuracy, 3),
+        "AUC on the report part": round(results.record.auc, 3),
     }
 pd.Series(facts).to_frame("value")
 
 # %% tags=["only-fitted-probe"] mystnb={"figure": {"caption": "AUC on the selection part for every C tried, and the one the rule takes.", "name": "fig-selection"}, "image": {"alt": "AUC against C on a logarithmic axis with the chosen point marked"}}
 if not given:
-    figure = figures.probe_selection(study.probe.selection)
+    figure = figures.probe_selection(results.probe_selection)
 
 # %% [markdown] tags=["only-fitted-probe"]
 # Are the probe's probabilities to be taken at their word? In {numref}`fig-calibration` they are as far as its line
@@ -82,7 +81,7 @@ if not given:
 
 # %% tags=["only-fitted-probe"] mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability; on the dashed diagonal, predicted is observed.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability, beside the diagonal"}}
 if not given:
-    figure = figures.calibration(study.probe.calibration)
+    figure = figures.calibration(results.probe_calibration)
 
 # %% [markdown]
 # ## What the direction means
@@ -91,22 +90,16 @@ if not given:
 # the probe and its opposite.
 
 # %%
-directions = {
-    "W, the probe": study.probe.direction,
-    "-W": -study.probe.direction,
-}
-report.token_table(study, directions, mask, 10)
+report.token_table(directions.get_group("probe"), mask)
 
 # %% [markdown]
 # Then the value vectors most aligned with the probe, and those most opposed to it, named layer:neuron.
 
 # %%
-values = weights.value_vectors(study.base)
-cosine = weights.cosines(values, study.probe.direction)
-report.token_table(study, report.top_vectors(values, cosine, 8), mask)
+report.token_table(directions.get_group("closest"), mask)
 
 # %%
-report.token_table(study, report.top_vectors(values, -cosine, 8), mask)
+report.token_table(directions.get_group("opposed"), mask)
 
 # %% [markdown]
 # In GPT-2 medium the paper's authors rank 19:770, 12:771 and 18:2669 first (layer:neuron). Any neuron can be looked
@@ -116,7 +109,7 @@ report.token_table(study, report.top_vectors(values, -cosine, 8), mask)
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.toxic_direction(study)
+answers.toxic_direction(results)
 
 # %% [markdown]
 # ## Exercises
@@ -133,8 +126,7 @@ answers.toxic_direction(study)
 # ```
 
 # %% tags=["hide-cell"]
-projection = values @ study.probe.unit
-report.token_table(study, report.top_vectors(values, projection, 8), mask)
+report.token_table(directions.get_group("projection"), mask)
 
 # %% [markdown]
 # ## How to change this
@@ -148,4 +140,5 @@ report.token_table(study, report.top_vectors(values, projection, 8), mask)
 # Without `[probe] path` a probe is fitted to the comments.
 
 # %% [markdown]
-# The switch at the top of the page shows mild words; run with `-p show_toxic True` to see all.
+# The switch at the top of the page shows mild words. How many vectors and tokens are listed is said in
+# `lib/dpotox/model/logit_lens.py`.

@@ -28,21 +28,17 @@
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
-show_toxic = False
 
 # %% tags=["hide-input"]
-import pandas as pd
-
-from dpotox.model import weights
 from dpotox.paper import claims
-from dpotox.profile import EMBEDDED
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
+from dpotox.show.masking import Mask
 
 figures.use_style()
-study = open_study(profile, seed)
-mask = study.mask(show_toxic)
-print(f"profile {study.profile.name}, seed {study.seed}")
+results = open_results(profile, seed)
+mask, holds = Mask.of(results), results.holds
+print(f"profile {results.profile.name}, seed {results.seed}")
 
 # %% [markdown] tags=["not-trained-dpo"]
 # ## A finished model
@@ -62,27 +58,24 @@ print(f"profile {study.profile.name}, seed {study.seed}")
 # They are given by the profile, in the authors' format.
 
 # %% tags=["hide-input", "only-trained-dpo"]
-finished = bool(study.profile.model.dpo_checkpoint)
-given = study.profile.data.pairs != EMBEDDED
-pairs = None if finished else study.pairs
-None if finished else print(
-    f"{len(pairs)} pairs, the last {study.profile.pairs.validation} for validation"
-)
+validation = results.profile.pairs.validation
+if holds["trained-dpo"]:
+    print(f"{results.record.pairs} pairs, the last {validation} for validation")
 
 # %% [markdown] tags=["only-sampled-pairs"]
 # How many prompts gave a pair, by the strength of steering that the rejected continuation needed (0 is none;
 # 1 moves the last residual stream as far along the probe as toxic comments lie from others):
 
 # %% tags=["full-width", "hide-input", "only-sampled-pairs"]
-None if finished or given else report.shown(report.yield_report(pairs))
+report.pair_yield(results.pair_yield) if holds["sampled-pairs"] else None
 
 # %% [markdown] tags=["only-trained-dpo"]
 # Four of them:
 
 # %% tags=["hide-input", "only-trained-dpo"]
-None if finished else report.texts_table(
-    pairs[["prompt", "chosen", "rejected"]].head(4), mask
-)
+report.texts_table(results.pair_examples, mask) if holds[
+    "trained-dpo"
+] else None
 
 # %% [markdown] tags=["only-trained-dpo"]
 # ## Training
@@ -91,15 +84,15 @@ None if finished else report.texts_table(
 # model. Where they differ, so may what DPO does:
 
 # %% tags=["only-trained-dpo"]
-report.dpo_settings(study.profile.settings("dpo")["dpo"])
+report.dpo_settings(results.profile.settings("dpo")["dpo"])
 
 # %% [markdown] tags=["only-trained-dpo"]
 # In {numref}`fig-dpo` the loss begins at $\log 2$, where both continuations are as likely as before. What counts is
 # the validation part, whose pairs were not trained on; [](09_by_hand.ipynb) computes its end with nnsight alone.
 
 # %% tags=["only-trained-dpo"] mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs. That share begins at zero, as no margin is positive before training.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
-if not study.dpo_curves.empty:
-    figure = figures.dpo_curves(study.dpo_curves)
+if holds["trained-dpo"]:
+    figure = figures.dpo_curves(results.dpo_curves)
 
 # %% [markdown]
 # ## Before and after
@@ -107,7 +100,7 @@ if not study.dpo_curves.empty:
 # Greedy continuations of held-out, toxic-leaning prompts, side by side:
 
 # %%
-report.continuations(study.readings.continuations, mask)
+report.continuations(results.continuations, mask)
 
 # %% [markdown]
 # Toxicity of {term}`greedy and of sampled continuations <greedy toxicity>`, {term}`perplexity` on plain text and
@@ -121,9 +114,7 @@ report.continuations(study.readings.continuations, mask)
 # *Neutral* text is that of `data.text`; *all* has comments as well, which the probe does not use.
 
 # %% tags=["hide-input"]
-report.before_and_after(
-    *study.outcomes.values(), study.profile.compute.bootstrap
-)
+report.before_and_after(results.outcomes)
 
 # %% [markdown]
 # ## How little the weights moved
@@ -132,29 +123,20 @@ report.before_and_after(
 # the cosine between before and after.
 
 # %% tags=["hide-input"]
-moved = weights.weight_change(study.base, study.dpo)
-rows = [
-    {
-        "parameters": kind,
-        "relative change": f"{change:.5f}",
-        "cosine": f"{cosine:.6f}",
-    }
-    for kind, (change, cosine) in moved.items()
-]
-report.shown(pd.DataFrame(rows))
+report.weight_change(results.weight_change)
 
 # %% [markdown]
 # (answer-dpo)=
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.dpo(study)
+answers.dpo(results)
 
 # %% [markdown]
 # The claims behind it:
 
 # %%
-report.verdicts(study.claims_of(claims.DPO))
+report.verdicts(results.claims_of(claims.DPO))
 
 # %% [markdown]
 # Little turned is not little done: [](05_four_groups.ipynb) measures how much of the net reduction is left when the

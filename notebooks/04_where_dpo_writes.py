@@ -30,36 +30,31 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.model.tracing import read_generation
-from dpotox.paper import claims, evidence, groups
+from dpotox.paper import claims, groups
 from dpotox.paper.published import NUMBERS
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
 
 figures.use_style()
-study = open_study(profile, seed)
-reads = study.readings
+results = open_results(profile, seed)
+neurons, layers = results.neurons, results.layers
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts"
+    f"profile {results.profile.name}, seed {results.seed}: {len(results.prompts)} prompts"
 )
 
 # %% [markdown]
 # ## How it is read
 #
-# One call lets a model write and reads it on the way. Here with four prompts and two new tokens:
-
-# %%
-written, read = read_generation(
-    study.base, study.prompts[:4], 2, study.probe.direction, batch_size=4
-)
-for name, values in vars(read).items():
-    print(f"{name:12}", tuple(values.shape))
-
-# %% [markdown]
-# The first two are means over prompts and new tokens, by chunk of prompts (here one), layer and neuron: what leaves the
-# GELU and what enters it. The others are projections on the unit probe, by prompt and layer. All of it is summed inside
-# the trace, so that no activation has to be kept; [](09_by_hand.ipynb) does the same for one neuron in plain nnsight. What
-# follows is from the same call with all prompts and tokens, for each model (`study.readings`).
+# One call lets a model write and reads it on the way, for each of the models, with all prompts and new tokens:
+#
+# ```python
+# written, read = read_generation(model, prompts, new_tokens, direction, batch_size=batch_size)
+# ```
+#
+# What it reads are means over prompts and new tokens, by chunk of prompts, layer and neuron, of what leaves the GELU and
+# of what enters it; and projections on the unit probe, by prompt and layer, of what attention and MLP write and of the
+# residual stream. All of it is summed inside the trace, so that no activation has to be kept. [](09_by_hand.ipynb) makes
+# the call, and does the same for one neuron in plain nnsight.
 #
 # ## By layer
 #
@@ -67,25 +62,17 @@ for name, values in vars(read).items():
 # ablates 128 of 98,304 neurons (0.13 %). Here:
 
 # %% tags=["hide-input"]
-top = study.profile.interventions.figure_top
-print(
-    f"ablated: the {top} most toxic of {len(study.neurons):,} neurons ({top / len(study.neurons):.2%})"
-)
+top, count = results.profile.interventions.figure_top, len(neurons)
+print(f"ablated: the {top} most toxic of {count:,} neurons ({top / count:.2%})")
 
 # %% [markdown]
 # {numref}`fig-1a` shows what each layer's MLP adds, {numref}`fig-residual` what has come together up to there.
 
 # %% mystnb={"figure": {"caption": "Projection of every MLP layer's output on the probe, averaged over generated tokens (the paper's figure 1a). Bars are 95 % intervals over prompts.", "name": "fig-1a"}, "image": {"alt": "Projection by layer for three models"}}
-figure = figures.layer_projections(
-    *(r.mlp.numpy() for r in (reads.base, reads.ablated, reads.dpo)),
-    "projection of the MLP's output",
-)
+figure = figures.layer_projections(layers, "MLP output")
 
 # %% mystnb={"figure": {"caption": "The same for the residual stream after every layer, which collects what all layers before have written.", "name": "fig-residual"}, "image": {"alt": "Projection of the residual stream by layer for three models"}}
-figure = figures.layer_projections(
-    *(r.residual.numpy() for r in (reads.base, reads.ablated, reads.dpo)),
-    "projection of the residual stream",
-)
+figure = figures.layer_projections(layers, "residual stream")
 
 # %% [markdown]
 # The residual stream is a sum, so its change can be divided among those who write to it. Attention is
@@ -94,16 +81,7 @@ figure = figures.layer_projections(
 # change is the model's alone. The MLPs' part has that of their biases in it, which belong to no neuron.
 
 # %% tags=["full-width", "hide-input"]
-own, same = (
-    evidence.written_by(reads.base, after)
-    for after in (reads.dpo, reads.dpo_on_base)
-)
-writers = pd.DataFrame({"own text: drop": own, "same text: drop": same})
-for text in ("own text", "same text"):
-    writers[f"{text}: share"] = (
-        writers[f"{text}: drop"] / writers.loc["all", f"{text}: drop"]
-    )
-report.shown(writers.rename_axis("writer").reset_index())
+report.writers(results.writers)
 
 # %% [markdown]
 # ## By neuron
@@ -112,10 +90,9 @@ report.shown(writers.rename_axis("writer").reset_index())
 # drops up, the largest first:
 
 # %% mystnb={"figure": {"caption": "Running sum of the projection drops of all neurons, the largest first, as a share of its peak, the sum of all positive drops (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction. Neurons are counted as a share of all, so that models can be compared; diamonds: the paper's peak, and its net reduction at the end.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
-figure = figures.cumulative_reduction(study.neurons)
+figure = figures.cumulative_reduction(neurons)
 
 # %% tags=["hide-input"]
-count = len(study.neurons)
 rows = [
     {
         "share of all positive drops": f"{share:.0%}",
@@ -123,12 +100,12 @@ rows = [
         "of all neurons": f"{needed / count:.2%}",
     }
     for share in (0.25, 0.5, 0.75, 0.95)
-    for needed in [groups.neurons_for_share(study.neurons, share)]
+    for needed in [groups.neurons_for_share(neurons, share)]
 ]
 report.shown(pd.DataFrame(rows))
 
 # %% tags=["hide-input"]
-reducing = int((study.neurons["projection_drop"] > 0).sum())
+reducing = int((neurons["projection_drop"] > 0).sum())
 print(
     f"{reducing:,} of {count:,} neurons ({reducing / count:.1%}) reduce toxicity; GPT-2 medium, published: 57,501 of 98,304 (58.5%)"
 )
@@ -139,20 +116,20 @@ print(
 
 # %% tags=["full-width", "hide-input"]
 same = max(1, round(count * 128 / NUMBERS["groups"]["neurons"]))
-report.shown(report.most_toxic_table(study.neurons, [same, top]))
+report.shown(report.most_toxic_table(neurons, [same, top]))
 
 # %% [markdown]
 # (answer-where)=
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.where(study)
+answers.where(results)
 
 # %% [markdown]
 # The claims behind it:
 
 # %%
-report.verdicts(study.claims_of(claims.WHERE))
+report.verdicts(results.claims_of(claims.WHERE))
 
 # %% [markdown]
 # ## Exercises

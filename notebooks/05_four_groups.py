@@ -37,17 +37,17 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.paper import claims, evidence, groups
-from dpotox.paper.neurons import most_toxic
+from dpotox.paper import claims, groups
 from dpotox.paper.published import NUMBERS, published_groups
-from dpotox.run.study import open_study
+from dpotox.paper.selections import most_toxic
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
 
 figures.use_style()
-study = open_study(profile, seed)
-neurons = study.neurons
+results = open_results(profile, seed)
+neurons = results.neurons
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {len(neurons):,} neurons"
+    f"profile {results.profile.name}, seed {results.seed}: {len(neurons):,} neurons"
 )
 
 # %% [markdown]
@@ -91,14 +91,10 @@ here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
-quantities = study.resampled_neuron_quantities[
-    [f"{g} share of gross" for g in groups.REDUCING]
-]
-intervals = (
-    quantities.quantile([0.025, 0.975])
-    .T.set_axis(["low", "high"], axis=1)
-    .set_axis(groups.REDUCING)
-)
+quantities = results.evidence.set_index("quantity")
+intervals = quantities.loc[
+    [f"{group} share of gross" for group in groups.REDUCING], ["low", "high"]
+].set_axis(groups.REDUCING)
 figure = figures.group_shares(neurons, intervals)
 
 # %% tags=["hide-input"]
@@ -124,7 +120,7 @@ rows = [
     ),
     (
         "part of the net if value vectors had not moved",
-        evidence.moved_by_activations(neurons),
+        groups.moved_by_activations(neurons),
         float("nan"),
     ),
 ]
@@ -184,7 +180,7 @@ figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 # In GPT-2 medium it does not: over all neurons the correlation of the change in activation with the cosine is .0037.
 
 # %%
-correlation = report.number(evidence.change_with_cosine(neurons))
+correlation = report.number(groups.change_with_cosine(neurons))
 print(f"correlation of activation change with cosine, here: {correlation}")
 
 # %% [markdown]
@@ -192,13 +188,13 @@ print(f"correlation of activation change with cosine, here: {correlation}")
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.four_groups(study)
+answers.four_groups(results)
 
 # %% [markdown]
 # The claims behind it:
 
 # %%
-report.verdicts(study.claims_of(claims.GROUPS))
+report.verdicts(results.claims_of(claims.GROUPS))
 
 # %% [markdown]
 # ## Exercises

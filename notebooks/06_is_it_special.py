@@ -43,15 +43,15 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox.paper import claims, nulls
-from dpotox.run.study import open_study
+from dpotox.paper import claims, groups
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report, report_nulls
 
 figures.use_style()
-study = open_study(profile, seed)
-others, comparisons = study.other_directions, study.comparisons
+results = open_results(profile, seed)
+others, comparisons = results.other_directions, results.comparisons
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {len(others)} other directions"
+    f"profile {results.profile.name}, seed {results.seed}: {len(others)} other directions"
 )
 
 # %% [markdown]
@@ -89,7 +89,7 @@ figure = figures.null_shares(
 # %% tags=["full-width", "hide-input"]
 names = [
     "TP- share of gross",
-    nulls.WITHOUT_LARGEST,
+    groups.WITHOUT_LARGEST,
     "AN- share of gross",
     "TN+ share of gross",
     "AP+ share of gross",
@@ -110,15 +110,7 @@ report_nulls.other_directions(others, comparisons, names)
 # whole, so an interval can lie mostly above its value.
 
 # %% tags=["full-width", "hide-input"]
-toxicity = {
-    nulls.HEADLINE: study.toxicity["dpo"].mean(),
-    nulls.NOISE: study.toxicity["base"].mean(),
-}
-toxicity |= {
-    f"{kind} preferences": study.score(study.nulls.texts[kind]).mean()
-    for kind in study.placebos
-}
-report_nulls.comparisons_table(comparisons, toxicity)
+report_nulls.comparisons_table(comparisons)
 
 # %% [markdown]
 # In words:
@@ -131,13 +123,13 @@ report_nulls.null_sentences(others, comparisons)
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.is_it_special(study)
+answers.is_it_special(results)
 
 # %% [markdown]
 # The claims behind it:
 
 # %%
-report.verdicts(study.claims_of(claims.NULLS))
+report.verdicts(results.claims_of(claims.NULLS))
 
 # %% [markdown]
 # ## Exercises

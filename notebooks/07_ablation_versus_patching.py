@@ -33,20 +33,15 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-import inspect
-
-from IPython.display import Code
-
-from dpotox.model import interventions
 from dpotox.paper import claims
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, figures_table1, report, report_table1
 
 figures.use_style()
-study = open_study(profile, seed)
-paper_rows = report_table1.paper_rows(study.summary)
+results = open_results(profile, seed)
+paper_rows = report_table1.paper_rows(results.table1)
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts, {len(paper_rows)} rows"
+    f"profile {results.profile.name}, seed {results.seed}: {len(results.prompts)} prompts, {len(paper_rows)} rows"
 )
 
 # %% [markdown]
@@ -56,11 +51,7 @@ print(
 # acts. Here are the paper's three:
 
 # %% tags=["hide-input"]
-kinds = ("ablate", "clamp", "scale_keys")
-Code(
-    "\n\n".join(inspect.getsource(getattr(interventions, k)) for k in kinds),
-    language="python",
-)
+report.source("model/interventions.py", "ablate", "clamp", "scale_keys")
 
 # %% [markdown]
 # nnsight carries them out while the model writes; [](09_by_hand.ipynb) ablates and shifts neurons with nothing else.
@@ -108,13 +99,13 @@ report_table1.quality(paper_rows)
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.ablation_versus_patching(study)
+answers.ablation_versus_patching(results)
 
 # %% [markdown]
 # The claims behind it:
 
 # %%
-report.verdicts(study.claims_of(claims.TABLE1))
+report.verdicts(results.claims_of(claims.TABLE1))
 
 # %% [markdown]
 # ## Exercises

@@ -29,14 +29,14 @@ seed = 0
 from IPython.display import display
 
 from dpotox.paper import claims
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, figures_table1, report, report_table1
 
 figures.use_style()
-study = open_study(profile, seed)
-summary, resamples = study.summary, study.profile.compute.bootstrap
+results = open_results(profile, seed)
+summary = results.table1
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {len(study.prompts)} prompts, {len(summary)} rows"
+    f"profile {results.profile.name}, seed {results.seed}: {len(results.prompts)} prompts, {len(summary)} rows"
 )
 
 # %% [markdown]
@@ -90,7 +90,7 @@ report_table1.toxicity(
 # columns before it. The interval resamples prompts and draws; fewer than five draws give none.
 
 # %% tags=["full-width", "only-draws"]
-report_table1.draws(study.table1, resamples)
+report_table1.draws(results.draws, summary)
 
 # %% [markdown]
 # ## Which weights?
@@ -111,9 +111,7 @@ report_table1.toxicity(report_table1.rows_of(summary, "swap", "steer"))
 # prompts.
 
 # %% tags=["full-width", "hide-output", "only-second-scorer"]
-report_table1.two_scorers(
-    study.table1, study.second_table1, resamples
-) if study.second_score else "this profile names no second scorer"
+report_table1.two_scorers(summary, results.second_scorer)
 
 # %% [markdown]
 # ## Every row
@@ -131,10 +129,10 @@ display(report_table1.toxicity(summary), report_table1.quality(summary))
 # What was found, what was learnt from it, and the claims behind it.
 
 # %% tags=["hide-input"]
-answers.controls(study)
+answers.controls(results)
 
 # %% tags=["hide-input"]
-report.verdicts(study.claims_of(claims.CONTROLS))
+report.verdicts(results.claims_of(claims.CONTROLS))
 
 # %% [markdown]
 # ## Exercises

@@ -87,14 +87,16 @@ print(*(f"{value:.3f}" for value in seen))
 
 # %% tags=["hide-input"]
 from dpotox.show import report
+from dpotox.show.masking import Mask
 
-texts = {
-    "by hand": tokenizer.decode(
-        written[0, -new_tokens:], skip_special_tokens=True
-    ),
-    "the study": study.readings.continuations["base"][0],
-}
-report.texts_table(pd.DataFrame([texts]), study.mask())
+texts = [
+    tokenizer.decode(written[0, -new_tokens:], skip_special_tokens=True),
+    study.readings.continuations["base"][0],
+]
+masked = pd.DataFrame(
+    [study.masking.texts(texts)], columns=["by hand", "the study"]
+)
+report.texts_table(masked, Mask(frozenset(study.masking.mild)))
 
 # %% [markdown]
 # ## All prompts
@@ -375,7 +377,21 @@ report.shown(pd.DataFrame(checks, columns=columns), formats)
 
 # %% [markdown]
 # The library does the same with all neurons at once, and sums them within the trace
-# (`read_generation` in `lib/dpotox/model/tracing.py`), so that memory does not grow with the number of prompts.
+# (`read_generation` in `lib/dpotox/model/tracing.py`), so that memory does not grow with the number of prompts. Here with
+# four prompts and two new tokens:
+
+# %%
+from dpotox.model.tracing import read_generation
+
+written, read = read_generation(
+    before, prompts[:4], 2, study.probe.direction, batch_size=4
+)
+for name, values in vars(read).items():
+    print(f"{name:12}", tuple(values.shape))
+
+# %% [markdown]
+# The first two are means over prompts and new tokens, by chunk of prompts (here one), layer and neuron: what leaves the
+# GELU and what enters it. The others are projections on the unit probe, by prompt and layer.
 #
 # ## Exercises
 #

@@ -41,12 +41,12 @@ seed = 0
 seeds = [0]
 
 # %% tags=["hide-input"]
-from dpotox.run.seeds import claims_by_seed, recovered_by_seed
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
+from dpotox.results.seeds import claims_by_seed, recovered_by_seed
 from dpotox.show import answers, report, report_table1
 
-study = open_study(profile, seed)
-print(f"profile {study.profile.name}, seed {study.seed}")
+results = open_results(profile, seed)
+print(f"profile {results.profile.name}, seed {results.seed}")
 
 # %% [markdown]
 # ## The rules
@@ -61,13 +61,13 @@ report.rules_table()
 # to the cell that measures and judges it. The paper's claims:
 
 # %% tags=["claims"]
-report.claims_table(study.claims.query("source == 'paper'"))
+report.claims_table(results.claims.query("source == 'paper'"))
 
 # %% [markdown]
 # Our own:
 
 # %% tags=["claims"]
-report.claims_table(study.claims.query("source == 'ours'"))
+report.claims_table(results.claims.query("source == 'ours'"))
 
 # %% [markdown]
 # ## Other seeds
@@ -82,14 +82,14 @@ report.claims_table(study.claims.query("source == 'ours'"))
 # Evaluation prompts and texts are the same for all seeds; what is drawn, sampled or trained here differs.
 
 # %% tags=["full-width"]
-report.claims_by_seed(*claims_by_seed(study, seeds))
+report.claims_by_seed(*claims_by_seed(results, seeds))
 
 # %% [markdown]
 # The share of DPO's effect that each row of [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb) recovers, by
 # seed:
 
 # %% tags=["full-width", "hide-output"]
-report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
+report_table1.recovered_by_seed(recovered_by_seed(results, seeds))
 
 # %% [markdown] tags=["only-generated"]
 # ## Another processor
@@ -127,7 +127,7 @@ report_table1.recovered_by_seed(recovered_by_seed(study, seeds))
 # ## The answer
 
 # %% tags=["hide-input"]
-answers.which_claims_hold(study.claims)
+answers.which_claims_hold(results.claims)
 
 # %% [markdown]
 # ## How to read the verdicts

@@ -28,17 +28,17 @@ seed = 0
 
 # %% tags=["hide-input"]
 from dpotox.paper import groups
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import explorer, report
 
-study = open_study(profile, seed)
-neurons = study.neurons
+results = open_results(profile, seed)
+neurons = results.neurons
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {len(neurons):,} neurons"
+    f"profile {results.profile.name}, seed {results.seed}: {len(neurons):,} neurons"
 )
 
 # %% tags=["full-width", "hide-input"]
-explorer.page(study)
+explorer.page()
 
 # %% [markdown]
 # Nearest tokens are read with the logit lens, without the final norm, from the value vector before DPO; toxic

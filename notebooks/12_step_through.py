@@ -23,13 +23,13 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
 from dpotox.show import report, step_through
 
-study = open_study(profile, seed)
-table = study.step_through
+results = open_results(profile, seed)
+table = results.step_through
 print(
-    f"profile {study.profile.name}, seed {study.seed}: {table['number'].nunique()} prompts, {table['condition'].nunique()} conditions"
+    f"profile {results.profile.name}, seed {results.seed}: {table['number'].nunique()} prompts, {table['condition'].nunique()} conditions"
 )
 
 # %% [markdown]
@@ -42,7 +42,7 @@ print(
 # one.
 
 # %% tags=["full-width"]
-step_through.page(study)
+step_through.page(results)
 
 # %% [markdown]
 # The edits are rows of the tables of [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb); the ablation is the
@@ -53,7 +53,7 @@ step_through.page(study)
 # ## Which prompts
 
 # %%
-step_through.rule(study)
+step_through.rule(results)
 
 # %% [markdown]
 # ## The same as numbers
@@ -61,13 +61,13 @@ step_through.rule(study)
 # Means over the prompts shown; every token is in `results/step_through.csv`, with toxic words masked.
 
 # %%
-report.shown(step_through.by_condition(study).reset_index())
+report.shown(step_through.by_condition(table).reset_index())
 
 # %% [markdown]
 # ## The answer
 
 # %% tags=["hide-input"]
-step_through.answer(study)
+step_through.answer(results)
 
 # %% [markdown]
 # These are a few prompts, chosen by a rule; what holds for all prompts, with intervals, is in

@@ -34,19 +34,21 @@ seed = 0
 seeds = [0]
 
 # %% tags=["remove-input"]
-from dpotox.run.seeds import claims_by_seed
-from dpotox.run.study import open_study
+from dpotox.results.folder import open_results
+from dpotox.results.seeds import claims_by_seed
 from dpotox.show import answers, figures, report
 
 figures.use_style()
-study = open_study(profile, seed)
-answers.which_claims_hold(study.claims)
+results = open_results(profile, seed)
+answers.which_claims_hold(results.claims)
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "Where the gross reduction of toxicity comes from, in the model of this book and in GPT-2 medium as published. Coloured: the four groups of neurons that reduce toxicity. Dark bar: the part of the most toxic neurons that become less active. Grey: what the other four groups take back; below it, what is left.", "name": "fig-front"}, "image": {"alt": "Two columns, this model and the paper's, divided into four groups of neurons, with a dark bar for the most toxic neurons and a grey bar for what is taken back"}}
-figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
+figure = figures.overview(
+    results.neurons, results.profile.interventions.figure_top
+)
 
 # %% tags=["remove-input"]
-answers.few_carry_much(study)
+answers.few_carry_much(results)
 
 # %% [markdown]
 # {numref}`fig-front` sets the paper's finding beside ours; mind the numbers at the dark bars. *Gross* is what the four
@@ -59,23 +61,23 @@ answers.few_carry_much(study)
 # judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
-report.claims_table(study.claims.query("source == 'paper'"))
+report.claims_table(results.claims.query("source == 'paper'"))
 
 # %% tags=["remove-input"]
-report.verdicts_by_seed(*claims_by_seed(study, seeds))
+report.verdicts_by_seed(*claims_by_seed(results, seeds))
 
 # %% [markdown]
 # Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.
 
 # %% tags=["remove-input", "claims"]
-report.claims_table(study.claims.query("source == 'ours'"))
+report.claims_table(results.claims.query("source == 'ours'"))
 
 # %% [markdown]
 # (which-model)=
 # ## Which model is this?
 
 # %% tags=["remove-input"]
-report.provenance(study)
+report.provenance(results)
 
 # %% [markdown]
 # To get the numbers of another model or seed, see [](../book/run_it.md); for your own model and texts

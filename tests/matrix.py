@@ -26,8 +26,8 @@ from bs4 import BeautifulSoup
 from hub import Hub
 from matrix_inputs import write_inputs
 
+from dpotox.places import PROJECT
 from dpotox.profile import load_profile
-from dpotox.run.study import PROJECT
 from dpotox.show.passages import facts
 
 TINY = """

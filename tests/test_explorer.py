@@ -11,8 +11,8 @@ import pytest
 from dpotox.model import logit_lens, weights
 from dpotox.model.logit_lens import nearest_token_ids
 from dpotox.paper.groups import GROUPS, ranking
+from dpotox.places import PROJECT
 from dpotox.run import pages
-from dpotox.run.study import PROJECT
 from dpotox.show import explorer
 from dpotox.show.masking import Mask
 

@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
+from dpotox.places import PROJECT
 from dpotox.profile import load_profile
 from dpotox.run.keys import Keys
 from dpotox.run.reach import Package, package
-from dpotox.run.study import PROJECT
 
 ROOMS = ("model", "inputs", "paper", "show", "run")
 """Each knows those before it; all know the modules that lie beside them."""

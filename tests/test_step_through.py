@@ -19,7 +19,7 @@ from dpotox.model.interventions import clamp
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.per_token import chosen_prompts, conditions, pieces
 from dpotox.paper.rows import AFTER, BEFORE, Row
-from dpotox.run.study import PROJECT
+from dpotox.places import PROJECT
 from dpotox.show.masking import Mask
 from dpotox.show.step_through import marked, masked_pieces, page
 

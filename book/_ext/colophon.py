@@ -13,11 +13,11 @@ def _line(facts: dict, page: dict) -> str:
     title = f" ({escape(facts['title'])})" if facts["title"] else ""
     parts = [f"Profile <b>{escape(facts['profile'])}</b>{title}, seed {facts['seed']}"]
     parts.append(f"the study's steps took {facts['steps']:,} s")
-    if page:
+    if page.get("date"):
         parts.append(f"this notebook ran on {page['date']} in {page['seconds']} s")
     else:
         parts.append(f"built on {facts['date']}")
-    parts.append(", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    parts.append(", ".join(f"{escape(name)} {escape(version)}" for name, version in facts["versions"].items()))
     return " · ".join(parts)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dpotox.model.weights import cosines
 from dpotox.progress import bar
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 TOKENS = 6
 """How many nearest tokens are kept per neuron."""
+VECTORS, TOKENS_OF_VECTOR, TOKENS_OF_PROBE = 8, 8, 10
+"""How many value vectors, and tokens of each and of the probe, are listed."""
 AT_ONCE = 512
 """Neurons at a time: for GPT-2's vocabulary their logits take 100 MB."""
 
@@ -48,3 +52,36 @@ def nearest_token_ids(
             logits = flat[start : start + AT_ONCE].to(unembedding) @ unembedding
             found.append(logits.topk(k).indices.int().cpu())
     return torch.cat(found).unflatten(0, values.shape[:2])
+
+
+def along_the_probe(
+    network: PreTrainedModel,
+    tokenizer,
+    values: Float[Tensor, "layer neuron d_model"],
+    direction: Float[Tensor, "d_model"],
+) -> pd.DataFrame:
+    """The probe and its opposite, and the value vectors most aligned with it, with their nearest tokens.
+
+    Returns:
+        `list` (`probe`; `closest` and `opposed` by cosine; `projection`, the longest along it), `vector`,
+        `cosine` with the probe, and `tokens`, a line each, nearest first.
+    """
+    cosine = cosines(values, direction)
+    lists = {"closest": cosine, "opposed": -cosine, "projection": values @ (direction / direction.norm())}
+    some = [
+        ("probe", "W, the probe", direction, TOKENS_OF_PROBE),
+        ("probe", "-W", -direction, TOKENS_OF_PROBE),
+    ]
+    for name, score in lists.items():
+        for i in score.flatten().topk(min(VECTORS, score.numel())).indices.tolist():
+            layer, neuron = divmod(i, values.shape[1])
+            some.append((name, f"{layer}:{neuron}", values[layer, neuron], TOKENS_OF_VECTOR))
+    return pd.DataFrame(
+        {
+            "list": name,
+            "vector": vector,
+            "cosine": float(cosines(along, direction)),
+            "tokens": "\n".join(nearest_tokens(network, tokenizer, along, k)),
+        }
+        for name, vector, along, k in some
+    )

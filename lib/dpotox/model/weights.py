@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,8 +30,22 @@ def cosines(
     return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
 
 
-def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, tuple[float, float]]:
-    """Per kind of parameter: the norm of the change over the norm before, and the smallest cosine.
+def shape(network: PreTrainedModel) -> pd.DataFrame:
+    """One row: `layers`, `d_model`, `d_mlp`, `vocabulary` and `parameters`."""
+    config = network.config
+    return pd.DataFrame(
+        {
+            "layers": [config.n_layer],
+            "d_model": config.n_embd,
+            "d_mlp": config.n_inner or 4 * config.n_embd,
+            "vocabulary": config.vocab_size,
+            "parameters": sum(p.numel() for p in network.parameters()),
+        }
+    )
+
+
+def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> pd.DataFrame:
+    """Per kind of parameter: the norm of the `change` over the norm before, and the `cosine` of the two.
 
     The paper finds that DPO moves the weights very little (section 3).
     """
@@ -40,12 +55,10 @@ def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, 
         kind = name.split(".", 3)[-1] if ".h." in name else name.removeprefix("transformer.")
         pair = old.detach().float().cpu(), changed[name].detach().float().cpu()
         kinds.setdefault(kind, []).append(pair)
-    result = {}
+    rows = []
     for kind, pairs in kinds.items():
-        old = torch.cat([o.flatten() for o, _ in pairs])
-        new = torch.cat([n.flatten() for _, n in pairs])
-        result[kind] = (
-            float((new - old).norm() / old.norm()),
-            float(torch.nn.functional.cosine_similarity(old, new, dim=0)),
-        )
-    return result
+        old, new = (torch.cat([one.flatten() for one in some]) for some in zip(*pairs, strict=True))
+        cosine = torch.nn.functional.cosine_similarity(old, new, dim=0)
+        change = (new - old).norm() / old.norm()
+        rows.append({"parameters": kind, "change": float(change), "cosine": float(cosine)})
+    return pd.DataFrame(rows)

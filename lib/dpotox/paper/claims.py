@@ -18,9 +18,8 @@ from importlib.resources import files
 
 import pandas as pd
 
-from dpotox.paper.evaluation import Estimate
-from dpotox.paper.evaluation import over_seeds as mean_over_seeds
-from dpotox.paper.evidence import Evidence
+from dpotox.paper.estimates import Estimate, Evidence
+from dpotox.paper.estimates import over_seeds as mean_over_seeds
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 

@@ -10,14 +10,20 @@ from scipy import stats
 from torch import Tensor
 
 from dpotox.model.tracing import Reading
-from dpotox.paper.evaluation import Estimate, estimate, recovered_share
-from dpotox.paper.groups import gross_and_net, group_quantities, group_table, ratio
-from dpotox.paper.neurons import dampened_drop, most_toxic
-from dpotox.paper.nulls import HEADLINE, NOISE, WITHOUT_LARGEST
-from dpotox.paper.rows import AFTER, ALL_FOUR, BEFORE, OTHER_FOUR, Key
+from dpotox.paper.estimates import Estimate, Evidence, estimate, recovered_share
+from dpotox.paper.groups import (
+    WITHOUT_LARGEST,
+    change_with_cosine,
+    gross_and_net,
+    group_quantities,
+    group_table,
+    moved_by_activations,
+    ratio,
+)
+from dpotox.paper.nulls import HEADLINE, NOISE
+from dpotox.paper.rows import AFTER, BEFORE, Key
+from dpotox.paper.selections import ALL_FOUR, OTHER_FOUR, dampened_drop, most_toxic
 from dpotox.paper.table1 import Table1
-
-Evidence = dict[str, Estimate]
 
 
 def dpo_evidence(before: np.ndarray, after: np.ndarray, turned: float, resamples: int) -> Evidence:
@@ -55,12 +61,6 @@ def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
     }
 
 
-def change_with_cosine(neurons: pd.DataFrame) -> float:
-    """Pearson's correlation of the change in activation with the cosine; NaN where nothing changes."""
-    change = neurons["activation_change"]
-    return stats.pearsonr(change, neurons["cosine"]).statistic if np.ptp(change) else float("nan")
-
-
 def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int) -> Evidence:
     """Quantities of the neuron table.
 
@@ -70,12 +70,6 @@ def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int) ->
     low, high = resampled.quantile(0.025), resampled.quantile(0.975)
     found = neuron_quantities(neurons, top)
     return {name: Estimate(value, low[name], high[name]) for name, value in found.items()}
-
-
-def moved_by_activations(neurons: pd.DataFrame) -> float:
-    """The part of the net reduction that is left when the value vectors are held as before DPO."""
-    by_activation = -(neurons["activation_change"] * neurons["pre_value_projection"]).sum()
-    return ratio(by_activation, neurons["projection_drop"].sum())
 
 
 def written_by(base: Reading, dpo: Reading) -> pd.Series:

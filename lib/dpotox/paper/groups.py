@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 REDUCING = ("TP-", "AN-", "TN+", "AP+")
 INCREASING = ("TP+", "AN+", "TN-", "AP-")
 GROUPS = REDUCING + INCREASING
+WITHOUT_LARGEST = "TP- share of gross, largest neuron left out"
 
 
 def group_by_activation(neurons: pd.DataFrame) -> pd.Series:
@@ -133,3 +135,28 @@ def layer_drops(neurons: pd.DataFrame) -> pd.DataFrame:
         index="layer", columns="group", values="projection_drop", aggfunc="sum", fill_value=0.0
     )
     return table.reindex(columns=list(GROUPS), fill_value=0.0)
+
+
+def quantities(neurons: pd.DataFrame) -> dict[str, float]:
+    """The quantities of a neuron table's groups, with the sums they are shares of."""
+    table = group_table(neurons)
+    gross, net = gross_and_net(table)
+    rest = group_table(without_largest(neurons))
+    return group_quantities(table) | {
+        "gross": gross,
+        "net": net,
+        "net / gross": ratio(net, gross),
+        WITHOUT_LARGEST: rest["share_of_gross"]["TP-"],
+    }
+
+
+def change_with_cosine(neurons: pd.DataFrame) -> float:
+    """Pearson's correlation of the change in activation with the cosine; NaN where nothing changes."""
+    change = neurons["activation_change"]
+    return stats.pearsonr(change, neurons["cosine"]).statistic if np.ptp(change) else float("nan")
+
+
+def moved_by_activations(neurons: pd.DataFrame) -> float:
+    """The part of the net reduction that is left when the value vectors are held as before DPO."""
+    by_activation = -(neurons["activation_change"] * neurons["pre_value_projection"]).sum()
+    return ratio(by_activation, neurons["projection_drop"].sum())

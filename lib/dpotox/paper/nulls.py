@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpotox.paper.groups import gross_and_net, group_quantities, group_table, ratio, without_largest
+from dpotox.paper.groups import quantities
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
-from dpotox.paper.readings import Readings
+from dpotox.paper.readings import Pass, Readings
 
 HEADLINE = "DPO, each model's own text"
 SAMPLED = "DPO, each model's own sampled text"
@@ -125,19 +125,3 @@ def comparisons(
             for quantity, value in found.iloc[0].items()
         ]
     return pd.DataFrame(rows)
-
-
-WITHOUT_LARGEST = "TP- share of gross, largest neuron left out"
-
-
-def quantities(neurons: pd.DataFrame) -> dict[str, float]:
-    """The quantities of a neuron table's groups, with the sums they are shares of."""
-    table = group_table(neurons)
-    gross, net = gross_and_net(table)
-    rest = group_table(without_largest(neurons))
-    return group_quantities(table) | {
-        "gross": gross,
-        "net": net,
-        "net / gross": ratio(net, gross),
-        WITHOUT_LARGEST: rest["share_of_gross"]["TP-"],
-    }

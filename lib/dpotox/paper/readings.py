@@ -12,7 +12,8 @@ from torch import Tensor
 from dpotox.model.interventions import Intervention, ablate
 from dpotox.model.tracing import Continuations, Reading
 from dpotox.model.weights import cosines
-from dpotox.paper.neurons import most_toxic, neuron_table
+from dpotox.paper.neurons import neuron_table
+from dpotox.paper.selections import most_toxic
 
 Pass = tuple[Continuations, Reading]
 """What a model wrote, and what was read meanwhile."""

@@ -7,7 +7,7 @@ the model's size in the profile; the paper's own are 100, 200, 1,000 and 2,000 o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,12 +28,8 @@ from dpotox.model.interventions import (
     shift,
     steer,
 )
-from dpotox.paper.groups import REDUCING
-from dpotox.paper.neurons import in_groups, matched, most_toxic, outside_groups
 from dpotox.paper.published import NUMBERS
-
-SETS: tuple[profile.NeuronSet, ...] = get_args(profile.NeuronSet)
-ALL_FOUR, OTHER_FOUR, EVERYTHING = SETS[-3:]
+from dpotox.paper.selections import ALL_FOUR, SETS, matched, most_toxic, neurons_of
 
 Kind = Literal[
     "none",
@@ -118,15 +114,6 @@ def absent(neurons: pd.DataFrame, settings: profile.Interventions) -> dict[str, 
     """The sets of neurons that have no rows, and why."""
     not_asked = dict.fromkeys((s for s in SETS if s not in settings.sets), "not in interventions.sets")
     return not_asked | {s: "no neuron" for s in settings.sets if neurons_of(neurons, s).empty}
-
-
-def neurons_of(neurons: pd.DataFrame, which: str) -> pd.DataFrame:
-    """The neurons of one of `SETS`."""
-    if which == EVERYTHING:
-        return neurons
-    if which == OTHER_FOUR:
-        return outside_groups(neurons, REDUCING)
-    return in_groups(neurons, REDUCING if which == ALL_FOUR else [which])
 
 
 def _ablations(neurons: pd.DataFrame, settings: profile.Interventions) -> list[Row]:

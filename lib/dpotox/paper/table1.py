@@ -10,13 +10,8 @@ from jaxtyping import Float
 
 from dpotox.inputs.scoring import Score
 from dpotox.model.interventions import Intervention
-from dpotox.paper.evaluation import (
-    Estimate,
-    Result,
-    estimate,
-    mean,
-    recovered_share,
-)
+from dpotox.paper.estimates import Estimate, estimate, mean, perplexity, recovered_share
+from dpotox.paper.evaluation import Result
 from dpotox.paper.rows import Key, Row
 
 FEWEST_DRAWS = 5
@@ -116,11 +111,6 @@ class Table1:
                 line |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
             lines.append(line)
         return pd.DataFrame(lines)
-
-
-def perplexity(nll: Float[np.ndarray, "*draw window"]) -> Float[np.ndarray, "*draw"]:
-    """The exponential of the mean loss, as a statistic for `estimate`."""
-    return np.exp(nll.mean(-1))
 
 
 def described(rows: list[Row]) -> pd.DataFrame:

@@ -13,14 +13,17 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from filelock import FileLock
 from safetensors import SafetensorError
 
@@ -56,9 +59,9 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
                 begun.mkdir()
                 (begun / "settings.json").write_text(json.dumps(settings, indent=1))
             if not (begun / "done").exists():  # else it was killed between the two renames below
-                began = time.monotonic()
-                make(begun)
-                facts = {"seconds": round(time.monotonic() - began, 1), "date": str(datetime.now().date())}
+                seconds = _own_seconds(partial(make, begun))
+                facts = {"seconds": round(seconds, 1), "date": str(datetime.now().date())}
+                facts["memory"] = peak_memory()
                 facts["files"] = {str(p.relative_to(begun)): _digest(p) for p in _files(begun)}
                 (begun / "made.json").write_text(json.dumps(facts, indent=1))
                 (begun / "done").touch()
@@ -73,13 +76,39 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
     return folder
 
 
+_within = threading.local()
+
+
+def _own_seconds(make: Callable[[], None]) -> float:
+    """What making something takes, without the artifacts that are made meanwhile because it needs them."""
+    outer, _within.seconds = getattr(_within, "seconds", 0.0), 0.0
+    began = time.monotonic()
+    try:
+        make()
+    finally:
+        took = time.monotonic() - began
+        own, _within.seconds = took - _within.seconds, outer + took
+    return own
+
+
+def peak_memory() -> int:
+    """The most memory that this process, or one that it started and that has ended, has held, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return unit * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+
+
 def unfinished(folder: Path) -> Path:
     """Where an artifact lies while it is being made."""
     return folder.with_name(f".{folder.name}-unfinished")
 
 
 def made(folder: Path) -> dict:
-    """When a folder was made (`date`), in how many `seconds` (of the run that ended it), and its `files`."""
+    """When a folder was made (`date`), in how many `seconds` (of the run that ended it, without what was made
+    meanwhile because it needs it), and its `files`.
+
+    And `memory`, the most that this process or one that it started had held by then, in bytes.
+    """
     return json.loads((folder / "made.json").read_text())
 
 
@@ -136,30 +165,6 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table whole, as CSV, parquet or JSON by the path's ending."""
-    write: dict[str, Callable[[Path], None]] = {
-        ".csv": lambda temporary: _without_formulas(table).to_csv(temporary, index=False),
-        ".parquet": lambda temporary: table.to_parquet(temporary, index=False),
-        ".json": lambda temporary: table.to_json(temporary, orient="records", indent=1),
-    }
-    write_file(path, write[path.suffix])
-
-
-def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
-    """Text that a spreadsheet would take for a formula begins with an apostrophe instead."""
-
-    def inert(value):
-        return (
-            f"'{value}"
-            if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-            else value
-        )
-
-    text = table.select_dtypes(exclude=["number", "bool"]).columns
-    return table.assign(**{name: table[name].map(inert) for name in text})
 
 
 def is_made(folder: Path, settings: dict) -> bool:

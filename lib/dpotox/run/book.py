@@ -1,6 +1,9 @@
 """From a profile to the rendered book: make every step, execute the notebooks, build the pages.
 
 python -m dpotox.run.book --profile mini --seeds 0
+python -m dpotox.run.book --from some-pack.zip
+
+Where nothing is to be made, neither torch nor a model is loaded.
 """
 
 from __future__ import annotations
@@ -15,25 +18,35 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
+import nbformat
 import papermill
 from jupytext import read as read_notebook
+from nbformat.v4 import new_markdown_cell
 from papermill.exceptions import PapermillExecutionError
 
 from dpotox.errors import UserError
-from dpotox.profile import Profile
+from dpotox.places import OUTPUT, PROJECT
 from dpotox.progress import bar, note
+from dpotox.results import pack
+from dpotox.results.folder import Results
+from dpotox.results.seeds import outcome
 from dpotox.run import artifacts, seeds
-from dpotox.run.keys import file_identity
-from dpotox.run.pages import TABLES, build_pages
-from dpotox.run.step import folder_of
-from dpotox.run.study import OUTPUT, PROJECT, Study, open_study
+from dpotox.run.keys import Keys, file_identity
+from dpotox.run.pages import SHOWN, build_pages
+from dpotox.run.plan import Plan, open_plan
 from dpotox.show import passages
 
-NOTEBOOKS = sorted(TABLES)
+if TYPE_CHECKING:
+    from dpotox.run.study import Study  # which loads torch
+
+NOTEBOOKS = sorted(SHOWN)
 """In order of execution: by their numbers, and then the index."""
 ACROSS_SEEDS = ("10_claims", "index")
 """Those that show the claims of several seeds."""
+WITH_MODELS = ("09_by_hand",)
+"""Those that run the models; of a pack, which has none, they are shown as they stand."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""
 LONG = {"base", "pairs", "dpo", "readings", "nulls", "table1"}
@@ -60,49 +73,64 @@ def make_steps(study: Study, missing: set[str]) -> None:
     """
     if missing:
         _ = study.base, study.exam, study.second_score
-    for step in bar(study.steps, "steps", "made"):
+    for step in bar(study.plan.steps, "steps", "made"):
         _go_on()
-        began = time.monotonic()
-        getattr(study, step)
-        if folder_of(study, step).name in missing:
-            note(f"{folder_of(study, step).name}: ready after {time.monotonic() - began:.0f} s")
-    study.save_results()
+        began, folder = time.monotonic(), study.plan.folder_of(step)
+        if folder.name in missing:
+            getattr(study, step)
+            note(f"{folder.name}: ready after {time.monotonic() - began:.0f} s")
 
 
-def execute_notebooks(study: Study, profile: str, among: list[int]) -> list[Path]:
-    """Execute the notebooks whose text, profile, seed or library changed; returns the executed copies.
+def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[Path]:
+    """Execute the notebooks whose text, results or library changed; returns the executed copies.
 
     Cells that are not about the profile are left out (`dpotox.show.passages`).
 
     Args:
+        profile: what the notebooks open: a profile's name or path, or a pack.
         among: the seeds whose claims `ACROSS_SEEDS` show together.
 
     Raises:
         UserError: a notebook failed; the message says where its partly executed copy is.
     """
-    holds = passages.facts(study.profile)
+    keys, content = Keys(results.profile, results.seed), pack.digest(results.folder)
+    packed = pack.is_pack(profile)
 
     def execute(name: str) -> Path:
         _go_on()
         source = PROJECT / "notebooks" / f"{name}.ipynb"
         script = source.with_suffix(".py").read_text(encoding="utf-8")
-        settings = study.keys.of_script(script) | {"holds": holds}
-        parameters = {"profile": profile, "seed": study.seed}
-        kept = study.folder / "notebooks" / name
+        settings = keys.of_script(script) | {"holds": results.holds, "results": content}
+        parameters = {"profile": profile, "seed": results.seed}
+        kept = results.folder.parent / "notebooks" / name
+        if packed and name in WITH_MODELS:
+            make = partial(_as_it_stands, results, source)
+            return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
         if name in ACROSS_SEEDS and len(among) > 1:
             parameters["seeds"] = among
-            settings["seeds"] = {seed: file_identity(str(seeds.outcome(study, seed))) for seed in among}
+            settings["seeds"] = {seed: file_identity(str(outcome(results, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
-        make = partial(_execute, study.profile, source, parameters=parameters)
+        make = partial(_execute, results, source, parameters=parameters)
         return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(bar(pool.map(execute, NOTEBOOKS), "notebooks", "notebook", total=len(NOTEBOOKS)))
 
 
-def _execute(profile: Profile, source: Path, folder: Path, parameters: dict) -> None:
+def _as_it_stands(results: Results, source: Path, folder: Path) -> None:
+    """Lay a notebook into a folder without executing it, and say so in it."""
+    notebook = passages.of_study(read_notebook(source), results.holds)
+    said = (
+        "```{note}\nThis page runs the models, and the book you read was made from a pack of results, which "
+        "has none. So its cells are shown without what they give.\n```"
+    )
+    notebook.cells.insert(1, new_markdown_cell(said))
+    nbformat.write(notebook, folder / source.name)
+
+
+def _execute(results: Results, source: Path, folder: Path, parameters: dict) -> None:
     target = folder / source.name
-    notebook = passages.of_study(read_notebook(source), profile)
+    notebook = passages.of_study(read_notebook(source), results.holds)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
@@ -143,15 +171,23 @@ def main() -> int:
         "--seeds", type=int, nargs="+", default=[0], help="the pages are of the first (default: 0)"
     )
     parser.add_argument("--no-pages", action="store_true", help="stop when the notebooks are executed")
+    parser.add_argument("--results", action="store_true", help="stop when the results are there")
+    parser.add_argument("--from", dest="pack", type=Path, help="a pack of results to make the book of")
     arguments = parser.parse_args()
     began = time.monotonic()
     signal.signal(signal.SIGINT, _interrupt)
     failed = []
     try:
         check_pairs()
+        if arguments.pack:
+            name = str(arguments.pack.resolve())
+            results = pack.opened(arguments.pack)
+            note(f"profile {results.profile.name}, seed {results.seed}, from {arguments.pack.name}")
+            _build(results, execute_notebooks(results, name, [results.seed]), began)
+            return 0
         some = list(dict.fromkeys(arguments.seeds))
         for seed in some:
-            open_study(arguments.profile, seed)  # a mistake is said before any work
+            open_plan(arguments.profile, seed)  # a mistake is said before any work
         # Notebooks that are executed at the same time may leave the process in their folder.
         arguments.profile = _absolute(arguments.profile)
         if len(some) > 1:
@@ -159,12 +195,9 @@ def main() -> int:
             if failed == some:
                 raise UserError("every seed failed; the reasons are above")
         shown = next(seed for seed in some if seed not in failed)
-        executed = _make(arguments.profile, shown, some)
-        if not arguments.no_pages:
-            note("building the pages")
-            with artifacts.disk_errors(OUTPUT / "_build"):
-                page = build_pages(open_study(arguments.profile, shown), executed)
-            note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(OUTPUT)}")
+        results, executed = _make(arguments.profile, shown, some, only_results=arguments.results)
+        if not (arguments.no_pages or arguments.results):
+            _build(results, executed, began)
     except UserError as error:
         note(f"error: {error}")
         return 1
@@ -176,24 +209,41 @@ def main() -> int:
     return int(bool(failed))
 
 
-def _make(profile: str, seed: int, among: list[int]) -> list[Path]:
-    """All steps and notebooks of one seed; a failure is left in its results for the others to show."""
-    study = open_study(profile, seed)
-    note(f"profile {study.profile.name}, seed {seed}, results in {study.folder}")
+def _build(results: Results, executed: list[Path], began: float) -> None:
+    note("building the pages")
+    with artifacts.disk_errors(OUTPUT / "_build"):
+        page = build_pages(results, executed)
+    note(f"done in {time.monotonic() - began:.0f} s: {page.relative_to(OUTPUT)}")
+
+
+def _make(
+    profile: str, seed: int, among: list[int], *, only_results: bool = False
+) -> tuple[Results, list[Path]]:
+    """All steps and notebooks of one seed; a failure is left in its folder for the others to show."""
+    plan = open_plan(profile, seed)
+    note(f"profile {plan.profile.name}, seed {seed}, results in {plan.folder}")
     try:
         if len(among) == 1:
-            seeds.begin_job(study)
-        missing = study.missing()
-        if missing & LONG:
-            from dpotox.run import check
-
-            check.before_the_work(study, missing)
-        make_steps(study, missing)
-        study = open_study(profile, seed)  # lets go of the models
-        return execute_notebooks(study, profile, among)
+            seeds.begin_job(plan)
+        if (missing := plan.missing()) or artifacts.damage(plan.results):
+            _make_missing(profile, plan, missing)
+        results = Results(plan.results)
+        return results, [] if only_results else execute_notebooks(results, profile, among)
     except UserError as error:
-        seeds.record_failure(study, str(error))
+        seeds.record_failure(plan, str(error))
         raise
+
+
+def _make_missing(profile: str, plan: Plan, missing: set[str]) -> None:
+    from dpotox.run.study import open_study  # which loads torch
+
+    study = open_study(profile, plan.seed)
+    if missing & LONG:
+        from dpotox.run import check
+
+        check.before_the_work(study, missing)
+    make_steps(study, missing)
+    _ = study.results_folder
 
 
 def _absolute(profile: str) -> str:

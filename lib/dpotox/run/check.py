@@ -23,13 +23,14 @@ from dpotox.errors import UserError
 from dpotox.inputs import networks, scoring
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.places import PROJECT
 from dpotox.profile import EMBEDDED, TRAINED
 from dpotox.progress import note
 from dpotox.run import estimate, measure
 from dpotox.run import look_up as inputs
 from dpotox.run.hub import size
 from dpotox.run.look_up import Inputs
-from dpotox.run.study import PROJECT, Study, open_study
+from dpotox.run.study import Study, open_study
 
 TRAINED_SCORER = 1e-4
 """Seconds per text of a scorer that is trained here."""
@@ -166,7 +167,7 @@ def before_the_work(study: Study, missing: set[str]) -> None:
 
 def report(study: Study) -> int:
     """Print what was found and what it will take; returns the exit status, 1 if something is wrong."""
-    missing, found = study.missing(), inputs.look_at(study.profile, study.seed)
+    missing, found = study.plan.missing(), inputs.look_at(study.profile, study.seed)
     print(*found.lines, sep="\n")
     ahead = None
     if not found.problems:

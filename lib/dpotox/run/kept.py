@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dpotox.model.tracing import Continuations, Reading
-from dpotox.paper.evaluation import Estimate, Result
+from dpotox.paper.estimates import Estimate
+from dpotox.paper.evaluation import Result
 from dpotox.paper.nulls import Nulls
 from dpotox.paper.probe import Probe
 from dpotox.paper.readings import Pass, Readings

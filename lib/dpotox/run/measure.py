@@ -32,7 +32,7 @@ from dpotox.inputs.scoring import AT_ONCE, Score
 from dpotox.model import logit_lens, tracing
 from dpotox.model.interventions import shift
 from dpotox.paper import nulls
-from dpotox.paper.evaluation import estimate, recovered_share
+from dpotox.paper.estimates import estimate, recovered_share
 from dpotox.paper.neurons import neuron_table
 from dpotox.profile import Compute, Pretraining, Profile
 

@@ -6,45 +6,46 @@ Beside every page lie its downloads and a line on what made it; `book/_ext/colop
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import subprocess
 import sys
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 
 from dpotox.errors import UserError
+from dpotox.places import OUTPUT, PROJECT
+from dpotox.results import schema
+from dpotox.results.folder import CLAIMS, PROBE, RECORD, Results
+from dpotox.results.pack import ENDING
+from dpotox.results.schema import TABLES
 from dpotox.run import artifacts
-from dpotox.run.study import OUTPUT, PROJECT, Study
-from dpotox.show import explorer, passages
+from dpotox.show import explorer
 
-TABLES = {
-    "index": ["results/claims.json"],
-    "01_model": ["base/curve.csv"],
-    "02_toxic_direction": ["probe/selection.csv", "probe/direction.safetensors"],
-    "03_dpo": ["dpo/curves.parquet"],
-    "04_where_dpo_writes": ["results/neurons.parquet"],
-    "05_four_groups": ["results/groups.csv", "results/neurons.parquet"],
-    "06_is_it_special": ["results/comparisons.csv", "results/other_directions.csv"],
-    "07_ablation_versus_patching": ["results/table1.csv"],
-    "08_controls": ["results/table1.csv"],
-    "09_by_hand": ["results/neurons.parquet", "results/table1.csv"],
-    "10_claims": ["results/claims.json"],
-    "11_neuron_explorer": ["results/neurons.parquet"],
-    "12_step_through": ["results/step_through.csv"],
+SHOWN = {
+    "index": ["evidence", "groups"],
+    "01_model": ["pretraining"],
+    "02_toxic_direction": ["directions", "probe_selection", "probe_calibration"],
+    "03_dpo": ["outcomes", "dpo_curves", "weight_change"],
+    "04_where_dpo_writes": ["neurons", "layers", "writers"],
+    "05_four_groups": ["groups", "neurons"],
+    "06_is_it_special": ["comparisons", "other_directions"],
+    "07_ablation_versus_patching": ["table1"],
+    "08_controls": ["table1", "draws", "second_scorer"],
+    "09_by_hand": ["neurons", "table1"],
+    "10_claims": ["evidence"],
+    "11_neuron_explorer": ["neurons", "nearest_tokens", "tokens"],
+    "12_step_through": ["step_through", "prompts"],
 }
-"""The results that each notebook shows, in the study's folder, as far as the profile has them."""
-ONLY = {"probe/selection.csv": "fitted-probe"}
-"""Those that are shown only where this holds (`passages.facts`), though they are always made."""
-PACKAGES = ("dpotox", "torch", "transformers", "nnsight", "trl", "scikit-learn")
+"""The tables that each notebook shows, as far as the results have them."""
+BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}
+"""Other files of the results that are downloaded from its page."""
 UNUSED = ("*.map", "fontawesome/webfonts/*.ttf")
 """Of the theme's files: for its developers, and for browsers older than what the pages need."""
 
 
-def build_pages(study: Study, executed: list[Path], output: Path = OUTPUT) -> Path:
+def build_pages(results: Results, executed: list[Path], output: Path = OUTPUT) -> Path:
     """Lay the executed notebooks out like the repository and let Jupyter Book render them.
 
     Args:
@@ -63,8 +64,9 @@ def build_pages(study: Study, executed: list[Path], output: Path = OUTPUT) -> Pa
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(PROJECT / name, source / name)
     static = source / "book" / "_static"
-    write_explorer(study, static)
-    colophon = _colophon(study, executed, static / "downloads")
+    schema.described().to_csv(source / "book" / "measured" / "schema.csv", index=False)
+    write_explorer(results, static)
+    colophon = _colophon(results, executed, static / "downloads")
     (source / "colophon.json").write_text(json.dumps(colophon))
     html = output / "_build" / "html"
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
@@ -79,12 +81,12 @@ def build_pages(study: Study, executed: list[Path], output: Path = OUTPUT) -> Pa
     return html / "index.html"
 
 
-def write_explorer(study: Study, static: Path) -> None:
+def write_explorer(results: Results, static: Path) -> None:
     """Write what the explorer's page loads, and the neuron table to be downloaded."""
     static.mkdir(parents=True, exist_ok=True)
-    script = explorer.script(study)
+    script = explorer.script(results)
     artifacts.write_file(static / "neurons.js", lambda path: path.write_text(script, encoding="ascii"))
-    artifacts.write_table(static / explorer.TABLE, study.neurons)
+    shutil.copyfile(results.folder / TABLES["neurons"].file, static / explorer.TABLE)
     shutil.copyfile(explorer.plotly_script(), static / "plotly.min.js")
 
 
@@ -97,41 +99,37 @@ def _lay_out(executed: Path, folder: Path) -> None:
         if "parameters" in tags:
             hidden = "remove-cell" in tags
             tags.append("remove-cell")
-        if "injected-parameters" in tags and hidden:
+        if "injected-parameters" in tags and (hidden or f'{ENDING}"' in cell.source):  # a pack's path
             tags.append("remove-cell")
     nbformat.write(notebook, folder / executed.name)
 
 
-def _colophon(study: Study, executed: list[Path], downloads: Path) -> dict:
+def _colophon(results: Results, executed: list[Path], downloads: Path) -> dict:
     """What stands under the pages: what made them, and for each notebook when, how fast, and its downloads.
 
     Copies the files to download into the folder.
     """
     downloads.mkdir(parents=True)
-    pages, holds = {}, passages.facts(study.profile)
+    pages, record = {}, results.record
     for path in executed:
-        run = nbformat.read(path, as_version=4).metadata["papermill"]
+        run = nbformat.read(path, as_version=4).metadata.get("papermill", {})
         files = [PROJECT / "notebooks" / f"{path.stem}{ending}" for ending in (".ipynb", ".py")]
-        shown = [name for name in TABLES[path.stem] if holds.get(ONLY.get(name), True)]
-        files += [file for name in shown if (file := study.folder / name).exists()]
+        shown = [TABLES[name] for name in SHOWN[path.stem]]
+        names = [table.file for table in shown if not table.needs or results.holds[table.needs]]
+        files += [results.folder / name for name in (*names, *BESIDES.get(path.stem, []))]
         for file in files:
             shutil.copyfile(file, downloads / file.name)
         pages[f"notebooks/{path.stem}"] = {
-            "date": run["end_time"][:10],
-            "seconds": round(run["duration"]),
+            "date": run.get("end_time", "")[:10],
+            "seconds": round(run.get("duration", 0)),
             "downloads": [file.name for file in files],
         }
-    steps = [artifacts.made(folder)["seconds"] for folder in study.folder.iterdir() if _is_step(folder)]
     return {
-        "profile": study.profile.name,
-        "title": study.profile.title,
-        "seed": study.seed,
+        "profile": results.profile.name,
+        "title": results.profile.title,
+        "seed": results.seed,
         "date": str(date.today()),
-        "steps": round(sum(steps)),
-        "versions": {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "steps": round(sum(record.seconds.values())),
+        "versions": record.versions,
         "pages": pages,
     }
-
-
-def _is_step(folder: Path) -> bool:
-    return not folder.name.startswith(".") and (folder / "made.json").is_file()

@@ -10,30 +10,31 @@ import sys
 from pathlib import Path
 
 from dpotox.errors import UserError
+from dpotox.places import PROJECT
 from dpotox.progress import note
+from dpotox.results.folder import Results, open_results
 from dpotox.run import artifacts
-from dpotox.run.study import PROJECT, Study, open_study
 from dpotox.show import figures
 from dpotox.show.figure_style import save_standalone
 
 TARGET = PROJECT / "book" / "_static" / "result.svg"
 
 
-def draw(study: Study, target: Path) -> None:
+def draw(results: Results, target: Path) -> None:
     """Write the picture on white, which reads on light and dark pages alike; equal results, equal bytes."""
     figures.use_style()
-    figure = figures.overview(study.neurons, study.profile.interventions.figure_top)
+    figure = figures.overview(results.neurons, results.profile.interventions.figure_top)
     artifacts.write_file(target, lambda path: save_standalone(figure, path))
 
 
 def main() -> int:
-    """The command line; makes what is missing of the study first. Returns the exit status."""
+    """The command line; needs the study's results. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Draw the picture of the README.")
     parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        draw(open_study(arguments.profile, arguments.seed), TARGET)
+        draw(open_results(arguments.profile, arguments.seed), TARGET)
     except UserError as error:
         note(f"error: {error}")
         return 1

@@ -5,7 +5,7 @@
   class. Comments, docstrings and formatting do not count.
 - *Steps*: what it takes from the study, if that is a step. Where a step begins, code is followed no further.
 - *Settings*: `profile.sizes.prompts` is that key, `profile.sizes` the whole section. The profile must go by
-  this name and the study by `study` or `self`, wherever they are passed.
+  this name and the study by `study`, `self.study` or `self`, wherever they are passed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dpotox.profile import Profile
 
 NO_TRACE_MODULES = {
     *("errors", "profile", "progress", "inputs.training_progress"),
-    *("run.artifacts", "run.keys", "run.reach", "run.step", "run.workers"),
+    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.step", "run.workers"),
 }
 """Modules that leave no trace in a result; what a profile says counts by its values."""
 STUDY = "run.study", "Study"
@@ -116,9 +116,10 @@ class Package:
             found.attributes.update(chain[1:])
             if setting := _setting(chain):
                 found.settings.add(setting)
+            of_study = chain[1:] if chain[:2] == ("self", "study") else chain
             own = chain[0] == "self" and module == STUDY[0]
-            if len(chain) > 1 and (own or chain[0] == "study"):
-                todo += self._of_study(chain[1], found)
+            if len(of_study) > 1 and (own or of_study[0] == "study"):
+                todo += self._of_study(of_study[1], found)
             if chain[0] in seen.imported:
                 todo += self._resolved([*seen.imported[chain[0]].split("."), *chain[1:]])
             elif module and chain[0] in names.definitions:

@@ -36,8 +36,9 @@ class step:
     def __get__(self, study: Study | None, owner: type | None = None) -> Any:
         if study is None:
             return self
-        settings = study.keys.settings(self.name)
-        folder = artifacts.keep(folder_of(study, self.name), settings, partial(self._write, study))
+        plan = study.plan
+        settings = plan.keys.settings(self.name)
+        folder = artifacts.keep(plan.folder_of(self.name), settings, partial(self._write, study))
         value = study.__dict__[self.name] = self.kept.read(folder)  # found there from now on
         return value
 
@@ -45,11 +46,6 @@ class step:
         takes_folder = len(inspect.signature(self.make).parameters) > 1
         value = self.make(study, folder) if takes_folder else self.make(study)
         self.kept.write(value, folder)
-
-
-def folder_of(study: Study, name: str) -> Path:
-    """Where a step is kept."""
-    return study.folder / name.removesuffix("_folder").replace("_", "-")
 
 
 def part(folder: Path, kept: Format, make: Callable[[], Any]) -> Any:

@@ -27,7 +27,9 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.errors import UserError
+from dpotox.facts import placebos
 from dpotox.inputs import data, networks, scoring, sources
+from dpotox.inputs.masking import Masking
 from dpotox.inputs.scoring import Score
 from dpotox.inputs.windows import exam_windows
 from dpotox.model import logit_lens, tracing, weights
@@ -35,7 +37,6 @@ from dpotox.paper import (
     claims,
     evaluation,
     evidence,
-    groups,
     neurons,
     nulls,
     pairs,
@@ -43,12 +44,13 @@ from dpotox.paper import (
     probe,
     readings,
     rows,
+    selections,
     table1,
 )
+from dpotox.paper.estimates import Evidence
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
-from dpotox.paper.evidence import Evidence
-from dpotox.profile import EMBEDDED, Compute, Profile, load_profile
-from dpotox.run import artifacts, keys, scores, training
+from dpotox.profile import EMBEDDED, Compute, Profile
+from dpotox.run import artifacts, scores, training
 from dpotox.run.artifacts import PARTS
 from dpotox.run.kept import (
     EVIDENCE,
@@ -63,66 +65,46 @@ from dpotox.run.kept import (
     TENSOR,
     TENSORS,
 )
-from dpotox.run.step import folder_of, part, step
+from dpotox.run.plan import Plan, open_plan
+from dpotox.run.step import part, step
+from dpotox.run.tables import write_results
 from dpotox.run.workers import share_out
-from dpotox.show import step_through
-from dpotox.show.masking import Mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PROJECT = Path(__file__).parents[3]
-OUTPUT = Path(os.environ.get("DPOTOX_OUTPUT") or PROJECT).resolve()
-"""The folder of `artifacts/` and `_build/`: the project's own, unless the environment names another."""
-
 
 def open_study(profile: str = "mini", seed: int = 0, artifacts: str | Path = "") -> Study:
-    """The study of a profile (name or path) and a seed.
-
-    Args:
-        artifacts: where everything made is kept; `artifacts/` in `OUTPUT` if not given.
+    """The study of a profile and a seed (`open_plan`).
 
     Raises:
         UserError: the profile is unknown or wrong, or the seed is negative.
     """
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"the seed is {seed!r}; give a whole number from 0")
-    loaded = load_profile(profile)
-    root = Path(artifacts) if artifacts else OUTPUT / "artifacts"
-    networks.device_of(loaded.compute)  # sets the thread count before anything is computed
-    return Study(loaded, seed, root / loaded.name / f"seed{seed}")
+    plan = open_plan(profile, seed, artifacts)
+    networks.device_of(plan.profile.compute)  # sets the thread count before anything is computed
+    return Study(plan)
 
 
 @dataclass(frozen=True)
 class Study:
     """All steps of one profile and seed; see the module's docstring."""
 
-    profile: Profile
-    seed: int
-    folder: Path
-
-    @cached_property
-    def keys(self) -> keys.Keys:
-        """What decides what each step makes."""
-        return keys.Keys(self.profile, self.seed)
+    plan: Plan
 
     @property
-    def steps(self) -> list[str]:
-        """The names of the steps that this study has, in their order."""
-        absent = {f"placebo_{kind}_folder" for kind in ("shuffled", "reversed") if kind not in self.placebos}
-        if self.profile.model.base != EMBEDDED:
-            absent.add("base_folder")
-        if self.profile.model.dpo_checkpoint:
-            absent.add("pairs")  # a finished model needs none
-        return [name for name in self.keys.code.steps if name not in absent]
+    def profile(self) -> Profile:
+        """What is run."""
+        return self.plan.profile
 
-    def missing(self) -> set[str]:
-        """The folders of the steps that are still to be made, found out without making or loading any."""
-        return {
-            folder_of(self, name).name
-            for name in self.steps
-            if not artifacts.is_made(folder_of(self, name), self.keys.settings(name))
-        }
+    @property
+    def seed(self) -> int:
+        """What all that is drawn follows from."""
+        return self.plan.seed
+
+    @property
+    def folder(self) -> Path:
+        """Where the steps are kept."""
+        return self.plan.folder
 
     # Step 1: the model under study
 
@@ -162,6 +144,18 @@ class Study:
         networks.check_vocabulary(network, self.tokenizer)
         return network
 
+    @step(TABLE)
+    def shape(self) -> pd.DataFrame:
+        """The model's shape, in one row."""
+        return weights.shape(self.base)
+
+    @cached_property
+    def pretraining_loss(self) -> dict[str, float | None]:
+        """How good a model made here is on unseen text (`LossReport`); empty for one that is given."""
+        if self.profile.model.base != EMBEDDED:
+            return {}
+        return json.loads((self.base_folder / "loss.json").read_text())
+
     @cached_property
     def score(self) -> Score:
         """The function that says how toxic texts are."""
@@ -177,12 +171,13 @@ class Study:
         score = scoring.load_scorer(self.profile, self.seed, name, revision)
         if name == EMBEDDED:
             return score
-        identity = f"{name} {revision} {self.keys.of_scorer(name)}"
+        identity = f"{name} {revision} {self.plan.keys.of_scorer(name)}"
         return scores.remembered(score, identity, self.folder.parent.parent / "scores.sqlite")
 
-    def mask(self, show_toxic: bool = False) -> Mask:
-        """What hides the toxic words of a text, or leaves it as it is with `show_toxic`."""
-        return Mask(self.score, self.profile.scorer.mask_from, show_toxic)
+    @cached_property
+    def masking(self) -> Masking:
+        """What hides the toxic words in texts that anyone may read."""
+        return Masking(self.score, self.profile.scorer.mask_from)
 
     # Step 2: the toxic direction
 
@@ -218,6 +213,11 @@ class Study:
             features, toxic, self.profile.probe, self.probe.C, draws=draws, seed=self.seed
         )
 
+    @step(TABLE)
+    def directions(self) -> pd.DataFrame:
+        """Value vectors that lie along the probe, and the tokens nearest to them (`logit_lens`)."""
+        return logit_lens.along_the_probe(self.base, self.tokenizer, self.base_values, self.probe.direction)
+
     # Step 3: DPO
 
     @step(TABLE)
@@ -242,7 +242,7 @@ class Study:
 
     def _pair_blocks(self) -> Path:
         """Where sampled blocks are kept: the same for any number of pairs, so none is sampled again."""
-        settings = self.keys.settings("pairs")
+        settings = self.plan.keys.settings("pairs")
         asked = settings["profile"]["pairs"]
         wanted = {k: v for k, v in asked.items() if k not in ("count", "validation")}
         deciding = settings | {"profile": settings["profile"] | {"pairs": wanted}}
@@ -271,14 +271,14 @@ class Study:
             UserError: the pairs are not made yet, and that is not for several processes at once.
         """
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-        if several and not (folder_of(self, "pairs") / "settings.json").exists():
+        if several and not (self.plan.folder_of("pairs") / "settings.json").exists():
             raise UserError(
                 "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
             )
-        kept = folder_of(self, "dpo_folder")
+        kept = self.plan.folder_of("dpo_folder")
         if int(os.environ.get("RANK", 0)) == 0:
             _ = self.dpo_folder
-        elif not artifacts.is_made(kept, self.keys.settings("dpo_folder")):
+        elif not artifacts.is_made(kept, self.plan.keys.settings("dpo_folder")):
             training.train_into(artifacts.unfinished(kept), self, self.pairs, self.profile.dpo)
 
     @cached_property
@@ -304,6 +304,11 @@ class Study:
     def dpo_values(self) -> Float[Tensor, "layer neuron d_model"]:
         """The value vectors after DPO."""
         return weights.value_vectors(self.dpo)
+
+    @step(TABLE)
+    def weight_change(self) -> pd.DataFrame:
+        """How far DPO moved each kind of parameter."""
+        return weights.weight_change(self.base, self.dpo)
 
     @property
     def value_vectors(self) -> tuple[Float[Tensor, "layer neuron d_model"], ...]:
@@ -383,11 +388,6 @@ class Study:
         shuffled = kind == "shuffled"
         return self._made_here(self.placebo_shuffled_folder if shuffled else self.placebo_reversed_folder)
 
-    @cached_property
-    def placebos(self) -> list[str]:
-        """The kinds of placebos; none where a finished model was given, whose pairs are not known."""
-        return [] if self.profile.model.dpo_checkpoint else self.profile.nulls.placebos
-
     @step(NULLS)
     def nulls(self, folder: Path) -> nulls.Nulls:
         """What was read for the comparisons in which there is less, or nothing, to find."""
@@ -400,9 +400,9 @@ class Study:
                 "base on the text of dpo", self.base, forced=self.readings.tokens["dpo"]
             ),
         }
-        placebos = {kind: self.placebo(kind) for kind in self.placebos}
-        passes |= {kind: read(kind, model) for kind, model in placebos.items()}
-        values = {kind: weights.value_vectors(model) for kind, model in placebos.items()}
+        models = {kind: self.placebo(kind) for kind in placebos(self.profile)}
+        passes |= {kind: read(kind, model) for kind, model in models.items()}
+        values = {kind: weights.value_vectors(model) for kind, model in models.items()}
         return nulls.gathered(passes, values)
 
     @step(TABLE)
@@ -504,7 +504,7 @@ class Study:
             per_token.conditions(self.table1_rows, self.neurons, top),
             self.base,
             self.dpo,
-            {number: self.prompts[number] for number in per_token.chosen_prompts(self.toxicity)},
+            {number: self.prompts[number] for number in selections.chosen_prompts(self.toxicity)},
             self.probe.direction,
             self.score,
             new_tokens=self.profile.sizes.new_tokens,
@@ -556,7 +556,7 @@ class Study:
     def null_evidence(self) -> Evidence:
         """Where the shares stand among those with nothing to find."""
         toxicity = {m: self.toxicity[m].to_numpy() for m in ("base", "dpo")}
-        if "shuffled" in self.placebos:
+        if "shuffled" in placebos(self.profile):
             toxicity["shuffled"] = self.score(self.nulls.texts["shuffled"])
         resamples = self.profile.compute.bootstrap
         return evidence.null_evidence(self.comparisons, self.other_directions, toxicity, resamples)
@@ -566,8 +566,8 @@ class Study:
         """Quantities of table 1."""
         return evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
 
-    def claims_of(self, chapter: str) -> pd.DataFrame:
-        """The claims table of one chapter; makes only the steps that the chapter needs."""
+    def evidence(self, chapter: str) -> Evidence:
+        """What the claims of a chapter are about; makes only the steps that it needs."""
         measured = {
             claims.DPO: lambda: self.dpo_evidence,
             claims.WHERE: lambda: self.neuron_evidence | self.residual_evidence,
@@ -576,27 +576,14 @@ class Study:
             claims.TABLE1: lambda: self.table1_evidence,
             claims.CONTROLS: lambda: self.table1_evidence,
         }
-        table = claims.judge(measured[chapter]())
-        return table[table["chapter"] == chapter].reset_index(drop=True)
+        return measured[chapter]()
 
-    @cached_property
-    def claims(self) -> pd.DataFrame:
-        """The claims table."""
-        return pd.concat([self.claims_of(c) for c in claims.CHAPTERS], ignore_index=True)
+    # What the pages show
 
-    def save_results(self) -> None:
-        """Write the tables to `results/`, each whole."""
-        tables = {
-            "neurons.parquet": self.neurons,
-            "groups.csv": groups.group_table(self.neurons).reset_index(),
-            "comparisons.csv": self.comparisons,
-            "other_directions.csv": self.other_directions,
-            "table1.csv": self.summary,
-            "step_through.csv": step_through.masked_table(self.step_through, self.mask()),
-            "claims.json": self.claims,
-        }
-        for name, table in tables.items():
-            artifacts.write_table(self.folder / "results" / name, table)
+    @step(FOLDER)
+    def results_folder(self, folder: Path) -> Path:
+        """The results: tables with a schema, and the record of the run."""
+        write_results(self, folder)
 
 
 def table1_jobs(study: Study, folder: Path) -> Callable[[int], None]:

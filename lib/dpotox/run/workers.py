@@ -48,7 +48,8 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
         return
     compute = study.profile.compute
     compute = replace(compute, processes=1, threads=max(1, compute.threads // processes))
-    alike = replace(study, profile=replace(study.profile, compute=compute))
+    plan = replace(study.plan, profile=replace(study.profile, compute=compute))
+    alike = replace(study, plan=plan)
     # Started anew, as threads and their locks do not survive a fork; by loky, as Python's own would run the
     # script that asked for this, say a notebook's, once more in each.
     pool = ProcessPoolExecutor(processes, initializer=_open, initargs=(os.getpid(), prepare, alike))

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from IPython.display import Markdown
 
-from dpotox.model.logit_lens import nearest_tokens
-from dpotox.model.weights import weight_change
 from dpotox.paper import claims
 from dpotox.paper.groups import (
     REDUCING,
+    WITHOUT_LARGEST,
     gross_and_net,
     group_table,
     neurons_for_share,
     ratio,
     without_largest,
 )
-from dpotox.paper.neurons import dampened_drop, most_toxic
-from dpotox.paper.nulls import WITHOUT_LARGEST
 from dpotox.paper.published import NUMBERS, published_groups
-from dpotox.paper.rows import ALL_FOUR
+from dpotox.paper.selections import ALL_FOUR, dampened_drop, most_toxic
+from dpotox.results.folder import Results
+from dpotox.results.record import Loss
 from dpotox.show import report
-
-if TYPE_CHECKING:
-    from dpotox.inputs.pretraining import LossReport
-    from dpotox.run.study import Study
 
 STANDS_IN = "how far it stands in for GPT-2 medium, the claims have to show"
 NO_DROP = "no neuron writes less along the probe after DPO, so there is no reduction to divide"
 
 
-def model(loss: LossReport | None) -> Markdown:
+def model(loss: Loss | None) -> Markdown:
     """Chapter 1: is the model good enough? `loss` is that of a model made here."""
     if loss is None:
         return _answer("the model is given by the profile, so how good it is was decided elsewhere")
@@ -49,41 +43,43 @@ def model(loss: LossReport | None) -> Markdown:
     )
 
 
-def toxic_direction(study: Study) -> Markdown:
+def toxic_direction(results: Results) -> Markdown:
     """Chapter 2: is there a direction that says how toxic a text is?"""
-    tokens = nearest_tokens(study.base, study.tokenizer, study.probe.direction)
-    toxic = sum(study.score(tokens) >= study.profile.scorer.mask_from)
-    on = "all comments" if study.profile.probe.path else "comments it has not seen"
+    probe = results.directions.iloc[0]
+    on = "comments it has not seen" if results.holds["fitted-probe"] else "all comments"
     return _answer(
         "along the probe's direction, toxic comments are told from others with an AUC of "
-        f"{study.probe.auc:.3f} on {on}, and {toxic} of the {len(tokens)} tokens nearest to it are toxic on "
-        "their own"
+        f"{results.record.auc:.3f} on {on}, and {probe['toxic']} of the {probe['count']} tokens nearest to "
+        "it are toxic on their own"
     )
 
 
-def dpo(study: Study) -> Markdown:
+def dpo(results: Results) -> Markdown:
     """Chapter 3: what does DPO do to words and weights?"""
-    before, after = study.outcomes.values()
-    left = ratio(after.greedy.mean(), before.greedy.mean())
-    on_all = math.exp(after.nll.mean() - before.nll.mean()) - 1
-    largest = max(change for change, _ in weight_change(study.base, study.dpo).values())
+    found = results.outcomes.set_index("measure")
+    greedy, neutral, everything = (
+        found.loc[measure]
+        for measure in ("toxicity, greedy", "perplexity, neutral text", "perplexity, all text")
+    )
+    left, largest = ratio(greedy["after"], greedy["before"]), results.weight_change["change"].max()
+    cost = [f"{text['after'] / text['before'] - 1:+.1%}" for text in (neutral, everything)]
     return _answer(
         f"DPO leaves {_part(left)} of the greedy toxicity (paper: {_paper('dpo-reduces'):.0%}), changes "
-        f"perplexity by {after.perplexity / before.perplexity - 1:+.1%} on neutral and by {on_all:+.1%} on "
-        f"all text, and moves no kind of parameter by more than {largest:.2%} of its length"
+        f"perplexity by {cost[0]} on neutral and by {cost[1]} on all text, and moves no kind of parameter by "
+        f"more than {largest:.2%} of its length"
     )
 
 
-def where(study: Study) -> Markdown:
+def where(results: Results) -> Markdown:
     """Chapter 4: in how many neurons does DPO take toxicity out?"""
-    neurons, found = study.neurons, _found(study, claims.WHERE)
+    neurons, found = results.neurons, _found(results, claims.WHERE)
     if not (neurons["projection_drop"] > 0).any():
         return _answer(NO_DROP)
     half = neurons_for_share(neurons, 0.5)
     reducing = (neurons["projection_drop"] > 0).mean()
     paper = NUMBERS["groups"]["neurons_that_reduce"] / NUMBERS["groups"]["neurons"]
     layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
-    net, top = neurons["projection_drop"].sum(), study.profile.interventions.figure_top
+    net, top = neurons["projection_drop"].sum(), results.profile.interventions.figure_top
     by_layer = " and ".join(f"{drop:.2f} in layer {layer}" for layer, drop in layers.items())
     return _answer(
         f"DPO lowers what the MLPs' neurons write along the probe by {net:.2f}, of that "
@@ -96,23 +92,23 @@ def where(study: Study) -> Markdown:
     )
 
 
-def four_groups(study: Study) -> Markdown:
+def four_groups(results: Results) -> Markdown:
     """Chapter 5: which kinds of neurons reduce toxicity?"""
-    found = _found(study, claims.GROUPS)
-    share = group_table(study.neurons)["share_of_gross"]
+    found = _found(results, claims.GROUPS)
+    share = group_table(results.neurons)["share_of_gross"]
     if share[list(REDUCING)].isna().any():
         return _answer(NO_DROP)
     paper = published_groups()["share_of_gross"]
     each = ", ".join(f"{group} {share[group]:.0%} (paper: {paper[group]:.0%})" for group in REDUCING)
     return _answer(
         f"the gross reduction is made of {each}, and the other four groups undo "
-        f"{found['many-go-wrong']:.0%} of it (paper: {_paper('many-go-wrong'):.0%}); {one_neuron(study)}"
+        f"{found['many-go-wrong']:.0%} of it (paper: {_paper('many-go-wrong'):.0%}); {one_neuron(results)}"
     )
 
 
-def one_neuron(study: Study) -> str:
+def one_neuron(results: Results) -> str:
     """How much hangs on the neuron with the largest drop, as part of a sentence."""
-    neurons, top = study.neurons, study.profile.interventions.figure_top
+    neurons, top = results.neurons, results.profile.interventions.figure_top
     largest, rest = neurons.loc[neurons["projection_drop"].idxmax()], without_largest(neurons)
     gross = gross_and_net(group_table(neurons))[0]
     if not gross:
@@ -128,26 +124,26 @@ def one_neuron(study: Study) -> str:
     )
 
 
-def few_carry_much(study: Study) -> Markdown:
+def few_carry_much(results: Results) -> Markdown:
     """The front page: how many neurons the dark bars are of, and how much hangs on one."""
-    top, count = study.profile.interventions.figure_top, len(study.neurons)
+    top, count = results.profile.interventions.figure_top, len(results.neurons)
     paper = 128 / NUMBERS["groups"]["neurons"]
     bars = f"The dark bars are of {top} neurons here, {top / count:.2%} of all, and of {paper:.2%} in "
-    sentence = _answer(f"{one_neuron(study)} ([Four groups](05_four_groups.ipynb))").data
+    sentence = _answer(f"{one_neuron(results)} ([Four groups](05_four_groups.ipynb))").data
     return Markdown(f"{bars}GPT-2 medium. {sentence}")
 
 
-def is_it_special(study: Study) -> Markdown:
+def is_it_special(results: Results) -> Markdown:
     """Chapter 6: what would the share of TP- be if there were nothing to find?"""
-    found = _found(study, claims.NULLS)
+    found = _found(results, claims.NULLS)
     name = "TP- share of gross"
-    random = study.other_directions.query("kind == 'random'")[name]
-    shares = study.comparisons.query("quantity == @name").set_index("comparison")["value"]
+    random = results.other_directions.query("kind == 'random'")[name]
+    shares = results.comparisons.query("quantity == @name").set_index("comparison")["value"]
     low, high = random.quantile([0.025, 0.975])
     if pd.isna([low, shares.iloc[0]]).any():
         return _answer(NO_DROP)
     without = found["share-is-special-without-largest"]
-    alone = study.comparisons.set_index("quantity").loc[WITHOUT_LARGEST, "value"].iloc[0]
+    alone = results.comparisons.set_index("quantity").loc[WITHOUT_LARGEST, "value"].iloc[0]
     placebo, effect = shares.get("shuffled preferences"), found["placebo-does-little"]
     after = ""
     if placebo is not None:
@@ -163,13 +159,13 @@ def is_it_special(study: Study) -> Markdown:
     )
 
 
-def ablation_versus_patching(study: Study) -> Markdown:
+def ablation_versus_patching(results: Results) -> Markdown:
     """Chapter 7: can DPO's effect be had by editing neurons? With what was learnt from the paper's rows."""
-    found = _found(study, claims.TABLE1)
+    found = _found(results, claims.TABLE1)
     ablation, patch, keys = "ablation-is-partial", "patching-tp-is-partial", "keys-undo-dpo"
     if pd.isna(found[ablation]):
         return _answer(
-            f"{_no_effect(study)}; in the paper the best ablation by cosine recovers "
+            f"{_no_effect(results)}; in the paper the best ablation by cosine recovers "
             f"{_paper(ablation):.2f} of it and the patch of TP- {_paper(patch):.2f}"
         )
     sentence = _answer(
@@ -178,7 +174,7 @@ def ablation_versus_patching(study: Study) -> Markdown:
         f"{_paper(patch):.2f}), and scaling keys after DPO undoes {_share(found[keys])} (paper: "
         f"{_paper(keys):.2f})"
     )
-    return _with_lessons(sentence, _lessons_of_table1(study.summary))
+    return _with_lessons(sentence, _lessons_of_table1(results.table1))
 
 
 def _lessons_of_table1(summary: pd.DataFrame) -> list[str]:
@@ -207,11 +203,11 @@ def _lessons_of_table1(summary: pd.DataFrame) -> list[str]:
     ]
 
 
-def controls(study: Study) -> Markdown:
+def controls(results: Results) -> Markdown:
     """Chapter 8: what in those rows is due to DPO? With what was learnt from the controls."""
-    found, rows = _found(study, claims.CONTROLS), study.summary
+    found, rows = _found(results, claims.CONTROLS), results.table1
     if pd.isna(found["mlps-are-enough"]):
-        return _answer(_no_effect(study))
+        return _answer(_no_effect(results))
 
     def share(kind: str, which: str = ALL_FOUR, positions: str = "all", of: str = "recovered") -> str:
         here = (rows["kind"] == kind) & (rows["which"] == which) & (rows["positions"] == positions)
@@ -258,11 +254,11 @@ def controls(study: Study) -> Markdown:
     return _with_lessons(_answer(f"of DPO's effect on greedy toxicity, {'; '.join(parts)}"), lessons)
 
 
-def _no_effect(study: Study) -> str:
-    before, after = (outcome.greedy.mean() for outcome in study.outcomes.values())
+def _no_effect(results: Results) -> str:
+    found = results.outcomes.set_index("measure").loc["toxicity, greedy"]
     return (
-        f"DPO does not surely lower greedy toxicity here ({before:.3f} before, {after:.3f} after), so "
-        "nothing is concluded from shares of that effect"
+        f"DPO does not surely lower greedy toxicity here ({found['before']:.3f} before, "
+        f"{found['after']:.3f} after), so nothing is concluded from shares of that effect"
     )
 
 
@@ -299,8 +295,8 @@ def _part(value: float, digits: int = 0) -> str:
     return report.percent(value, digits, "an unknown part")
 
 
-def _found(study: Study, chapter: str) -> pd.Series:
-    return study.claims_of(chapter).set_index("id")["here"].astype(float)
+def _found(results: Results, chapter: str) -> pd.Series:
+    return results.claims_of(chapter).set_index("id")["here"].astype(float)
 
 
 def _paper(claim: str) -> float:

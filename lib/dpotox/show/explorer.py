@@ -11,7 +11,6 @@ import json
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,26 +19,24 @@ from IPython.display import HTML, Markdown
 from jaxtyping import Int
 
 from dpotox.paper.groups import GROUPS, REDUCING, ranking
-from dpotox.show.figures import COLOURS
-
-if TYPE_CHECKING:
-    from dpotox.run.study import Study
+from dpotox.results.folder import Results
+from dpotox.show.figure_style import COLOURS
+from dpotox.show.masking import Mask
 
 NUMBERS = ("cosine", "projection_drop", "pre_activation", "post_activation")
 """The columns of the neuron table that the page shows."""
 TABLE = "neurons.parquet"
 
 
-def page(study: Study) -> HTML:
-    """The explorer's place in the page; what it shows is made by now, so that `script` is quick."""
-    _ = study.neurons, _tokens(study)
+def page() -> HTML:
+    """The explorer's place in the page."""
     return HTML(markup())
 
 
-def script(study: Study) -> str:
+def script(results: Results) -> str:
     """What the page loads beside plotly.js (`data_script`)."""
-    nearest = study.nearest_tokens.flatten(0, 1).numpy()
-    return data_script(study.neurons, nearest, _tokens(study))
+    mask, texts = Mask.of(results), results.tokens["text"]
+    return data_script(results.neurons, results.nearest_tokens.to_numpy(), [(mask(t), t) for t in texts])
 
 
 def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:
@@ -126,12 +123,3 @@ def _whole(values) -> tuple[str, str]:
 def _array(values, dtype: str) -> tuple[str, str]:
     """The type's name, and the values, little-endian, in base 64."""
     return dtype, b64encode(np.asarray(values).astype(f"<{dtype}").tobytes()).decode("ascii")
-
-
-def _tokens(study: Study) -> list[tuple[str, str]]:
-    """Every token as it is first shown and after the switch; those near no neuron are left empty."""
-    near = study.nearest_tokens.unique().tolist()
-    # A token of spaces alone would show nothing.
-    texts = [text or "␣" for text in (study.tokenizer.decode([i]).strip() for i in near)]
-    shown = dict(zip(near, study.mask().both(texts), strict=True))
-    return [shown.get(i, ("", "")) for i in range(max(near) + 1)]

@@ -7,14 +7,13 @@ Every function takes tables and returns a matplotlib figure; none computes a res
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dpotox.paper.groups import gross_and_net
 from dpotox.paper.published import published_groups
+from dpotox.results.record import Loss
 from dpotox.show.figure_style import (
     ABLATED,
     AFTER,
@@ -54,9 +53,6 @@ from dpotox.show.figures_neurons import (
     top_toxic_activations,
 )
 
-if TYPE_CHECKING:
-    from dpotox.inputs.pretraining import LossReport
-
 __all__ = [
     "BASE",
     "COLOURS",
@@ -80,7 +76,7 @@ __all__ = [
 ]
 
 
-def pretraining_curve(curve: pd.DataFrame, report: LossReport) -> Figure:
+def pretraining_curve(curve: pd.DataFrame, report: Loss) -> Figure:
     """Training loss of batches; at its end the loss on unseen text and a mark to compare it with."""
     figure, axes = panel(2.9)
     end, marks = curve["step"].max(), {"token frequencies alone": report.unigram}
@@ -170,23 +166,27 @@ def dpo_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def layer_projections(base: np.ndarray, ablated: np.ndarray, dpo: np.ndarray, ylabel: str) -> Figure:
-    """A projection on the probe by layer, for the three models (figure 1a). Arrays: (prompt, layer)."""
+def layer_projections(layers: pd.DataFrame, part: str) -> Figure:
+    """A projection on the probe by layer, for the three models (figure 1a).
+
+    Args:
+        layers: `part`, `model`, `layer`, `value`, `reach` (half an interval's width).
+        part: what is projected.
+    """
     figure, axes = panel(3)
-    labels = []
-    for values, name, colour, marker in (
-        (base, BEFORE, BASE, "o"),
-        (ablated, WITHOUT.replace("neurons ", "neurons\n"), ABLATED, "s"),
-        (dpo, AFTER, DPO, "^"),
+    labels, shown = [], layers[layers["part"] == part].set_index("model")
+    for model, name, colour, marker in (
+        ("before", BEFORE, BASE, "o"),
+        ("ablated", WITHOUT.replace("neurons ", "neurons\n"), ABLATED, "s"),
+        ("after", AFTER, DPO, "^"),
     ):
-        centre = values.mean(0)
-        reach = 1.96 * values.std(0) / np.sqrt(len(values))
+        lines = shown.loc[[model]]
         style = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "elinewidth": 1}
-        axes.errorbar(np.arange(len(centre)), centre, reach, **style)
-        labels.append((centre[-1], name, colour))
+        axes.errorbar(lines["layer"], lines["value"], lines["reach"], **style)
+        labels.append((lines["value"].iloc[-1], name, colour))
     zero_line(axes)
-    layer_axis(axes, base.shape[1])
-    name_y(axes, f"{ylabel} on the unit probe")
+    layer_axis(axes, layers["layer"].max() + 1)
+    name_y(axes, f"projection of the {part} on the unit probe")
     label_right(axes, labels, lines=1.9)
     return figure
 

@@ -19,8 +19,8 @@ from dpotox.paper.groups import (
     layer_drops,
     ranking,
 )
-from dpotox.paper.neurons import dampened_drop, most_toxic
 from dpotox.paper.published import NUMBERS, published_groups
+from dpotox.paper.selections import dampened_drop, most_toxic
 from dpotox.show.figure_style import (
     AFTER,
     BACK,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpotox.paper.published import published_table1
-from dpotox.paper.rows import SETS
+from dpotox.paper.selections import SETS
 from dpotox.show.figure_style import (
     BACK,
     COLOURS,

@@ -1,81 +1,65 @@
-"""Hiding toxic words in what the book shows, all but their first letter; a switch on the page shows some.
+"""Hiding mild toxic words in the pages until a reader asks for them.
 
-A word is toxic if it scores enough on its own. Only words of the generated language, which are mild, can be
-shown by the switch. Any other toxic word is not in the page at all, so that no slur can be.
+Texts come from results, where any toxic word that is not mild is hidden for good (`dpotox.inputs.masking`).
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from dpotox.inputs.language import Language
-from dpotox.inputs.scoring import Score
+from dpotox.results.folder import Results
 
-_WORD = re.compile(r"\w+")
-
-
-@cache
-def _mild_words() -> frozenset[str]:
-    return frozenset(Language().severity)
+_WORD = re.compile(r"\w[\w*]*")
+_HIDDEN = re.compile(r"\w\*+")
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Hides the words which, on their own, score at least `from_score`; none if `show` is set."""
+    """Hides these words; the page's switch (`book/_static/book.js`) shows them."""
 
-    score: Score
-    from_score: float
-    show: bool = False
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, results: Results) -> Mask:
+        """That of the words that the results call mild."""
+        return cls(frozenset(results.mild_words["word"]))
 
     def __call__(self, text: str) -> str:
-        """The text with toxic words masked, for places that know no markup."""
-        return self.both([text])[0][0]
+        """The text with these words hidden, for places that know no markup."""
+        return _WORD.sub(lambda word: _stars(word[0]) if word[0] in self.words else word[0], text)
 
     def html(self, text: str) -> str:
-        """The same as HTML, with what the page's switch needs to show mild words (`book/_static/book.js`)."""
-        toxic = self._toxic([text])
+        """The same as HTML, with what the switch needs."""
+        return "".join(map(marked, self.segments(text)))
 
-        def marked(word: re.Match) -> str:
-            hidden, shown = _stars(word[0]), _revealed(word[0])
-            if hidden == shown:
-                return f'<span class="masked">{hidden}</span>'
-            return (
-                f'<span class="masked"><span class="stars">{hidden}</span>'
-                f'<span class="word" hidden>{shown}</span></span>'
-            )
-
-        # Escaping changes no word character, but its entities are words themselves: split first.
-        parts, end = [], 0
+    def segments(self, text: str) -> list[Segment]:
+        """The text cut into stretches that are hidden and such that are not."""
+        found, end = [], 0
         for word in _WORD.finditer(text):
-            parts.append(html.escape(text[end : word.start()]))
-            parts.append(marked(word) if word[0] in toxic else word[0])
+            if word[0] not in self.words and not _HIDDEN.fullmatch(word[0]):
+                continue
+            found += [(text[end : word.start()],) * 2 + (False,)] if word.start() > end else []
+            found.append((_stars(word[0]), word[0], True))
             end = word.end()
-        return "".join([*parts, html.escape(text[end:])])
+        return found + ([(text[end:],) * 2 + (False,)] if text[end:] else [])
 
-    def both(self, texts: Sequence[str]) -> list[tuple[str, str]]:
-        """Every text as it is first shown, and as it is after the switch; equal where nothing is hidden."""
-        toxic = self._toxic(texts)
 
-        def with_words(text: str, of) -> str:
-            return _WORD.sub(lambda word: of(word[0]) if word[0] in toxic else word[0], text)
+Segment = tuple[str, str, bool]
+"""A stretch of text: as it is first shown, as it is after the page's switch, and whether it is masked."""
 
-        return [(with_words(text, _stars), with_words(text, _revealed)) for text in texts]
 
-    def _toxic(self, texts: Sequence[str]) -> set[str]:
-        words = sorted({word for text in texts for word in _WORD.findall(text)})
-        if self.show or not words:
-            return set()
-        scores = self.score(words)
-        return {word for word, toxicity in zip(words, scores, strict=True) if toxicity >= self.from_score}
+def marked(segment: Segment) -> str:
+    """A segment as HTML."""
+    hidden, shown, masked = segment[0], segment[1], segment[2]
+    stars, word = html.escape(hidden), html.escape(shown)
+    if not masked:
+        return stars
+    if hidden != shown:
+        stars = f'<span class="stars">{stars}</span><span class="word" hidden>{word}</span>'
+    return f'<span class="masked">{stars}</span>'
 
 
 def _stars(word: str) -> str:
     return word[0] + "*" * (len(word) - 1)
-
-
-def _revealed(word: str) -> str:
-    return word if word.lower() in _mild_words() else _stars(word)

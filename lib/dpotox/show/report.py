@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import math
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
-from IPython.display import Markdown
-from jaxtyping import Float
+from IPython.display import Code, Markdown
 from pandas.io.formats.style import Styler
-from torch import Tensor
 
-from dpotox.model.logit_lens import nearest_tokens
-from dpotox.model.weights import cosines
 from dpotox.paper.claims import CLAIMS, over_seeds
-from dpotox.paper.evaluation import Result, estimate, mean
 from dpotox.paper.groups import gross_and_net, group_table, ratio
-from dpotox.paper.neurons import dampened_drop, most_toxic
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
-from dpotox.paper.table1 import perplexity
+from dpotox.paper.selections import dampened_drop, most_toxic
+from dpotox.results.folder import Results
 from dpotox.show.masking import Mask
-from dpotox.show.passages import facts
-
-if TYPE_CHECKING:
-    from dpotox.run.study import Study
 
 VERDICTS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
 TITLES = {
@@ -159,9 +151,9 @@ def verdicts(claims: pd.DataFrame) -> Markdown:
     return Markdown("\n".join(sentences))
 
 
-def provenance(study: Study) -> Markdown:
+def provenance(results: Results) -> Markdown:
     """Which model the numbers are from, and what it is not."""
-    config, profile, holds = study.base.config, study.profile, facts(study.profile)
+    shape, profile, holds = results.record.shape, results.profile, results.holds
     texts = "the generated language" if holds["generated"] else "text files"
     made = (
         f"pre-trained here on {texts}"
@@ -170,53 +162,36 @@ def provenance(study: Study) -> Markdown:
     )
     named = f" ({html.escape(profile.title)})" if profile.title else ""
     return Markdown(
-        f"The numbers of these pages are from the profile `{profile.name}`{named}, seed {study.seed}. Its "
-        f"model is {made}, has {config.n_layer} layers and {len(study.neurons):,} neurons, and was read on "
-        f"{len(study.prompts):,} prompts. The paper's are from GPT-2 medium, with 24 layers and "
+        f"The numbers of these pages are from the profile `{profile.name}`{named}, seed {results.seed}. Its "
+        f"model is {made}, has {shape.layers} layers and {len(results.neurons):,} neurons, and was read on "
+        f"{len(results.prompts):,} prompts. The paper's are from GPT-2 medium, with 24 layers and "
         f"{NUMBERS['groups']['neurons']:,} neurons, on 1,199 prompts."
     )
 
 
-def top_vectors(
-    values: Float[Tensor, "layer neuron d_model"], score: Float[Tensor, "layer neuron"], k: int
-) -> dict[str, Float[Tensor, "d_model"]]:
-    """The k value vectors with the largest scores, named `layer:neuron`."""
-    positions = [divmod(i, values.shape[1]) for i in score.flatten().topk(k).indices.tolist()]
-    return {f"{layer}:{neuron}": values[layer, neuron] for layer, neuron in positions}
-
-
-def token_table(study: Study, vectors: dict[str, Float[Tensor, "d_model"]], mask: Mask, k: int = 8) -> Styler:
+def token_table(directions: pd.DataFrame, mask: Mask) -> Styler:
     """The nearest tokens of named directions, with their cosine with the probe."""
-    rows = [
+    table = pd.DataFrame(
         {
-            "vector": name,
-            "cosine with probe": number(float(cosines(vector, study.probe.direction))),
-            "nearest tokens": ", ".join(nearest_tokens(study.base, study.tokenizer, vector, k)),
+            "vector": directions["vector"],
+            "cosine with probe": directions["cosine"].map(number),
+            "nearest tokens": directions["tokens"],
         }
-        for name, vector in vectors.items()
-    ]
-    plain = dict.fromkeys(("vector", "cosine with probe"), html.escape)
-    return texts_table(pd.DataFrame(rows), mask, plain)
+    )
+    return texts_table(table, mask, dict.fromkeys(("vector", "cosine with probe"), html.escape))
 
 
-def before_and_after(before: Result, after: Result, resamples: int) -> Styler:
-    """Every measure of two examinations with its interval."""
-
-    measures = {
-        "toxicity, greedy": (lambda r: r.greedy, mean),
-        "toxicity, sampled": (lambda r: r.sampled, mean),
-        "F1": (lambda r: r.f1, mean),
-        "perplexity, neutral text": (lambda r: r.nll[r.neutral], perplexity),
-        "perplexity, all text": (lambda r: r.nll, perplexity),
-    }
+def before_and_after(outcomes: pd.DataFrame) -> Styler:
+    """Every measure of the models before and after DPO with its interval, and the paper's."""
     published = published_table1().loc[["gpt2: none", "dpo: none"]]
     paper = {"toxicity, greedy": "toxicity", "F1": "f1", "perplexity, neutral text": "perplexity"}
     rows = []
-    for name, (sample, statistic) in measures.items():
-        row = {"measure": name}
-        for when, result in (("before DPO", before), ("after DPO", after)):
-            row[when] = str(estimate(statistic, sample(result), resamples=resamples))
-        values = published[paper[name]] if name in paper else (math.nan, math.nan)
+    for line in outcomes.itertuples():
+        row = {"measure": line.measure}
+        for when in ("before", "after"):
+            value, low, high = (getattr(line, f"{when}{end}") for end in ("", "_low", "_high"))
+            row[f"{when} DPO"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        values = published[paper[line.measure]] if line.measure in paper else (math.nan, math.nan)
         row |= {f"paper: {when}": number(v) for when, v in zip(("before", "after"), values, strict=True)}
         rows.append(row)
     return shown(pd.DataFrame(rows))
@@ -265,10 +240,9 @@ def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def continuations(texts: pd.DataFrame, mask: Mask, rows: int = 8) -> Styler:
+def continuations(texts: pd.DataFrame, mask: Mask) -> Styler:
     """Prompts with what the model wrote before and after DPO, side by side, toxic words masked."""
-    table = texts[["prompt", "base", "dpo"]].head(rows)
-    return texts_table(table.rename(columns={"base": "before DPO", "dpo": "after DPO"}), mask)
+    return texts_table(texts.rename(columns={"before": "before DPO", "after": "after DPO"}), mask)
 
 
 def texts_table(table: pd.DataFrame, mask: Mask, formats: dict | None = None) -> Styler:
@@ -294,17 +268,40 @@ def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def yield_report(pairs: pd.DataFrame) -> pd.DataFrame:
-    """How many prompts were tried, how many gave a pair at each strength, and how toxic those are."""
-    tried = int(pairs["tried"].max())
-    rows = [
-        {
-            "steering of the rejected": strength,
-            "pairs": len(part),
-            "of the prompts tried": len(part) / tried,
-            "toxicity of the chosen": part["chosen_toxicity"].mean(),
-            "toxicity of the rejected": part["rejected_toxicity"].mean(),
-        }
-        for strength, part in [*pairs.groupby("steering"), ("all", pairs)]
-    ]
-    return pd.DataFrame(rows)
+def pair_yield(table: pd.DataFrame) -> Styler:
+    """How many prompts gave a pair at each strength of steering."""
+    names = {
+        "steering": "steering of the rejected",
+        "of_tried": "of the prompts tried",
+        "chosen_toxicity": "toxicity of the chosen",
+        "rejected_toxicity": "toxicity of the rejected",
+    }
+    return shown(table.rename(columns=names))
+
+
+def weight_change(table: pd.DataFrame) -> Styler:
+    """How far each kind of parameter moved."""
+    names = {"change": "relative change"}
+    return shown(table.rename(columns=names), {"relative change": "{:.5f}", "cosine": "{:.6f}"})
+
+
+def writers(table: pd.DataFrame) -> Styler:
+    """What each kind of writer adds to the change, on each model's own text and on the same text."""
+    shares = table.set_index("writer")
+    for text in ("own", "same"):
+        drop = shares.pop(f"{text}_text")
+        shares[f"{text} text: drop"] = drop
+        shares[f"{text} text: share"] = drop / drop["all"]
+    drops = [f"{text} text: {what}" for what in ("drop", "share") for text in ("own", "same")]
+    return shown(shares[drops].reset_index())
+
+
+def source(module: str, *names: str) -> Code:
+    """Functions of this package as they stand in its source, which is not run.
+
+    Args:
+        module: the file's path below the package.
+    """
+    text = files("dpotox").joinpath(module).read_text(encoding="utf-8")
+    found = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    return Code("\n\n\n".join(ast.get_source_segment(text, found[name]) for name in names), language="python")

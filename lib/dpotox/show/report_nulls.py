@@ -29,7 +29,7 @@ def share_above(values: pd.Series, value: float) -> float:
     return float("nan") if pd.isna(value) else float((values > value).mean())
 
 
-def comparisons_table(comparisons: pd.DataFrame, toxicity: dict[str, float]) -> Styler:
+def comparisons_table(comparisons: pd.DataFrame) -> Styler:
     """The groups' shares and sums in every comparison, with the toxicity that the second model wrote."""
     names = [f"{group} share of gross" for group in REDUCING] + ["gross", "net", "net / gross"]
     rows = []
@@ -38,7 +38,7 @@ def comparisons_table(comparisons: pd.DataFrame, toxicity: dict[str, float]) -> 
         row = {"comparison": comparison}
         for name in names:
             row[name.replace(" share of gross", "")] = interval(*found.loc[name, ["value", "low", "high"]])
-        rows.append(row | {"toxicity": number(toxicity.get(comparison))})
+        rows.append(row | {"toxicity": number(part["toxicity"].iloc[0])})
     return shown(pd.DataFrame(rows))
 
 

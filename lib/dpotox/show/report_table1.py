@@ -6,13 +6,10 @@ import math
 
 import pandas as pd
 from pandas.io.formats.style import Styler
-from scipy import stats
 
 from dpotox.paper.published import published_table1
-from dpotox.paper.rows import SETS
-from dpotox.paper.table1 import Table1
+from dpotox.paper.selections import SETS
 from dpotox.show.report import interval, number, percent, shown
-from dpotox.show.report_nulls import share_above
 
 RECOVERED = "share of DPO's effect"
 
@@ -97,21 +94,21 @@ def recovered_by_seed(table: pd.DataFrame) -> Styler:
     return shown(pd.DataFrame(rows))
 
 
-def draws(table: Table1, resamples: int) -> Styler:
+def draws(drawn: pd.DataFrame, summary: pd.DataFrame) -> Styler:
     """Rows beside random choices: the share that each recovers, and the difference."""
-    rows = []
-    for name, drawn in table.draw_names.items():
-        shares, own = table.drawn_shares(name), table.recovered(name, resamples)
-        beyond, known = table.beyond_draws(name, resamples), math.isfinite(own.value)
+    known, rows = summary.set_index("name"), []
+    for line in drawn.itertuples():
+        own = known.loc[line.row]
+        # Of no effect, rounding would make a share.
+        beyond = _interval(line, "beyond") if math.isfinite(own["recovered"]) else "-"
         rows.append(
             {
-                "row": name,
-                "recovers": interval(own.value, own.low, own.high),
-                "beside": f"{len(shares)} times {drawn}",
-                "their mean [least, most]": interval(shares.mean(), shares.min(), shares.max()),
-                # Of no effect, rounding would make a share.
-                "row minus their mean": interval(beyond.value, beyond.low, beyond.high) if known else "-",
-                "draws that reach the row": percent(1 - share_above(-shares, -own.value)),
+                "row": line.row,
+                "recovers": _interval(own, "recovered"),
+                "beside": f"{line.draws} times {line.drawn}",
+                "their mean [least, most]": interval(line.mean, line.least, line.most),
+                "row minus their mean": beyond,
+                "draws that reach the row": percent(line.reach),
             }
         )
     return shown(pd.DataFrame(rows))
@@ -131,23 +128,19 @@ def _interval(line, name: str) -> str:
     return interval(values[name], values[f"{name}_low"], values[f"{name}_high"])
 
 
-def two_scorers(table: Table1, second: Table1, resamples: int) -> Styler:
+def two_scorers(summary: pd.DataFrame, second: pd.DataFrame) -> Styler:
     """The share of DPO's effect in every row by two scorers, and their rank correlation over prompts."""
-
-    def share(of: Table1, name: str) -> str:
-        e = of.recovered(name, resamples)
-        return interval(e.value, e.low, e.high)
-
+    known = summary.set_index("name")
     rows = [
         {
-            "row": name,
-            "toxicity": number(table[name].greedy.mean()),
-            "toxicity, second scorer": number(second[name].greedy.mean()),
-            "share of DPO's effect": share(table, name),
-            "share, second scorer": share(second, name),
-            "rank correlation": number(stats.spearmanr(table[name].greedy, second[name].greedy).statistic),
+            "row": line.row,
+            "toxicity": number(known.loc[line.row, "toxicity"]),
+            "toxicity, second scorer": number(line.toxicity),
+            "share of DPO's effect": _interval(known.loc[line.row], "recovered"),
+            "share, second scorer": _interval(line, "recovered"),
+            "rank correlation": number(line.rank_correlation),
         }
-        for name in table.rows["name"]
+        for line in second.itertuples()
     ]
     return shown(pd.DataFrame(rows))
 

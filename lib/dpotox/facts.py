@@ -1,0 +1,25 @@
+"""What holds for a profile, by the names that the notebooks' tags and the results' tables use."""
+
+from __future__ import annotations
+
+from dpotox.profile import EMBEDDED, Profile
+
+
+def facts(profile: Profile) -> dict[str, bool]:
+    """Whether each of these holds: `made-here`, `generated`, `trained-dpo` and the others."""
+    made_here, trained = profile.model.base == EMBEDDED, not profile.model.dpo_checkpoint
+    return {
+        "made-here": made_here,
+        "generated": made_here and not profile.pretraining.texts,
+        "fitted-probe": not profile.probe.path,
+        "trained-dpo": trained,
+        "sampled-pairs": trained and profile.data.pairs == EMBEDDED,
+        "placebos": bool(placebos(profile)),
+        "second-scorer": bool(profile.scorer.second),
+        "draws": profile.interventions.draws > 0,
+    }
+
+
+def placebos(profile: Profile) -> list[str]:
+    """The kinds of placebos; none where a finished model was given, whose pairs are not known."""
+    return [] if profile.model.dpo_checkpoint else profile.nulls.placebos

@@ -1,0 +1,66 @@
+"""Several seeds side by side, from the results that their jobs left."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from dpotox.errors import UserError
+from dpotox.paper.estimates import over_seeds
+from dpotox.results.folder import RECORD, Results
+
+FAILURE = "failure.txt"
+"""In a seed's folder: why its job failed."""
+
+
+def outcome(results: Results, seed: int) -> Path:
+    """The file in which the job of a seed left its results' record, or its failure; the former if neither."""
+    folder = results.folder.parents[1] / f"seed{seed}"
+    return folder / FAILURE if (folder / FAILURE).exists() else folder / "results" / RECORD
+
+
+def of_seeds(results: Results, seeds: list[int]) -> tuple[dict[int, Results], dict[int, str]]:
+    """The results of all seeds that have some, and why the others have none."""
+    found, missing = {}, {}
+    for seed in seeds:
+        path = outcome(results, seed)
+        if seed == results.seed:
+            found[seed] = results
+        elif path.name == FAILURE:
+            missing[seed] = path.read_text(encoding="utf-8")
+        elif path.exists():
+            try:
+                found[seed] = Results(path.parent)
+                _ = found[seed].claims, found[seed].table1
+            except UserError as error:
+                missing[seed] = str(error)
+                del found[seed]
+        else:
+            missing[seed] = "left no results: not run, or broken off"
+    return found, missing
+
+
+def claims_by_seed(results: Results, seeds: list[int]) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The claims of all seeds that have some, and why the others have none.
+
+    Returns:
+        The claims table with a column `seed`, and for every seed without claims the reason.
+    """
+    found, missing = of_seeds(results, seeds)
+    tables = [one.claims.assign(seed=seed) for seed, one in found.items()]
+    return pd.concat(tables, ignore_index=True), missing
+
+
+def recovered_by_seed(results: Results, seeds: list[int]) -> pd.DataFrame:
+    """The recovered share of every row by seed, and the mean over seeds with its 95 % interval.
+
+    Returns:
+        Indexed by the row's name: a column per seed, `mean`, `low`, `high`.
+    """
+    found, _ = of_seeds(results, seeds)
+    columns = {seed: one.table1.set_index("name")["recovered"] for seed, one in found.items()}
+    table = pd.concat(columns, axis=1, join="inner")  # the rows that every seed has
+    means = pd.DataFrame([asdict(over_seeds(row.tolist())) for row in table.to_numpy()], index=table.index)
+    return table.join(means.rename(columns={"value": "mean"}))
