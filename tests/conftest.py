@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from dpotox.inputs.language import Language
 from dpotox.inputs.networks import traced
 from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.results.folder import Results
 from dpotox.run.book import NOTEBOOKS
 from dpotox.run.pages import build_pages
 from dpotox.run.study import Study, open_study
@@ -31,10 +32,15 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 def study(tmp_path_factory) -> Study:
     """The tiny study with every step made."""
     made = open_study(TINY, 0, tmp_path_factory.mktemp("artifacts"))
-    for step in made.steps:
+    for step in made.plan.steps:
         getattr(made, step)
-    made.save_results()
     return made
+
+
+@pytest.fixture(scope="session")
+def results(study) -> Results:
+    """What the tiny study left for the pages."""
+    return Results(study.results_folder)
 
 
 def pytest_addoption(parser) -> None:
@@ -74,7 +80,7 @@ def site(request, tmp_path_factory) -> Path:
         return Path(given).resolve()
     _, made = request.getfixturevalue("job")
     executed = [made.folder / "notebooks" / name / f"{name}.ipynb" for name in NOTEBOOKS]
-    return build_pages(made, executed, tmp_path_factory.mktemp("site")).parent
+    return build_pages(Results(made.plan.results), executed, tmp_path_factory.mktemp("site")).parent
 
 
 @pytest.fixture(scope="session")

@@ -197,7 +197,7 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     kinds = {column: str(some.dtype) for column, some in TABLES[name].columns.items()}
     for column in table:
-        if kinds.get(column) == "str":
+        if kinds.get(column, "").startswith("str"):
             table[column] = table[column].map(lambda text: text.removeprefix("'"))
         elif kinds.get(column) == "bool":
             table[column] = table[column].map({"True": True, "False": False})

@@ -308,7 +308,7 @@ def pair_yield(pairs: pd.DataFrame) -> pd.DataFrame:
     tried = int(pairs["tried"].max())
     rows = [
         {
-            "steering": str(strength),
+            "steering": strength if isinstance(strength, str) else f"{strength:g}",
             "pairs": len(part),
             "of_tried": len(part) / tried,
             "chosen_toxicity": part["chosen_toxicity"].mean(),
