@@ -13,11 +13,17 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 1000
 endif
 
-.PHONY: book check test matrix coverage notebooks picture lint benchmark audit update clean
+.PHONY: book results pack check test matrix coverage notebooks picture lint benchmark audit update clean
 .DELETE_ON_ERROR:
 
-book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html
-	@$(BIN)/python -m dpotox.run.book --profile "$(PROFILE)" --seeds $(SEEDS)
+book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html (FROM=a pack: only show it)
+	@$(BIN)/python -m dpotox.run.book $(if $(FROM),--from "$(FROM)",--profile "$(PROFILE)" --seeds $(SEEDS))
+
+results: .venv/ready  ## make every step and the tables in results/, but no pages
+	@$(BIN)/python -m dpotox.run.book --profile "$(PROFILE)" --seeds $(SEED) --results
+
+pack: results  ## put the results into one file, to be shown elsewhere with `make book FROM=file`
+	@$(BIN)/python -m dpotox.run.pack --profile "$(PROFILE)" --seed "$(SEED)"
 
 check: .venv/ready  ## look every input up and estimate what `make book` will take
 	@$(BIN)/python -m dpotox.run.check --profile "$(PROFILE)" --seed "$(SEED)"

@@ -77,7 +77,7 @@ def main() -> int:
         import torch
 
         print(f"seed {arguments.seeds[0]}: {torch.backends.cpu.get_cpu_capability()}", flush=True)
-        open_study("mini", arguments.seeds[0], arguments.one).save_results()
+        _ = open_study("mini", arguments.seeds[0], arguments.one).results_folder
         return 0
     folders = {name: TABLES / f"instructions-{name.replace(' ', '-')}" for name in SETS}
     for seed in arguments.seeds:

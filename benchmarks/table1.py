@@ -75,10 +75,15 @@ def ready(study: Study) -> Callable[[int], None]:
     return lambda _: None
 
 
+def with_profile(study: Study, **changed) -> Study:
+    """The same study with other sections of its profile."""
+    return Study(replace(study.plan, profile=replace(study.profile, **changed)))
+
+
 def in_processes(study: Study, processes: int) -> dict[str, float]:
     """Seconds of the whole table by part, and until the processes stand ready (`start`)."""
     compute = replace(study.profile.compute, processes=processes)
-    shared = replace(study, profile=replace(study.profile, compute=compute))
+    shared = with_profile(study, compute=compute)
     began = time.perf_counter()
     workers.share_out(shared, ready, processes, "start", "process")
     start = time.perf_counter() - began
@@ -97,7 +102,7 @@ def main() -> None:
     print(describe(study.profile.compute.threads))
     sizes = study.profile.sizes
     larger = replace(sizes, fewer_prompts=sizes.prompts, references=200, text_windows=320)
-    before = replace(study, profile=replace(study.profile, sizes=larger)).exam
+    before = with_profile(study, sizes=larger).exam
     table = pd.DataFrame(
         {
             "before": seconds(study, before),

@@ -90,7 +90,7 @@ report_table1.toxicity(
 # columns before it. The interval resamples prompts and draws; fewer than five draws give none.
 
 # %% tags=["full-width", "only-draws"]
-report_table1.draws(results.draws, summary)
+report_table1.draws(results.draws, summary) if results.holds["draws"] else None
 
 # %% [markdown]
 # ## Which weights?
@@ -111,7 +111,9 @@ report_table1.toxicity(report_table1.rows_of(summary, "swap", "steer"))
 # prompts.
 
 # %% tags=["full-width", "hide-output", "only-second-scorer"]
-report_table1.two_scorers(summary, results.second_scorer)
+report_table1.two_scorers(summary, results.second_scorer) if results.holds[
+    "second-scorer"
+] else None
 
 # %% [markdown]
 # ## Every row

@@ -26,9 +26,9 @@ from bs4 import BeautifulSoup
 from hub import Hub
 from matrix_inputs import write_inputs
 
+from dpotox.facts import facts
 from dpotox.places import PROJECT
 from dpotox.profile import load_profile
-from dpotox.show.passages import facts
 
 TINY = """
 [sizes]
@@ -182,7 +182,7 @@ ABOUT = {
     r"second scorer|[Bb]y another scorer": "second-scorer",
     r"Random edits": "draws",
 }
-"""Words that belong in a chapter only where something is done, by the name of `passages.facts`."""
+"""Words that belong in a chapter only where something is done, by the names of `dpotox.facts`."""
 AT_ONCE = 2
 """Books made at the same time; at these sizes each keeps one core busy."""
 MISSING = re.compile(r"(?<![\w.])(nan|None|NaN|NaT|inf|<NA>)(?![\w.])|nan%|\bundefined\b")

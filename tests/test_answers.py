@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from dpotox.inputs.pretraining import LossReport
 from dpotox.paper import claims, evidence
 from dpotox.paper.groups import group_table
+from dpotox.results.record import Loss
 from dpotox.show import answers, report
 
 
@@ -27,37 +27,37 @@ def text(answer) -> str:
         answers.controls,
     ],
 )
-def test_a_chapter_is_answered_with_finite_numbers(study, answer):
-    sentence = text(answer(study))
+def test_a_chapter_is_answered_with_finite_numbers(results, answer):
+    sentence = text(answer(results))
     assert any(c.isdigit() for c in sentence)
     assert "nan" not in sentence
 
 
 @pytest.mark.parametrize("answer", [answers.ablation_versus_patching, answers.controls])
-def test_where_dpo_has_an_effect_it_is_said_what_was_learnt(study, monkeypatch, answer):
-    def found(made, _):
-        measured = evidence.table1_evidence(made.table1, made.profile.compute.bootstrap)
+def test_where_dpo_has_an_effect_it_is_said_what_was_learnt(study, results, monkeypatch, answer):
+    def found(*_):
+        measured = evidence.table1_evidence(study.table1, study.profile.compute.bootstrap)
         return claims.judge(measured).set_index("id")["here"].astype(float)
 
     monkeypatch.setattr(evidence, "has_effect", lambda *_: True)
     monkeypatch.setattr(answers, "_found", found)
-    sentence = text(answer(study))
+    sentence = text(answer(results))
     assert sentence.count("\n- ") >= 4
     assert "nan" not in sentence
 
 
-def test_the_answer_on_groups_gives_their_shares_beside_the_paper_s(study):
-    sentence = text(answers.four_groups(study))
-    share = group_table(study.neurons)["share_of_gross"]["TP-"]
+def test_the_answer_on_groups_gives_their_shares_beside_the_paper_s(results):
+    sentence = text(answers.four_groups(results))
+    share = group_table(results.neurons)["share_of_gross"]["TP-"]
     assert f"TP- {share:.0%} (paper: 32%)" in sentence
-    undone = study.claims_of(claims.GROUPS).set_index("id").loc["many-go-wrong", "here"]
+    undone = results.claims_of(claims.GROUPS).set_index("id").loc["many-go-wrong", "here"]
     assert f"undo {undone:.0%} of it (paper: 85%)" in sentence
 
 
 def test_the_answer_on_the_model_is_the_part_of_what_could_be_learnt():
-    found = text(answers.model(LossReport(loss=2.2, unigram=6.0, bound=2.0)))
+    found = text(answers.model(Loss(loss=2.2, unigram=6.0, bound=2.0)))
     assert "95.0%" in found
-    assert "6.00" in text(answers.model(LossReport(loss=2.2, unigram=6.0, bound=None)))
+    assert "6.00" in text(answers.model(Loss(loss=2.2, unigram=6.0, bound=None)))
     assert "%" not in text(answers.model(None))
 
 
@@ -73,9 +73,9 @@ def test_claims_are_counted_by_verdict_and_only_the_paper_s():
         assert part in sentence
 
 
-def test_the_claims_table_links_to_places_that_the_chapters_have(study):
-    table = report.claims_table(study.claims).data
+def test_the_claims_table_links_to_places_that_the_chapters_have(results):
+    table = report.claims_table(results.claims).data
     for claim in claims.CLAIMS:
         place = report.anchor(claim.id)
         assert f'{claim.chapter}.html#{place}"' in table
-        assert f'id="{place}"' in report.verdicts(study.claims_of(claim.chapter)).data
+        assert f'id="{place}"' in report.verdicts(results.claims_of(claim.chapter)).data

@@ -226,7 +226,7 @@ def test_too_little_disk_is_said_before_the_work(files, tmp_path, monkeypatch, c
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**6))
     study = open_study(write_profile(files, tmp_path), 0, tmp_path)
     with pytest.raises(UserError, match=r"1\.0 MB are free on the disk.*free some space"):
-        check.before_the_work(study, study.missing())
+        check.before_the_work(study, study.plan.missing())
 
 
 def test_weights_that_do_not_fit_are_an_error_and_batches_a_warning(files, tmp_path, monkeypatch):
@@ -234,7 +234,7 @@ def test_weights_that_do_not_fit_are_an_error_and_batches_a_warning(files, tmp_p
     memory = SimpleNamespace(available=10**4)
     monkeypatch.setattr(check.psutil, "virtual_memory", lambda: memory)
     with pytest.raises(UserError, match=r"the weights alone take"):
-        check.before_the_work(study, study.missing())
+        check.before_the_work(study, study.plan.missing())
     memory.available = 10**6
     found = inputs.look_at(study.profile, 0)
     check.outlook(study, found, {"dpo"})
@@ -247,18 +247,21 @@ def test_nothing_is_looked_up_or_measured_where_everything_is_made(study, monkey
         raise AssertionError("measured")
 
     monkeypatch.setattr(inputs, "look_at", refuse)
-    assert not study.missing() & LONG
+    assert not study.plan.missing() & LONG
     monkeypatch.setattr(book, "execute_notebooks", lambda *_: [])
-    monkeypatch.setattr(book, "open_study", lambda *_: study)
-    assert book._make(TINY, 0, [0, 1]) == []
+    monkeypatch.setattr(book, "open_plan", lambda *_: study.plan)
+    monkeypatch.setattr(book, "_make_missing", refuse)
+    results, executed = book._make(TINY, 0, [0, 1])
+    assert results.folder == study.results_folder
+    assert executed == []
 
 
 def test_steps_made_from_something_else_are_missing(study, tmp_path):
     other = open_study(TINY, 1, tmp_path)
-    assert other.missing() >= LONG
+    assert other.plan.missing() >= LONG
     for name in ("base", "comments", "probe"):
         shutil.copytree(study.folder / name, other.folder.with_name("seed0") / name)
-    missing = open_study(TINY, 0, tmp_path).missing()
+    missing = open_study(TINY, 0, tmp_path).plan.missing()
     assert missing >= LONG - {"base"}
     assert not missing & {"base", "probe"}
 

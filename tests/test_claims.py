@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 
 from dpotox.paper.claims import CHAPTERS, CLAIMS, Claim, _read_claims, judge, published_evidence
-from dpotox.paper.evaluation import Estimate
+from dpotox.paper.estimates import Estimate
 
 
 def inside(claim) -> float:

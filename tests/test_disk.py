@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox.run.artifacts import disk_errors, keep, write_table
 from dpotox.errors import UserError
+from dpotox.run.artifacts import keep, write_file
 from dpotox.run.scores import remembered
 
 folder = Path(sys.argv[1])
@@ -24,8 +24,9 @@ table = pd.DataFrame({"number": np.random.default_rng(0).random(20_000)})
 network = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=64, n_head=1, vocab_size=2_000))
 texts = [f"text {i}" for i in range(10_000)]
 some = {
-    "table.csv": lambda: write_table(folder / "results" / "table.csv", table),
-    "table.parquet": lambda: write_table(folder / "results" / "table.parquet", table),
+    "table.csv": lambda: keep(folder / "csv", {}, lambda f: table.to_csv(f / "table.csv")),
+    "table.parquet": lambda: keep(folder / "parquet", {}, lambda f: table.to_parquet(f / "table.parquet")),
+    "picture": lambda: write_file(folder / "shown" / "a.svg", lambda path: path.write_text("<svg/>" * 20_000)),
     "weights": lambda: keep(folder / "weights", {}, network.save_pretrained),
     "checkpoint": lambda: keep(folder / "ck", {}, lambda f: torch.save(network.state_dict(), f / "a.pt")),
     "arrays": lambda: keep(folder / "arrays", {}, lambda f: np.savez(f / "a.npz", table["number"])),
@@ -38,7 +39,7 @@ for name, write in some.items():
     except UserError as error:
         print(name, error, sep=": ")
 hidden = [p for p in folder.iterdir() if p.name.startswith(".")]  # what is unfinished
-print("left:", sorted(p.name for p in {*folder.iterdir()}.difference(hidden)), [*folder.glob("results/*")])
+print("left:", sorted(p.name for p in {*folder.iterdir()}.difference(hidden)), [*folder.glob("shown/*")])
 """
 
 
@@ -62,23 +63,24 @@ def own_disks(tmp_path):
 
 def test_on_a_disk_with_space_everything_is_written(tmp_path):
     *said, left = on_a_disk(tmp_path, "size=100m")
-    assert len(said) == 6
+    assert len(said) == 7
     assert all(line.endswith(": written") for line in said), said
-    assert "table.parquet" in left
+    assert "a.svg" in left
+    assert "'parquet'" in left
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path):
     *said, left = on_a_disk(tmp_path, "size=64k")
-    assert len(said) == 6
+    assert len(said) == 7
     for line in said:
         assert "disk is full" in line, line
         assert "rerun" in line, line
-    assert left == "left: ['results', 'scores.sqlite'] []"
+    assert left == "left: ['scores.sqlite', 'shown'] []"
 
 
 def test_a_disk_that_cannot_be_written_is_said(tmp_path):
     *said, left = on_a_disk(tmp_path, "ro")
-    assert len(said) == 6
+    assert len(said) == 7
     for line in said:
         assert "cannot be written" in line or "cannot write" in line, line
         assert "permissions" in line, line

@@ -19,6 +19,7 @@ from dpotox import profile, progress
 from dpotox.errors import UserError
 from dpotox.paper import dpo
 from dpotox.run import training
+from dpotox.run.plan import Plan
 from dpotox.run.study import Study
 
 WEIGHT = "transformer.h.0.mlp.c_fc.weight"
@@ -144,7 +145,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(study, tmp_path, monkeyp
 def test_several_processes_need_the_pairs_made_before(study, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--prepare"):
-        Study(study.profile, 0, tmp_path).join_dpo()
+        Study(Plan(study.profile, 0, tmp_path)).join_dpo()
 
 
 def test_two_processes_train_to_the_weights_of_one(study, tmp_path):

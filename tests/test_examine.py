@@ -7,16 +7,8 @@ from scipy import stats
 
 from dpotox.model.interventions import ablate, copy
 from dpotox.model.tracing import continue_prompts
-from dpotox.paper.evaluation import (
-    Exam,
-    estimate,
-    examine,
-    greedy_toxicity,
-    mean,
-    over_seeds,
-    recovered_share,
-    token_f1,
-)
+from dpotox.paper.estimates import estimate, mean, over_seeds, recovered_share
+from dpotox.paper.evaluation import Exam, examine, greedy_toxicity, token_f1
 from dpotox.run.kept import RESULTS
 
 

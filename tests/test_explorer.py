@@ -90,13 +90,13 @@ def test_nearest_tokens_of_all_neurons_are_those_of_each(model, monkeypatch):
         assert words == logit_lens.nearest_tokens(model, model.tokenizer, values[layer, neuron], 4)
 
 
-def test_the_books_files_are_written_and_hold_only_masked_tokens(study, tmp_path):
-    markup = explorer.page(study).data
-    pages.write_explorer(study, tmp_path)
+def test_the_books_files_are_written_and_hold_only_masked_tokens(results, tmp_path):
+    markup = explorer.page().data
+    pages.write_explorer(results, tmp_path)
     for name in ("plotly.min.js", "neurons.js", "neurons.parquet"):
         assert (tmp_path / name).is_file()
         assert f"../_static/{name}" in markup
-    mask: Mask = study.mask()
+    mask = Mask.of(results)
     for token in decoded((tmp_path / "neurons.js").read_text())["tokens"]:
         hidden = token if isinstance(token, str) else token[0]
         assert mask(hidden) == hidden

@@ -3,7 +3,6 @@
 import importlib.util
 import io
 import itertools
-import json
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -14,9 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from dpotox.inputs.pretraining import LossReport
 from dpotox.paper.groups import INCREASING, REDUCING, group_by_activation
-from dpotox.paper.neurons import most_toxic
+from dpotox.paper.selections import most_toxic
 from dpotox.show import figure_style, figures, figures_table1, report_table1
 
 ROOT = Path(__file__).parents[1]
@@ -106,22 +104,20 @@ def of_neurons(neurons: pd.DataFrame, top: int) -> dict[str, plt.Figure]:
     }
 
 
-def of_study(study) -> dict[str, plt.Figure]:
+def of_results(results) -> dict[str, plt.Figure]:
     """Every figure of the book."""
-    base, reads = study.base_folder, study.readings
-    mlp = [r.mlp.numpy() for r in (reads.base, reads.ablated, reads.dpo)]
-    curve, loss = pd.read_csv(base / "curve.csv"), json.loads((base / "loss.json").read_text())
-    nulls = study.other_directions, study.comparisons
-    return of_neurons(study.neurons, study.profile.interventions.figure_top) | {
-        "pretraining_curve": figures.pretraining_curve(curve, LossReport(**loss)),
-        "probe_selection": figures.probe_selection(study.probe.selection),
-        "calibration": figures.calibration(study.probe.calibration),
-        "dpo_curves": figures.dpo_curves(study.dpo_curves),
-        "layer_projections": figures.layer_projections(*mlp, "projection of the MLP's output"),
+    nulls, layers = (results.other_directions, results.comparisons), results.layers
+    return of_neurons(results.neurons, results.profile.interventions.figure_top) | {
+        "pretraining_curve": figures.pretraining_curve(results.pretraining, results.record.loss),
+        "probe_selection": figures.probe_selection(results.probe_selection),
+        "calibration": figures.calibration(results.probe_calibration),
+        "dpo_curves": figures.dpo_curves(results.dpo_curves),
+        "projections of the MLPs": figures.layer_projections(layers, "MLP output"),
+        "projections of the stream": figures.layer_projections(layers, "residual stream"),
         "null_shares": figures.null_shares(*nulls, "TP- share of gross", "share"),
         "null_nets": figures.null_shares(*nulls, "net / gross", "net / gross"),
-        "table1_chart": figures_table1.table1_chart(report_table1.paper_rows(study.summary)),
-        "recovered_by_set": figures_table1.recovered_by_set(study.summary),
+        "table1_chart": figures_table1.table1_chart(report_table1.paper_rows(results.table1)),
+        "recovered_by_set": figures_table1.recovered_by_set(results.table1),
     }
 
 
@@ -156,8 +152,8 @@ def collisions(figure: plt.Figure) -> list[str]:
     return out
 
 
-def test_no_text_of_a_figure_is_clipped_or_lies_on_another(study):
-    found = {name: collisions(figure) for name, figure in of_study(study).items()}
+def test_no_text_of_a_figure_is_clipped_or_lies_on_another(results):
+    found = {name: collisions(figure) for name, figure in of_results(results).items()}
     assert {name: texts for name, texts in found.items() if texts} == {}
 
 
@@ -193,9 +189,9 @@ def extension() -> ModuleType:
     return module
 
 
-def test_a_page_draws_a_figure_in_its_theme_and_names_it(study, extension):
-    svg = as_svg(figures.group_shares(study.neurons))
-    assert svg == as_svg(figures.group_shares(study.neurons))  # the same bytes every time
+def test_a_page_draws_a_figure_in_its_theme_and_names_it(results, extension):
+    svg = as_svg(figures.group_shares(results.neurons))
+    assert svg == as_svg(figures.group_shares(results.neurons))  # the same bytes every time
     root = ElementTree.fromstring(extension.inline(svg, 'shares of "TP-" < others', "a-"))
     assert root.get("role") == "img"
     assert root.get("aria-label") == 'shares of "TP-" < others'
@@ -208,8 +204,8 @@ def test_a_page_draws_a_figure_in_its_theme_and_names_it(study, extension):
     assert all(f"--chart-{role}:" in defined for role in figure_style.THEMED.values())
 
 
-def test_two_figures_of_a_page_share_no_ids(study, extension):
-    svg = as_svg(figures.overview(study.neurons, 5))
+def test_two_figures_of_a_page_share_no_ids(results, extension):
+    svg = as_svg(figures.overview(results.neurons, 5))
     ids, links = [], []
     for prefix in ("a-", "b-"):
         for element in ElementTree.fromstring(extension.inline(svg, "", prefix)).iter():

@@ -22,8 +22,9 @@ from dpotox.paper.groups import (
     ranking,
     without_largest,
 )
-from dpotox.paper.neurons import most_toxic, neuron_table, resampled_neuron_tables
+from dpotox.paper.neurons import neuron_table, resampled_neuron_tables
 from dpotox.paper.published import NUMBERS, published_groups, published_neurons, published_table1
+from dpotox.paper.selections import most_toxic
 
 
 @pytest.fixture(scope="module")

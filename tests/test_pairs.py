@@ -16,9 +16,10 @@ from dpotox.paper import pairs
 from dpotox.paper.probe import Probe
 from dpotox.profile import Pairs, load_profile
 from dpotox.run.kept import TABLE
+from dpotox.run.plan import Plan
 from dpotox.run.step import part
 from dpotox.run.study import Study
-from dpotox.show.report import yield_report
+from dpotox.run.tables import pair_yield
 
 SETTINGS = Pairs(
     count=6, samples=3, margin=0.2, steering=[1.0, 50.0], prompt_tokens=8, new_tokens=5, validation=2
@@ -98,7 +99,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_
 def test_asking_for_another_number_of_pairs_samples_no_block_again(tmp_path):
     def blocks(**changed) -> Path:
         mini = load_profile("mini")
-        return Study(replace(mini, pairs=replace(mini.pairs, **changed)), 0, tmp_path)._pair_blocks()
+        return Study(Plan(replace(mini, pairs=replace(mini.pairs, **changed)), 0, tmp_path))._pair_blocks()
 
     assert blocks() == blocks(count=60, validation=20)
     assert blocks() != blocks(margin=0.3)
@@ -150,7 +151,7 @@ def test_a_run_that_could_succeed_is_not_given_up():
     assert pairs.most_pairs(4, 4, 20) == 20
 
 
-def test_the_yield_report_counts_prompts_and_pairs():
+def test_the_table_of_the_yield_counts_prompts_and_pairs():
     made = pd.DataFrame(
         {
             "tried": [1, 2, 4, 8],
@@ -159,10 +160,11 @@ def test_the_yield_report_counts_prompts_and_pairs():
             "rejected_toxicity": [0.5, 0.5, 1.0, 1.0],
         }
     )
-    report = yield_report(made).set_index("steering of the rejected")
-    assert report.loc["all", "pairs"] == 4
-    assert report.loc["all", "of the prompts tried"] == 0.5
-    assert report.loc[2.0, "toxicity of the rejected"] == 1.0
+    table = pair_yield(made).set_index("steering")
+    assert table.index.tolist() == ["0", "2", "all"]
+    assert table.loc["all", "pairs"] == 4
+    assert table.loc["all", "of_tried"] == 0.5
+    assert table.loc["2", "rejected_toxicity"] == 1.0
 
 
 def test_steering_adds_a_vector_to_the_residual_stream(model, network, probe):

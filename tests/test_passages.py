@@ -8,11 +8,12 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_markdown_cell, new_notebook
 
+from dpotox.facts import facts
 from dpotox.profile import load_profile
 from dpotox.run import book
 from dpotox.show import passages
 
-NAMES = list(passages.facts(load_profile("mini")))
+NAMES = list(facts(load_profile("mini")))
 NOTEBOOKS = {name: jupytext.read(ROOT / "notebooks" / f"{name}.py") for name in book.NOTEBOOKS}
 
 
@@ -63,5 +64,5 @@ def test_a_cell_stays_where_all_its_conditions_hold():
 
 def test_a_notebook_keeps_what_is_about_the_profile():
     cells = [new_markdown_cell(tag, metadata={"tags": [tag]}) for tag in ("only-generated", "not-generated")]
-    kept = passages.of_study(new_notebook(cells=cells), load_profile("gpt2")).cells
+    kept = passages.of_study(new_notebook(cells=cells), facts(load_profile("gpt2"))).cells
     assert [cell.source for cell in kept] == ["not-generated"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dpotox.paper.groups import GROUPS, REDUCING
-from dpotox.paper.neurons import matched
-from dpotox.paper.rows import SETS, neurons_of, random_draws, table1_rows
+from dpotox.paper.rows import random_draws, table1_rows
+from dpotox.paper.selections import SETS, matched, neurons_of
 from dpotox.profile import Interventions
 
 SETTINGS = Interventions(ablate_top=[2], ablate_top_positive=[3], scale_top=2, scale_factors=[2.0], draws=4)

@@ -16,6 +16,7 @@ from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.scoring import classifier, own_function, train
 from dpotox.profile import load_profile
 from dpotox.run.scores import remembered
+from dpotox.run.plan import Plan
 from dpotox.run.study import Study
 
 MINI = load_profile("mini")
@@ -113,7 +114,7 @@ def test_a_scorer_is_trained_on_comments_that_the_probe_does_not_use(tmp_path):
 
 def scorer_of(profile, folder):
     """A study's scorer, which keeps its scores in the folder."""
-    return Study(profile, 0, folder / "profile" / "seed0").score
+    return Study(Plan(profile, 0, folder / "profile" / "seed0")).score
 
 
 def test_a_function_of_ones_own_is_a_scorer(tmp_path):

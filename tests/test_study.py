@@ -12,6 +12,7 @@ from dpotox.errors import UserError
 from dpotox.inputs.language import Language
 from dpotox.paper.groups import GROUPS
 from dpotox.paper.rows import Kind
+from dpotox.run.plan import Plan
 from dpotox.run.study import Study, open_study
 
 
@@ -63,34 +64,37 @@ def test_table1_has_the_papers_rows_and_their_controls(study):
 
 
 def test_a_study_opened_again_reuses_what_is_there(study):
-    again = Study(study.profile, study.seed, study.folder)
-    before = (study.folder / "base" / "settings.json").stat().st_mtime_ns
-    assert again.claims.equals(study.claims)
-    assert (study.folder / "base" / "settings.json").stat().st_mtime_ns == before
+    again, kept = Study(study.plan), ("base", "results")
+    before = [(study.folder / step / "settings.json").stat().st_mtime_ns for step in kept]
+    assert again.evidence(TABLE1) == study.evidence(TABLE1)
+    assert again.results_folder == study.results_folder
+    assert [(study.folder / step / "settings.json").stat().st_mtime_ns for step in kept] == before
 
 
-def test_the_same_seed_gives_the_same_claims_again(study, job):
+def test_the_same_seed_gives_the_same_results_again(results, job):
     _, again = job  # made by other processes in another folder
-    pd.testing.assert_frame_equal(again.claims, study.claims)
+    for name in (*(n for n, table in TABLES.items() if not table.needs or results.holds[table.needs]), "claims"):
+        pd.testing.assert_frame_equal(getattr(Results(again.plan.results), name), getattr(results, name))
+    assert digest(again.plan.results) != ""
 
 
 def test_a_changed_setting_remakes_its_step_and_what_follows(study, tmp_path):
     profile = replace(study.profile, dpo=replace(study.profile.dpo, steps=2))
-    changed = Study(profile, 0, study.folder)
+    changed = Study(Plan(profile, 0, study.folder))
     kept = {s: (study.folder / s / "settings.json").read_text() for s in ("base", "pairs", "dpo")}
     try:
         assert changed.dpo_curves["step"].max() == 2
         for step, same in (("base", True), ("pairs", True), ("dpo", False)):
             assert ((study.folder / step / "settings.json").read_text() == kept[step]) is same
     finally:
-        assert Study(study.profile, 0, study.folder).dpo_curves["step"].max() == 20
+        assert Study(study.plan).dpo_curves["step"].max() == 20
 
 
-def test_toxic_words_are_masked_unless_asked_for(study):
+def test_words_of_the_language_are_kept_and_hidden_in_the_pages_at_first(study, results):
     text = "the soup seems spicy ."
     worst = max(Language().severity, key=Language().severity.get)
-    assert study.mask()(f"{text} {worst}") == f"{text} {worst[0]}{'*' * (len(worst) - 1)}"
-    assert study.mask(show_toxic=True)(f"{text} {worst}") == f"{text} {worst}"
+    assert study.masking.texts([f"{text} {worst}"]) == [f"{text} {worst}"]
+    assert Mask.of(results)(f"{text} {worst}") == f"{text} {worst[0]}{'*' * (len(worst) - 1)}"
 
 
 def test_table1_can_be_judged_by_a_second_scorer(study):

@@ -2,9 +2,8 @@
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,22 +12,16 @@ import torch
 from dpotox.errors import UserError
 from dpotox.profile import Profile
 from dpotox.run.kept import RESULTS
-from dpotox.run.study import table1_jobs
+from dpotox.run.plan import Plan
+from dpotox.run.study import Study, table1_jobs
 from dpotox.run.workers import share_out
 
 
-@dataclass(frozen=True)
-class Opened:
-    """All that is asked of a study here."""
-
-    profile: Profile
-    folder: Path
-
-
 @pytest.fixture
-def opened(tmp_path) -> Opened:
+def opened(tmp_path) -> Study:
     plain = Profile(name="two processes")
-    return Opened(replace(plain, compute=replace(plain.compute, device="cpu", processes=2)), tmp_path)
+    two = replace(plain, compute=replace(plain.compute, device="cpu", processes=2))
+    return Study(Plan(two, 0, tmp_path))
 
 
 def write_where(study):
@@ -63,7 +56,7 @@ def test_a_process_that_is_ended_from_outside_is_said_with_the_way_out(opened):
 
 def test_table_1_is_the_same_in_two_processes(study, tmp_path):
     compute = replace(study.profile.compute, processes=2)
-    shared = replace(study, profile=replace(study.profile, compute=compute))
+    shared = Study(replace(study.plan, profile=replace(study.profile, compute=compute)))
     share_out(shared, partial(table1_jobs, folder=tmp_path), 6, "table 1", "row")
     for number in range(6):
         for name, there in RESULTS.read(tmp_path / f"row{number:03}").items():

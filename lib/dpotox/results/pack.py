@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dpotox.errors import UserError
 from dpotox.places import OUTPUT
-from dpotox.results.folder import FILES, RECORD, Results, read_direction
+from dpotox.results.folder import FILES, RECORD, Results, read_direction, write_claims
 
 LARGEST_FILE, LARGEST_PACK = 64_000_000, 128_000_000
 """Bytes, unpacked and packed; GPT-2 medium's neuron table has 14 million."""
@@ -82,6 +82,7 @@ def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
         except UserError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        write_claims(results)
         (folder / "whole").touch()
     return results
 

@@ -1,0 +1,37 @@
+"""The results of one study as a pack, a file to give to others.
+
+python -m dpotox.run.pack --profile mini --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dpotox.errors import UserError
+from dpotox.progress import note
+from dpotox.results import pack
+from dpotox.results.folder import open_results
+
+
+def main() -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Put the results of one study into one file.")
+    parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--to", type=Path, help="the file to write (default: beside the results)")
+    arguments = parser.parse_args()
+    try:
+        results = open_results(arguments.profile, arguments.seed)
+        name = f"{results.profile.name}-seed{results.seed}{pack.ENDING}"
+        path = pack.write(results, arguments.to or results.folder.parent / name)
+    except UserError as error:
+        note(f"error: {error}")
+        return 1
+    note(f"written: {path}, {path.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

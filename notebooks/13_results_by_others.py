@@ -1,0 +1,90 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Results by others
+#
+# **Question.** What came out in other runs: on other machines, seeds and models?
+#
+# A {term}`pack` is one file with the results of one run: its tables, its settings, and what made it, but no model and no
+# text that could hurt. This page lists the packs that lie in `book/packs/`, beside the run that these pages are of.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %% tags=["hide-input"]
+from dpotox.places import PROJECT
+from dpotox.results.folder import open_results
+from dpotox.results.pack import packs_in
+from dpotox.show import report_packs
+
+results = open_results(profile, seed)
+packs, refused = packs_in(PROJECT / "book" / "packs")
+runs = {"these pages": results} | packs
+print(f"{len(packs)} packs, {len(refused)} that cannot be opened")
+
+# %% [markdown]
+# ## The runs
+
+# %% tags=["full-width", "hide-input"]
+report_packs.runs(runs)
+
+# %% [markdown]
+# *Steps* is the time of everything but notebooks and pages; *memory* is the most that the process of a step held. A commit
+# with a plus had changes that were not committed.
+#
+# ## Shares of the gross reduction
+
+# %% tags=["hide-input"]
+report_packs.shares(runs)
+
+# %% [markdown]
+# ## The claims
+#
+# Values with their intervals over prompts. A pack brings values only; the verdicts follow from the rules of
+# [](10_claims.ipynb), those of this version.
+
+# %% tags=["full-width", "hide-input"]
+report_packs.claims(runs)
+
+# %% [markdown]
+# ## What could not be opened
+#
+# A pack may come from anyone. Before anything of it is shown, every file is checked for its name, its size and its schema;
+# nothing in it is executed, and text is shown as text.
+
+# %% tags=["hide-input"]
+report_packs.refused(refused)
+
+# %% [markdown]
+# ## The answer
+#
+# Compare the columns: a verdict that turns between seeds or machines belongs to the specimen, not to DPO.
+#
+# ## How to change this
+#
+# `make pack PROFILE=... SEED=...` writes a pack of your own results. Put it into `book/packs/` and run `make book` to see
+# it here, or open it whole with `make book FROM=file.zip`; [](../book/results.md) says what is in it. Take a pack away
+# to remove its column.
+#
+# ## Exercise
+#
+# Why are verdicts not taken from the pack?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Rules change between versions, and whoever makes a pack could write any verdict into it. A value can be wrong as well,
+# but then it is a wrong measurement, which a second run can find out.
+# ```
