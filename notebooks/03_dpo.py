@@ -30,7 +30,7 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox.paper import claims
+from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
 from dpotox.show.masking import Mask

@@ -30,8 +30,9 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.paper import claims, groups
+from dpotox.paper import groups
 from dpotox.paper.published import NUMBERS
+from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
 

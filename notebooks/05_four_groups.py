@@ -37,9 +37,10 @@ seed = 0
 # %% tags=["hide-input"]
 import pandas as pd
 
-from dpotox.paper import claims, groups
+from dpotox.paper import groups
 from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.paper.selections import most_toxic
+from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report
 

@@ -43,7 +43,8 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox.paper import claims, groups
+from dpotox.paper import groups
+from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, report, report_nulls
 

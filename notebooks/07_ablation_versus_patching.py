@@ -33,7 +33,7 @@ profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from dpotox.paper import claims
+from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, figures_table1, report, report_table1
 

@@ -28,7 +28,7 @@ seed = 0
 # %% tags=["hide-input"]
 from IPython.display import display
 
-from dpotox.paper import claims
+from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import answers, figures, figures_table1, report, report_table1
 

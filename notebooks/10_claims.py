@@ -17,7 +17,7 @@
 #
 # **Question.** Which of the paper's claims hold on this model?
 #
-# Each {term}`claim` names one quantity and a range, in `lib/dpotox/paper/claims.toml`. The ranges of the paper's claims were
+# Each {term}`claim` names one quantity and a range, in `lib/dpotox/results/claims.toml`. The ranges of the paper's claims were
 # written before the runs shown here, but knowing the paper's numbers: that these lie inside is no discovery.
 
 # %% [markdown] tags=["only-generated"]
@@ -162,5 +162,5 @@ answers.which_claims_hold(results.claims)
 #
 # ## How to change this
 #
-# A claim is one entry of `lib/dpotox/paper/claims.toml`; its quantity is measured in
+# A claim is one entry of `lib/dpotox/results/claims.toml`; its quantity is measured in
 # `lib/dpotox/paper/evidence.py`. With a narrower range expect more verdicts to be inconclusive.

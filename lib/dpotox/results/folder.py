@@ -18,11 +18,10 @@ from safetensors.numpy import load_file, save_file
 
 from dpotox.errors import UserError
 from dpotox.facts import facts
-from dpotox.paper import claims
 from dpotox.paper.estimates import Estimate
 from dpotox.places import OUTPUT
 from dpotox.profile import Profile, load_profile
-from dpotox.results import record, schema
+from dpotox.results import claims, record, schema
 from dpotox.results.record import Record
 from dpotox.results.schema import TABLES
 

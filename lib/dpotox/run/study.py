@@ -34,7 +34,6 @@ from dpotox.inputs.scoring import Score
 from dpotox.inputs.windows import exam_windows
 from dpotox.model import logit_lens, tracing, weights
 from dpotox.paper import (
-    claims,
     evaluation,
     evidence,
     neurons,
@@ -50,6 +49,7 @@ from dpotox.paper import (
 from dpotox.paper.estimates import Evidence
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.profile import EMBEDDED, Compute, Profile
+from dpotox.results import claims
 from dpotox.run import artifacts, scores, training
 from dpotox.run.artifacts import PARTS
 from dpotox.run.kept import (

@@ -18,12 +18,12 @@ from scipy import stats
 
 from dpotox.facts import facts, placebos
 from dpotox.inputs.language import Language
-from dpotox.paper import claims, evidence, groups
+from dpotox.paper import evidence, groups
 from dpotox.paper.estimates import estimate, mean, perplexity
 from dpotox.paper.nulls import HEADLINE, NOISE
 from dpotox.places import PROJECT
+from dpotox.results import claims, record
 from dpotox.results import folder as results
-from dpotox.results import record
 from dpotox.results.record import FORMAT, Loss, Record, Shape
 from dpotox.results.schema import TABLES
 from dpotox.run import artifacts

@@ -7,7 +7,6 @@ import math
 import pandas as pd
 from IPython.display import Markdown
 
-from dpotox.paper import claims
 from dpotox.paper.groups import (
     REDUCING,
     WITHOUT_LARGEST,
@@ -19,6 +18,7 @@ from dpotox.paper.groups import (
 )
 from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.paper.selections import ALL_FOUR, dampened_drop, most_toxic
+from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.results.record import Loss
 from dpotox.show import report

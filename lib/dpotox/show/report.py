@@ -12,10 +12,10 @@ import pandas as pd
 from IPython.display import Code, Markdown
 from pandas.io.formats.style import Styler
 
-from dpotox.paper.claims import CLAIMS, over_seeds
 from dpotox.paper.groups import gross_and_net, group_table, ratio
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 from dpotox.paper.selections import dampened_drop, most_toxic
+from dpotox.results.claims import CLAIMS, over_seeds
 from dpotox.results.folder import Results
 from dpotox.show.masking import Mask
 

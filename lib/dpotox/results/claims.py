@@ -67,7 +67,7 @@ CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1, CONTROLS = (
 
 
 def _read_claims() -> list[Claim]:
-    content = tomllib.loads(files("dpotox.paper").joinpath("claims.toml").read_text(encoding="utf-8"))
+    content = tomllib.loads(files("dpotox.results").joinpath("claims.toml").read_text(encoding="utf-8"))
     return [
         Claim(low=entry.pop("above", -math.inf), high=entry.pop("below", math.inf), **entry)
         for entry in content["claim"]
