@@ -3,7 +3,7 @@
     .venv/bin/python -m pip install mutmut==3.8.1
     python benchmarks/mutation.py
 
-mutmut changes one thing at a time in `groups`, `interventions`, `claims` and `evaluation` and runs the tests
+mutmut changes one thing at a time in the modules named below and runs the tests
 that use the function it is in. It wants the library under `src/`, so this works on a copy, in
 `artifacts/mutation/`, which stays for a look at the survivors. The tests are those that need no trained
 study, as every mutant is tried in a process of its own. Writes `artifacts/benchmarks/mutation.csv` and
@@ -23,7 +23,10 @@ from machine import TABLES, write
 from dpotox.places import PROJECT
 
 COPY = PROJECT / "artifacts" / "mutation"
-MODULES = ("paper/groups", "model/interventions", "paper/claims", "paper/evaluation")
+MODULES = (
+    *("paper/groups", "paper/selections", "paper/estimates", "paper/evaluation"),
+    *("model/interventions", "results/claims"),
+)
 TESTS = ("groups", "properties", "interventions", "edits", "claims", "evaluation", "examine")
 AT_LEAST = 0.85
 CONFIG = """

@@ -10,16 +10,13 @@ decide it follows from its source (`dpotox.run.reach`); how it is kept is the fo
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
@@ -49,8 +46,7 @@ from dpotox.paper import (
 from dpotox.paper.estimates import Evidence
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.profile import EMBEDDED, Compute, Profile
-from dpotox.results import claims
-from dpotox.run import artifacts, scores, training
+from dpotox.run import scores, training
 from dpotox.run.artifacts import PARTS
 from dpotox.run.kept import (
     EVIDENCE,
@@ -67,8 +63,8 @@ from dpotox.run.kept import (
 )
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.step import part, step
+from dpotox.run.table1_jobs import share_table1
 from dpotox.run.tables import write_results
-from dpotox.run.workers import share_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -264,23 +260,6 @@ class Study:
         else:
             training.train_into(folder, self, self.pairs, self.profile.dpo)
 
-    def join_dpo(self) -> None:
-        """Train as one of several processes, of which the first keeps the result (`dpotox.run.train_dpo`).
-
-        Raises:
-            UserError: the pairs are not made yet, and that is not for several processes at once.
-        """
-        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-        if several and not (self.plan.folder_of("pairs") / "settings.json").exists():
-            raise UserError(
-                "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
-            )
-        kept = self.plan.folder_of("dpo_folder")
-        if int(os.environ.get("RANK", 0)) == 0:
-            _ = self.dpo_folder
-        elif not artifacts.is_made(kept, self.plan.keys.settings("dpo_folder")):
-            training.train_into(artifacts.unfinished(kept), self, self.pairs, self.profile.dpo)
-
     @cached_property
     def dpo(self) -> TransformersModel:
         """The model after DPO, ready for tracing."""
@@ -471,20 +450,7 @@ class Study:
     @step(TABLE1)
     def table1(self, folder: Path) -> table1.Table1:
         """The outcome of every row of table 1 and of our controls, by the row's name."""
-        asked, draws = self.table1_rows, self.table1_draws
-        parts = folder / PARTS
-        jobs = len(asked) + sum(len(some.interventions) for some in draws)
-        share_out(self, partial(table1_jobs, folder=parts), jobs, "table 1", "row or draw")
-        outcomes = {row.name: RESULTS.read(parts / f"row{i:03}")[row.name] for i, row in enumerate(asked)}
-        drawn = {
-            some.beside: np.stack(
-                [TENSOR.read(parts / f"draw{i:02}-{j:03}").numpy() for j in range(len(some.interventions))]
-            )
-            for i, some in enumerate(draws)
-        }
-        names = {some.beside: some.name for some in draws}
-        absent = rows.absent(self.neurons, self.profile.interventions)
-        return table1.Table1(table1.described(asked), len(self.neurons), outcomes, drawn, names, absent)
+        return share_table1(self, folder / PARTS)
 
     @step(TABLE)
     def summary(self) -> pd.DataFrame:
@@ -566,17 +532,11 @@ class Study:
         """Quantities of table 1."""
         return evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
 
-    def evidence(self, chapter: str) -> Evidence:
-        """What the claims of a chapter are about; makes only the steps that it needs."""
-        measured = {
-            claims.DPO: lambda: self.dpo_evidence,
-            claims.WHERE: lambda: self.neuron_evidence | self.residual_evidence,
-            claims.GROUPS: lambda: self.neuron_evidence,
-            claims.NULLS: lambda: self.null_evidence,
-            claims.TABLE1: lambda: self.table1_evidence,
-            claims.CONTROLS: lambda: self.table1_evidence,
-        }
-        return measured[chapter]()
+    @property
+    def evidence(self) -> Evidence:
+        """All that the claims are about."""
+        of_neurons = self.neuron_evidence | self.residual_evidence
+        return self.dpo_evidence | of_neurons | self.null_evidence | self.table1_evidence
 
     # What the pages show
 
@@ -584,29 +544,3 @@ class Study:
     def results_folder(self, folder: Path) -> Path:
         """The results: tables with a schema, and the record of the run."""
         write_results(self, folder)
-
-
-def table1_jobs(study: Study, folder: Path) -> Callable[[int], None]:
-    """What examines one row or draw of table 1, by its number among all of them, and keeps it as a part."""
-    base, dpo, exam, known = study.base, study.dpo, study.exam, study.outcomes
-    models = {"base": (base, dpo), "dpo": (dpo, base)}
-
-    def examine(row: rows.Row) -> dict[str, Result]:
-        model, other = models[row.model]
-        return {row.name: known.get(row.name) or evaluation.examine(model, exam, row.interventions, other)}
-
-    def draw(edit) -> Tensor:
-        return torch.from_numpy(evaluation.greedy_toxicity(base, exam, [edit]))
-
-    jobs = [(f"row{i:03}", RESULTS, partial(examine, row)) for i, row in enumerate(study.table1_rows)]
-    jobs += [
-        (f"draw{i:02}-{j:03}", TENSOR, partial(draw, edit))
-        for i, some in enumerate(study.table1_draws)
-        for j, edit in enumerate(some.interventions)
-    ]
-
-    def make(number: int) -> None:
-        name, kept, job = jobs[number]
-        part(folder / name, kept, job)
-
-    return make

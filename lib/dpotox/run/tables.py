@@ -22,8 +22,8 @@ from dpotox.paper import evidence, groups
 from dpotox.paper.estimates import estimate, mean, perplexity
 from dpotox.paper.nulls import HEADLINE, NOISE
 from dpotox.places import PROJECT
-from dpotox.results import claims, record
 from dpotox.results import folder as results
+from dpotox.results import record
 from dpotox.results.record import FORMAT, Loss, Record, Shape
 from dpotox.results.schema import TABLES
 from dpotox.run import artifacts
@@ -248,9 +248,9 @@ class Tables:
 
     @cached_property
     def evidence(self) -> pd.DataFrame:
-        found = {name: e for chapter in claims.CHAPTERS for name, e in self.study.evidence(chapter).items()}
+        found = self.study.evidence.items()
         return pd.DataFrame(
-            [{"quantity": q, "value": e.value, "low": e.low, "high": e.high} for q, e in found.items()]
+            [{"quantity": q, "value": e.value, "low": e.low, "high": e.high} for q, e in found]
         )
 
     @cached_property

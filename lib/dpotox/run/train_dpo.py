@@ -14,6 +14,7 @@ import sys
 
 from dpotox.errors import UserError
 from dpotox.progress import note
+from dpotox.run import training
 from dpotox.run.study import open_study
 
 
@@ -27,7 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         study = open_study(arguments.profile, arguments.seed, arguments.artifacts)
-        _ = study.pairs if arguments.prepare else study.join_dpo()
+        _ = study.pairs if arguments.prepare else training.join(study)
     except UserError as error:
         note(f"error: {error}")
         return 1

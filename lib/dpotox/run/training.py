@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from dpotox.errors import UserError
 from dpotox.model.memory import halving
 from dpotox.paper import nulls
 from dpotox.profile import Dpo
+from dpotox.run import artifacts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,6 +50,24 @@ def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) ->
         network.save_pretrained(folder)
         curves.to_parquet(folder / "curves.parquet")
         remove_checkpoints(folder)
+
+
+def join(study: Study) -> None:
+    """Train as one of several processes, of which the first keeps the result (`dpotox.run.train_dpo`).
+
+    Raises:
+        UserError: the pairs are not made yet, and that is not for several processes at once.
+    """
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    if several and not (study.plan.folder_of("pairs") / "settings.json").exists():
+        raise UserError(
+            "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
+        )
+    kept = study.plan.folder_of("dpo_folder")
+    if int(os.environ.get("RANK", 0)) == 0:
+        _ = study.dpo_folder
+    elif not artifacts.is_made(kept, study.plan.keys.settings("dpo_folder")):
+        train_into(artifacts.unfinished(kept), study, study.pairs, study.profile.dpo)
 
 
 def train_placebo_into(folder: Path, study: Study, kind: str) -> None:
