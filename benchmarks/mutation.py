@@ -24,7 +24,7 @@ from dpotox.places import PROJECT
 
 COPY = PROJECT / "artifacts" / "mutation"
 MODULES = (
-    *("paper/groups", "paper/selections", "paper/estimates", "paper/evaluation"),
+    *("paper/groups", "paper/selections", "estimates", "paper/evaluation"),
     *("model/interventions", "results/claims"),
 )
 TESTS = ("groups", "properties", "interventions", "edits", "claims", "evaluation", "examine")

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
+from dpotox.estimates import Estimate, Evidence, estimate, recovered_share
 from dpotox.model.tracing import Reading
-from dpotox.paper.estimates import Estimate, Evidence, estimate, recovered_share
 from dpotox.paper.groups import (
     WITHOUT_LARGEST,
     change_with_cosine,

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from dpotox.estimates import Estimate, estimate, mean, perplexity, recovered_share
 from dpotox.inputs.scoring import Score
 from dpotox.model.interventions import Intervention
-from dpotox.paper.estimates import Estimate, estimate, mean, perplexity, recovered_share
 from dpotox.paper.evaluation import Result
 from dpotox.paper.rows import Key, Row
 

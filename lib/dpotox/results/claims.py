@@ -18,8 +18,8 @@ from importlib.resources import files
 
 import pandas as pd
 
-from dpotox.paper.estimates import Estimate, Evidence
-from dpotox.paper.estimates import over_seeds as mean_over_seeds
+from dpotox.estimates import Estimate, Evidence
+from dpotox.estimates import over_seeds as mean_over_seeds
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 

@@ -17,8 +17,8 @@ import pyarrow.parquet
 from safetensors.numpy import load_file, save_file
 
 from dpotox.errors import UserError
+from dpotox.estimates import Estimate
 from dpotox.facts import facts
-from dpotox.paper.estimates import Estimate
 from dpotox.places import OUTPUT
 from dpotox.profile import Profile, load_profile
 from dpotox.results import claims, record, schema

@@ -9,30 +9,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from dpotox.errors import UserError
 from dpotox.profile import Profile
-from dpotox.results.schema import LONGEST_LABEL, MARKUP
+from dpotox.results.schema import LARGEST_NUMBER, LONGEST_LABEL, is_label, printable
 
+FILE = "run.json"
 FORMAT = 1
 """Of the tables and of the record; counts up when results of before cannot be read any more."""
-Label = Annotated[str, StringConstraints(pattern=rf"\A[^{MARKUP}]{{0,{LONGEST_LABEL}}}\z")]
-Count = Annotated[int, Field(ge=0)]
+
+
+def _label(text: str) -> str:
+    if not is_label(text):
+        raise ValueError("must be short, without markup or what cannot be seen")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_label)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Size = Annotated[int, Field(ge=1, le=10**12)]
 Labels = Annotated[dict[Label, Label], Field(max_length=50)]
-_strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+_strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
 
 @_strict
 class Shape:
     """The model's shape."""
 
-    layers: Count
-    d_model: Count
-    d_mlp: Count
-    vocabulary: Count
-    parameters: Count
+    layers: Size
+    d_model: Size
+    d_mlp: Size
+    vocabulary: Size
+    parameters: Size
 
 
 @_strict
@@ -78,10 +88,15 @@ class Record:
         Raises:
             UserError: they are not those of a profile.
         """
-        for text in _texts(self.settings):
-            if re.search(f"[{MARKUP}]", text) or len(text) > LONGEST_LABEL:
-                raise UserError("the record's settings hold text that no profile needs")
-        return TypeAdapter(Profile).validate_json(json.dumps(self.settings))
+        for leaf in _leaves(self.settings):
+            if isinstance(leaf, str) and not is_label(leaf):
+                raise UserError(f"the settings in {FILE} hold text that no profile needs: {leaf[:40]!a}")
+            if isinstance(leaf, int | float) and not abs(leaf) <= LARGEST_NUMBER:
+                raise UserError(f"the settings in {FILE} hold a number that no profile needs")
+        profile = TypeAdapter(Profile).validate_json(json.dumps(self.settings))
+        if not re.fullmatch(r"\w[\w.-]*", profile.name):  # files are named after it
+            raise UserError(f"the settings in {FILE} name no profile: {profile.name[:40]!a}")
+        return profile
 
 
 def settings_of(profile: Profile) -> dict:
@@ -97,7 +112,7 @@ def settings_of(profile: Profile) -> dict:
         file = value.partition(".py:")[0] + ".py" if ".py:" in value else value
         local = Path(file).is_absolute() or Path(file).exists()
         kept = value.replace(file, Path(file).name) if value and local else value
-        return re.sub(f"[{MARKUP}]", " ", kept)[:LONGEST_LABEL]
+        return "".join(c if is_label(c) else " " for c in kept)[:LONGEST_LABEL]
 
     return told(asdict(profile))
 
@@ -120,24 +135,32 @@ def read(path: Path) -> Record:
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise UserError(
-            f"{path.name} is of format {str(found)[:20]!r}, and this version reads {FORMAT}; make the "
+            f"{path.name} is of format {str(found)[:20]!a}, and this version reads {FORMAT}; make the "
             "results anew with this version, or read them with the one that made them"
         )
     try:
         record = TypeAdapter(Record).validate_json(json.dumps(content))
+    except (ValueError, RecursionError) as error:  # pydantic's, too
+        raise UserError(f"{path.name} is not as its schema says: {_explained(error)}") from None
+    try:
         _ = record.profile
-    except ValueError as error:  # pydantic's, too
-        wrong = getattr(error, "errors", lambda: [{"loc": (), "msg": str(error)}])()
-        what = "; ".join(f"{'.'.join(map(str, w['loc']))[:60]}: {w['msg'][:80]}" for w in wrong[:3])
-        raise UserError(f"{path.name} is not as its schema says: {what}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the settings in {path.name} are no profile's: {_explained(error)}") from None
     return record
 
 
-def _texts(value) -> Iterator[str]:
-    """Every text in plain data."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from (text for pair in value.items() for inner in pair for text in _texts(inner))
+def _explained(error: Exception) -> str:
+    """What is wrong, at most three things of it."""
+    wrong = getattr(error, "errors", lambda: [{"loc": (), "msg": str(error)}])()
+    said = [f"{'.'.join(map(str, w['loc']))[:60]}: {w['msg'][:80]}".removeprefix(": ") for w in wrong[:3]]
+    return printable("; ".join(said))
+
+
+def _leaves(value) -> Iterator:
+    """Every text and number in plain data."""
+    if isinstance(value, dict):
+        yield from (leaf for pair in value.items() for inner in pair for leaf in _leaves(inner))
     elif isinstance(value, list):
-        yield from (text for inner in value for text in _texts(inner))
+        yield from (leaf for inner in value for leaf in _leaves(inner))
+    else:
+        yield value

@@ -7,6 +7,7 @@ hold any, and is escaped where it is shown.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ MARKUP = r"<>&`\[\]{}$\\|\n\r"
 """Characters that labels must not have, for a regular expression."""
 LONGEST_LABEL, LONGEST_TEXT = 200, 20_000
 """In characters."""
-MOST_ROWS = 2_000_000
+LARGEST_NUMBER, LARGEST_WHOLE = 1e30, 10**12
+"""What is larger was not measured; figures and pages could not show it either."""
 STREAM = "residual stream"
 """The unit of projections: the length of a vector in the residual stream."""
 
@@ -35,6 +37,8 @@ class Table:
         meaning: what it is, and what a row is.
         needs: which of `facts` must hold for it to be there; empty where it always is.
         drawn: whether other columns of whole numbers may follow, as many as the model gives.
+        key: the columns that tell a row from all others.
+        most: how many rows it may have.
     """
 
     file: str
@@ -42,6 +46,8 @@ class Table:
     columns: dict[str, pa.Column]
     needs: str = ""
     drawn: bool = False
+    key: tuple[str, ...] = ()
+    most: int = 1_000
 
     @property
     def schema(self) -> pa.DataFrameSchema:
@@ -53,8 +59,18 @@ def _column(kind: type, meaning: str, unit: str = "", *checks: pa.Check, **optio
     return pa.Column(kind, list(checks), description=meaning, metadata={"unit": unit}, **options)
 
 
+def is_label(text: str) -> bool:
+    """Whether a text can stand anywhere in a page: short, without markup or anything that cannot be seen."""
+    return len(text) <= LONGEST_LABEL and text.isprintable() and not re.search(f"[{MARKUP}]", text)
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere for a message: nothing in it moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _label(meaning: str, *among: str) -> pa.Column:
-    plain = pa.Check.str_matches(rf"\A[^{MARKUP}]{{0,{LONGEST_LABEL}}}\Z", name="a label without markup")
+    plain = pa.Check(is_label, element_wise=True, name="a label without markup")
     return _column(str, meaning, "", pa.Check.isin(among) if among else plain)
 
 
@@ -63,11 +79,12 @@ def _text(meaning: str) -> pa.Column:
 
 
 def _whole(meaning: str, unit: str = "") -> pa.Column:
-    return _column(int, meaning, unit, pa.Check.ge(0))
+    return _column(int, meaning, unit, pa.Check.in_range(0, LARGEST_WHOLE))
 
 
 def _number(meaning: str, unit: str = "", *, empty: bool = False) -> pa.Column:
-    return _column(float, meaning, unit, nullable=empty)
+    finite = pa.Check.in_range(-LARGEST_NUMBER, LARGEST_NUMBER)
+    return _column(float, meaning, unit, finite, nullable=empty)
 
 
 def _interval(name: str, meaning: str, unit: str = "") -> dict[str, pa.Column]:
@@ -106,7 +123,13 @@ QUANTITIES = (
 )
 
 TABLES = {
-    "neurons": Table("neurons.parquet", "The neuron table: a row per neuron.", NEURON | PER_NEURON),
+    "neurons": Table(
+        "neurons.parquet",
+        "The neuron table: a row per neuron.",
+        NEURON | PER_NEURON,
+        key=("layer", "neuron"),
+        most=2_000_000,
+    ),
     "groups": Table(
         "groups.csv",
         "The eight groups of neurons.",
@@ -117,11 +140,13 @@ TABLES = {
             "share_of_gross": _number("its share of the gross reduction; of reducing groups", empty=True),
             "share_of_net": _number("its share of the net reduction", empty=True),
         },
+        key=("group",),
     ),
     "evidence": Table(
         "evidence.csv",
         "Every quantity that the claims are about; verdicts follow from it and the rules.",
         {"quantity": _label("the quantity")} | VALUE,
+        key=("quantity",),
     ),
     "comparisons": Table(
         "comparisons.csv",
@@ -129,12 +154,14 @@ TABLES = {
         {"comparison": _label("what is compared"), "quantity": _label("the quantity")}
         | VALUE
         | {"toxicity": _number("greedy toxicity of what the second model wrote of its own", empty=True)},
+        key=("comparison", "quantity"),
     ),
     "other_directions": Table(
         "other_directions.csv",
         "The groups' quantities along directions that mean nothing: a row per direction.",
         {"kind": _label("random, or a probe fitted to shuffled labels")}
         | {name: _number(f"{name} along it", empty=True) for name in QUANTITIES},
+        most=20_000,
     ),
     "table1": Table(
         "table1.csv",
@@ -158,6 +185,7 @@ TABLES = {
         | _interval("perplexity_all", "perplexity on all text")
         | _interval("f1", "F1 of continuations against the true ones")
         | _interval("repetition", "share of word pairs that occurred before in the continuation"),
+        key=("name",),
     ),
     "draws": Table(
         "draws.csv",
@@ -184,6 +212,7 @@ TABLES = {
         }
         | _interval("recovered", "share of DPO's effect by the second scorer"),
         needs="second-scorer",
+        key=("row",),
     ),
     "outcomes": Table(
         "outcomes.csv",
@@ -191,6 +220,7 @@ TABLES = {
         {"measure": _label("what is measured")}
         | _interval("before", "before DPO")
         | _interval("after", "after DPO"),
+        key=("measure",),
     ),
     "prompts": Table(
         "prompts.csv",
@@ -202,6 +232,8 @@ TABLES = {
             "after": _number("after DPO"),
             "first_other_token": _number("the first new token, from 1, that DPO changes", empty=True),
         },
+        key=("number",),
+        most=1_000_000,
     ),
     "layers": Table(
         "layers.csv",
@@ -213,6 +245,8 @@ TABLES = {
             "value": _number("mean projection on the unit probe", STREAM),
             "reach": _number("half the width of its 95 % interval", STREAM),
         },
+        key=("part", "model", "layer"),
+        most=10_000,
     ),
     "writers": Table(
         "writers.csv",
@@ -222,6 +256,7 @@ TABLES = {
             "own_text": _number("each model on its own text", STREAM),
             "same_text": _number("both on the text from before DPO", STREAM),
         },
+        key=("writer",),
     ),
     "weight_change": Table(
         "weight_change.csv",
@@ -231,6 +266,7 @@ TABLES = {
             "change": _number("length of the change over the length before"),
             "cosine": _number("cosine between before and after"),
         },
+        key=("parameters",),
     ),
     "directions": Table(
         "directions.csv",
@@ -269,6 +305,7 @@ TABLES = {
         "Loss of training batches while the model was pre-trained here.",
         {"step": _number("training step"), "loss": _number("loss", "nats per token")},
         needs="made-here",
+        most=100_000,
     ),
     "dpo_curves": Table(
         "dpo_curves.csv",
@@ -281,6 +318,7 @@ TABLES = {
             "accuracy": _number("share of pairs with a positive margin", empty=True),
         },
         needs="trained-dpo",
+        most=100_000,
     ),
     "pair_yield": Table(
         "pair_yield.csv",
@@ -326,22 +364,27 @@ TABLES = {
             "projection": _number("projection of the last residual stream where it is predicted", STREAM),
             "toxicity": _number("toxicity of the continuation up to it"),
         },
+        key=("number", "condition", "step"),
+        most=50_000,
     ),
     "nearest_tokens": Table(
         "nearest_tokens.parquet",
         "The tokens nearest to each value vector before DPO, nearest first: a row per neuron.",
         {"token_1": _whole("row of the nearest in the table of tokens; the others follow")},
         drawn=True,
+        most=2_000_000,
     ),
     "tokens": Table(
         "tokens.csv",
         "The tokens that are near some value vector; toxic ones that are not mild are masked.",
         {"text": _text("the token's text")},
+        most=1_000_000,
     ),
     "mild_words": Table(
         "mild_words.csv",
         "Mild words that the pages hide at first.",
         {"word": _label("the word")},
+        most=100_000,
     ),
 }
 
@@ -352,23 +395,26 @@ def checked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: it is not as the schema says; the message names the first things that are wrong.
     """
-    if len(table) > MOST_ROWS:
-        raise UserError(f"the table {name} has {len(table):,} rows, more than {MOST_ROWS:,}")
+    key, most = list(TABLES[name].key), TABLES[name].most
+    if len(table) > most:
+        raise UserError(f"the table {name} has more than {most:,} rows, which no study's has")
     try:
         table = TABLES[name].schema.validate(table, lazy=True)
         if TABLES[name].drawn:
             more = dict.fromkeys(table, TABLES[name].columns["token_1"])
             table = pa.DataFrameSchema(more, strict=True, coerce=True).validate(table, lazy=True)
-        return table
     except (SchemaError, SchemaErrors) as error:
         raise UserError(f"the table {name} is not as its schema says: {_explained(error)}") from None
+    if key and table.duplicated(key).any():
+        raise UserError(f"the table {name} has two rows of the same {', '.join(key)}")
+    return table
 
 
 def _explained(error: SchemaError | SchemaErrors) -> str:
     """What is wrong, at most three things of it."""
     cases = getattr(error, "failure_cases", None)
     if not isinstance(cases, pd.DataFrame):
-        return str(error).splitlines()[0][:200]
+        return printable(str(error).splitlines()[0][:200])
     said = []
     for case in cases.drop_duplicates(["column", "check"]).head(3).itertuples():
         column = case.column if case.column in TABLES_COLUMNS else case.failure_case

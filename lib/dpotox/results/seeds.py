@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dpotox.errors import UserError
-from dpotox.paper.estimates import over_seeds
+from dpotox.estimates import over_seeds
 from dpotox.results.folder import RECORD, Results
 
 FAILURE = "failure.txt"

@@ -75,12 +75,12 @@ def make_steps(study: Study, missing: set[str]) -> None:
     """
     if missing:
         _ = study.base, study.exam, study.second_score
-    for step in bar(study.plan.steps, "steps", "made"):
+    folders = {step: study.plan.folder_of(step) for step in study.plan.steps}
+    for step in bar([s for s in folders if folders[s].name in missing], "steps", "made"):
         _go_on()
-        began, folder = time.monotonic(), study.plan.folder_of(step)
-        if folder.name in missing:
-            getattr(study, step)
-            note(f"{folder.name}: ready after {time.monotonic() - began:.0f} s")
+        began = time.monotonic()
+        getattr(study, step)
+        note(f"{folders[step].name}: ready after {time.monotonic() - began:.0f} s")
 
 
 def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[Path]:

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
+from dpotox.estimates import Estimate
 from dpotox.model.tracing import Continuations, Reading
-from dpotox.paper.estimates import Estimate
 from dpotox.paper.evaluation import Result
 from dpotox.paper.nulls import Nulls
 from dpotox.paper.probe import Probe

@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
+from dpotox.estimates import estimate, recovered_share
 from dpotox.inputs import networks, pretraining
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
@@ -32,7 +33,6 @@ from dpotox.inputs.scoring import AT_ONCE, Score
 from dpotox.model import logit_lens, tracing
 from dpotox.model.interventions import shift
 from dpotox.paper import nulls
-from dpotox.paper.estimates import estimate, recovered_share
 from dpotox.paper.neurons import neuron_table
 from dpotox.profile import Compute, Pretraining, Profile
 

@@ -24,6 +24,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.errors import UserError
+from dpotox.estimates import Evidence
 from dpotox.facts import placebos
 from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.masking import Masking
@@ -43,7 +44,6 @@ from dpotox.paper import (
     selections,
     table1,
 )
-from dpotox.paper.estimates import Evidence
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.profile import EMBEDDED, Compute, Profile
 from dpotox.run import scores, training

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from scipy import stats
 
+from dpotox.estimates import estimate, mean, perplexity
 from dpotox.facts import facts, placebos
 from dpotox.inputs.language import Language
 from dpotox.paper import evidence, groups
-from dpotox.paper.estimates import estimate, mean, perplexity
 from dpotox.paper.nulls import HEADLINE, NOISE
 from dpotox.places import PROJECT
 from dpotox.results import folder as results
