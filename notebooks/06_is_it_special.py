@@ -69,19 +69,28 @@ figure = figures.null_shares(
 )
 
 # %% [markdown]
+# In that figure each model reads its own text, so other words are part of every change. {numref}`fig-null-same` lets both
+# read the same text, and takes directions along which the residual stream varies as well:
+
+# %% mystnb={"figure": {"caption": "The same where both models read the same text: that from before DPO, as the directions do, and that from after.", "name": "fig-null-same"}, "image": {"alt": "Ranges of the share along three kinds of directions on the same text, above dots for the probe on two texts"}}
+figure = figures.null_shares(
+    others,
+    comparisons,
+    "TP- share of gross",
+    "TP-'s share of the gross reduction",
+    "same",
+)
+
+# %% [markdown]
 # ## How much is undone
 #
 # *Net / gross* is 1 where the other four groups undo nothing and 0 where they undo all. It can exceed 1, as groups
 # are named by activations, while moved value vectors can make a group that is named as increasing reduce. It is
 # .15 in GPT-2 medium. {numref}`fig-null-net` asks the same of it.
 
-# %% [markdown] tags=["only-placebos"]
-# Reversed preferences, where toxic writing increases, are not drawn.
-
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
-reducing = comparisons[comparisons["comparison"] != "reversed preferences"]
 figure = figures.null_shares(
-    others, reducing, "net / gross", "net / gross reduction"
+    others, comparisons, "net / gross", "net / gross reduction"
 )
 
 # %% [markdown]
@@ -100,13 +109,20 @@ names = [
 report_nulls.other_directions(others, comparisons, names)
 
 # %% [markdown]
+# And where both models read the text from before DPO:
+
+# %% tags=["full-width", "hide-input"]
+report_nulls.other_directions(others, comparisons, names, "same")
+
+# %% [markdown]
 # Sums along a random direction and along the probe are in the same units: both are projections on a unit
 # vector.
 #
 # ## Other pairs of models and texts
 #
 # A line is one comparison of two models. *Toxicity* is that of what the second one wrote greedily, where it wrote
-# anything of its own; the last line shows that of the model before DPO. Gross sums grow with noise:
+# anything of its own; the last line shows that of the model before DPO. Where DPO or a placebo increases what is written
+# along the probe, the probe is turned round, so that every line tells of a reduction. Gross sums grow with noise:
 # only movements that reduce toxicity are added, so chance movements do not cancel. A resample is noisier than the
 # whole, so an interval can lie mostly above its value.
 

@@ -34,13 +34,16 @@ seed = 0
 seeds = [0]
 
 # %% tags=["remove-input"]
+from dpotox.places import PROJECT
 from dpotox.results.folder import open_results
+from dpotox.results.pack import packs_in
 from dpotox.results.seeds import claims_by_seed
-from dpotox.show import answers, figures, report
+from dpotox.show import answers, figures, report, report_standing
 
 figures.use_style()
 results = open_results(profile, seed)
-answers.which_claims_hold(results.claims)
+packs, _ = packs_in(PROJECT / "book" / "packs")
+report_standing.what_they_carry(results, packs)
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "Where the gross reduction of toxicity comes from, in the model of this book and in GPT-2 medium as published. Coloured: the four groups of neurons that reduce toxicity. Dark bar: the part of the most toxic neurons that become less active. Grey: what the other four groups take back; below it, what is left.", "name": "fig-front"}, "image": {"alt": "Two columns, this model and the paper's, divided into four groups of neurons, with a dark bar for the most toxic neurons and a grey bar for what is taken back"}}
 figure = figures.overview(
@@ -57,8 +60,9 @@ answers.few_carry_much(results)
 #
 # ## The claims
 #
-# Each verdict follows from a rule stated in [](10_claims.ipynb), and the last column leads to the cell that measures and
-# judges it. A dash means that the paper publishes no number. First the claims of the paper:
+# Each verdict follows from a rule stated in [](10_claims.ipynb), which also says which of them carry anything: a claim
+# that holds where there is nothing to find says nothing about toxicity. The last column leads to the cell that measures
+# and judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
 report.claims_table(results.claims.query("source == 'paper'"))

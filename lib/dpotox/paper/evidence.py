@@ -15,9 +15,9 @@ from dpotox.paper.groups import (
     WITHOUT_LARGEST,
     change_with_cosine,
     gross_and_net,
-    group_quantities,
     group_table,
     moved_by_activations,
+    quantities,
     ratio,
 )
 from dpotox.paper.nulls import HEADLINE, NOISE
@@ -53,7 +53,7 @@ def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
     """The quantities that follow from a neuron table; `top` is the number of most toxic neurons."""
     table = group_table(neurons)
     toxic = most_toxic(neurons, top)
-    return group_quantities(table) | {
+    return quantities(neurons) | {
         "positively active share of the top toxic neurons": (toxic["pre_activation"] > 0).mean(),
         "top toxic neurons' share of gross": ratio(dampened_drop(toxic), gross_and_net(table)[0]),
         "correlation of activation change with cosine": change_with_cosine(neurons),
@@ -115,7 +115,10 @@ def null_evidence(
     """
     values = comparisons.set_index(["comparison", "quantity"])
     probe = dict(values.loc[HEADLINE, "value"])
-    random, shuffled = (others[others["kind"] == kind] for kind in ("random", "shuffled labels"))
+    own = others[others["text"] == "own"]
+    random, shuffled = (own[own["kind"] == kind] for kind in ("random", "shuffled labels"))
+    same_text = others[(others["text"] == "same") & (others["kind"] == "random")]
+    probe_on_same_text = dict(values.loc["DPO, both on the text from before DPO", "value"])
     found = {
         "random directions whose TP- share is larger": _rank(random, "TP- share of gross", probe),
         "shuffled-label probes whose TP- share is larger": _rank(shuffled, "TP- share of gross", probe),
@@ -123,6 +126,9 @@ def null_evidence(
             random, WITHOUT_LARGEST, probe
         ),
         "random directions whose net / gross is larger": _rank(random, "net / gross", probe),
+        "random directions whose TP- share is larger, both models on the same text": _rank(
+            same_text, "TP- share of gross", probe_on_same_text
+        ),
         "gross of the noise / gross of DPO, both sampled": Estimate(
             *values.loc[(NOISE, "gross / DPO's, both sampled"), ["value", "low", "high"]]
         ),

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpotox.paper.groups import quantities
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.paper.readings import Pass, Readings
 
 HEADLINE = "DPO, each model's own text"
 SAMPLED = "DPO, each model's own sampled text"
 NOISE = "before DPO, sampled twice"
+NOTHING = "nothing"
+Measure = Callable[[pd.DataFrame], dict[str, float]]
+"""Quantities of a neuron table."""
 
 
 def placebo_pairs(pairs: pd.DataFrame, kind: str, validation: int, seed: int) -> pd.DataFrame:
@@ -59,18 +62,33 @@ def random_directions(n: int, d_model: int, seed: int) -> Float[Tensor, "draw d_
     return torch.randn(n, d_model, generator=torch.Generator().manual_seed(seed))
 
 
+def matched_directions(
+    features: Float[Tensor, "text d_model"], n: int, seed: int
+) -> Float[Tensor, "draw d_model"]:
+    """Directions that vary as features of texts do: sums of the features' deviations, weighted at random."""
+    deviations = features.double() - features.double().mean(0)
+    weights = torch.randn(n, len(features), dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+    return (weights @ deviations).float()
+
+
 def along(
     directions: dict[str, Float[Tensor, "draw d_model"]],
     readings: Readings,
     base_values: Float[Tensor, "layer neuron d_model"],
     dpo_values: Float[Tensor, "layer neuron d_model"],
+    measure: Measure,
 ) -> pd.DataFrame:
-    """`quantities` of the neuron table along each direction, a row per direction, and its `kind`."""
-    before, after = readings.base.activation.mean(0), readings.dpo.activation.mean(0)
+    """What follows from the neuron table along each direction: a row per direction, its `kind`, and `text`.
+
+    That is `own`, each model on its own text, or `same`, both on the text from before DPO.
+    """
+    before = readings.base.activation.mean(0)
+    after = {"own": readings.dpo.activation.mean(0), "same": readings.dpo_on_base.activation.mean(0)}
     rows = [
-        {"kind": kind} | quantities(table)
+        {"kind": kind, "text": text} | measure(table)
+        for text in after
         for kind, some in directions.items()
-        for table in tables_along(some, before, after, base_values, dpo_values)
+        for table in tables_along(some, before, after[text], base_values, dpo_values)
     ]
     return pd.DataFrame(rows)
 
@@ -81,35 +99,42 @@ def comparisons(
     base_values: Float[Tensor, "layer neuron d_model"],
     dpo_values: Float[Tensor, "layer neuron d_model"],
     direction: Float[Tensor, "d_model"],
+    measure: Measure,
     *,
     draws: int,
     seed: int,
 ) -> pd.DataFrame:
     """What follows from the neuron table of each comparison, with intervals over prompts.
 
+    The probe is signed in each so that the net is a reduction, as other directions are.
+
     Returns:
-        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Gross sums grow
-        with noise, so the middle of their bootstrap lies above the value. Beside the
-        quantities of `groups.group_quantities`, `gross` and `net` in units of the residual stream.
+        A row per comparison and quantity: `comparison`, `place` (the text, or `nothing` where there is
+        nothing to find), `sign` (-1 where the probe was turned), `quantity`, `value`, `low`, `high`. Gross
+        sums grow with noise, so the middle of their bootstrap lies above the value.
     """
     read = {name: getattr(readings, name).activation for name in ("base", "dpo", "dpo_on_base")}
     read |= nulls.activation
     pairs = {
-        HEADLINE: ("base", "dpo", dpo_values),
-        SAMPLED: ("base sampled once", "dpo sampled", dpo_values),
-        "DPO, both on the text from before DPO": ("base", "dpo_on_base", dpo_values),
-        "DPO, both on the text from after DPO": ("base on the text of dpo", "dpo", dpo_values),
+        HEADLINE: ("own", "base", "dpo", dpo_values),
+        SAMPLED: ("sampled", "base sampled once", "dpo sampled", dpo_values),
+        "DPO, both on the text from before DPO": ("same", "base", "dpo_on_base", dpo_values),
+        "DPO, both on the text from after DPO": ("after", "base on the text of dpo", "dpo", dpo_values),
     }
-    pairs |= {f"{kind} preferences": ("base", kind, nulls.values[kind]) for kind in nulls.values}
-    pairs[NOISE] = ("base sampled once", "base sampled again", base_values)
+    pairs |= {f"{kind} preferences": (NOTHING, "base", kind, nulls.values[kind]) for kind in nulls.values}
+    pairs[NOISE] = (NOTHING, "base sampled once", "base sampled again", base_values)
     rows, own = [], {}
-    for name, (before, after, values) in pairs.items():
-        table = neuron_table(read[before].mean(0), read[after].mean(0), base_values, values, direction)
+    for name, (place, before, after, values) in pairs.items():
+        means = read[before].mean(0), read[after].mean(0)
+        table = neuron_table(*means, base_values, values, direction)
+        sign = -1 if table["projection_drop"].sum() < 0 else 1
+        if sign < 0:
+            table = neuron_table(*means, base_values, values, -direction)
         tables = resampled_neuron_tables(
-            read[before], read[after], base_values, values, direction, draws=draws, seed=seed
+            read[before], read[after], base_values, values, sign * direction, draws=draws, seed=seed
         )
         # The same prompts are resampled in every comparison, so differences are paired.
-        found = pd.DataFrame([quantities(table), *map(quantities, tables)])
+        found = pd.DataFrame([measure(table), *map(measure, tables)])
         own.setdefault(name == SAMPLED, found)
         whole = own.get(True, found)["gross"]
         found = found.assign(
@@ -120,7 +145,7 @@ def comparisons(
         )
         low, high = found.iloc[1:].quantile(0.025), found.iloc[1:].quantile(0.975)
         rows += [
-            {"comparison": name, "quantity": quantity, "value": value}
+            {"comparison": name, "place": place, "sign": sign, "quantity": quantity, "value": value}
             | {"low": low[quantity], "high": high[quantity]}
             for quantity, value in found.iloc[0].items()
         ]

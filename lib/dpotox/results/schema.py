@@ -120,6 +120,9 @@ QUANTITIES = (
     *(f"{group} share of gross" for group in REDUCING),
     *("smallest group's share of gross", "AN- and AP+ share of gross", "increase / gross reduction"),
     *("gross", "net", "net / gross", WITHOUT_LARGEST),
+    *("positively active share of the top toxic neurons", "top toxic neurons' share of gross"),
+    "correlation of activation change with cosine",
+    "part of the net reduction with value vectors held",
 )
 
 TABLES = {
@@ -151,7 +154,12 @@ TABLES = {
     "comparisons": Table(
         "comparisons.csv",
         "The groups' quantities in each comparison of two models or texts.",
-        {"comparison": _label("what is compared"), "quantity": _label("the quantity")}
+        {
+            "comparison": _label("what is compared"),
+            "place": _label("on which text, or nothing", "own", "sampled", "same", "after", "nothing"),
+            "sign": _column(int, "-1 where the probe was turned, so that the net is a reduction"),
+            "quantity": _label("the quantity"),
+        }
         | VALUE
         | {"toxicity": _number("greedy toxicity of what the second model wrote of its own", empty=True)},
         key=("comparison", "quantity"),
@@ -159,7 +167,10 @@ TABLES = {
     "other_directions": Table(
         "other_directions.csv",
         "The groups' quantities along directions that mean nothing: a row per direction.",
-        {"kind": _label("random, or a probe fitted to shuffled labels")}
+        {
+            "kind": _label("where it is from", "random", "matched", "shuffled labels"),
+            "text": _label("each model on its own text, or both on the same", "own", "same"),
+        }
         | {name: _number(f"{name} along it", empty=True) for name in QUANTITIES},
         most=20_000,
     ),

@@ -47,8 +47,8 @@ ACROSS_SEEDS = ("10_claims", "index")
 """Those that show the claims of several seeds."""
 WITH_MODELS = ("09_by_hand",)
 """Those that run the models; of a pack, which has none, they are shown as they stand."""
-PACKS = "13_results_by_others"
-"""The one that shows what lies in `book/packs/`."""
+PACKS = ("10_claims", "13_results_by_others", "index")
+"""Those that show what lies in `book/packs/`."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""
 LONG = {"base", "pairs", "dpo", "readings", "nulls", "table1"}
@@ -112,7 +112,7 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
             parameters["seeds"] = among
             settings["seeds"] = {seed: file_identity(str(outcome(results, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
-        if name == PACKS:
+        if name in PACKS:
             there = (PROJECT / "book" / "packs").glob(f"*{pack.ENDING}")
             settings["packs"] = {path.name: file_identity(str(path)) for path in there}
         make = partial(_execute, results, source, parameters=parameters)

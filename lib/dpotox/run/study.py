@@ -392,19 +392,26 @@ class Study:
             self.readings,
             *self.value_vectors,
             self.probe.direction,
+            self._quantities,
             draws=self.profile.compute.neuron_bootstrap,
             seed=self.seed,
         )
 
+    @property
+    def _quantities(self) -> nulls.Measure:
+        """What is measured of a neuron table."""
+        return partial(evidence.neuron_quantities, top=self.profile.interventions.figure_top)
+
     @step(TABLE)
     def other_directions(self) -> pd.DataFrame:
-        """What follows from the neuron table along other directions: `kind` (random, shuffled labels)."""
+        """What follows from the neuron table along directions that mean nothing (`nulls.along`)."""
         n, d_model = self.profile.nulls.directions, len(self.probe.direction)
         directions = {
             "random": nulls.random_directions(n, d_model, self.seed),
+            "matched": nulls.matched_directions(self.comments["features"], n, self.seed),
             "shuffled labels": self.shuffled_directions,
         }
-        return nulls.along(directions, self.readings, *self.value_vectors)
+        return nulls.along(directions, self.readings, *self.value_vectors, self._quantities)
 
     # Step 7: ablation versus patching
 
@@ -496,8 +503,7 @@ class Study:
             draws=self.profile.compute.neuron_bootstrap,
             seed=self.seed,
         )
-        top = self.profile.interventions.figure_top
-        return pd.DataFrame(evidence.neuron_quantities(table, top) for table in tables)
+        return pd.DataFrame(self._quantities(table) for table in tables)
 
     @step(EVIDENCE)
     def dpo_evidence(self) -> Evidence:

@@ -137,8 +137,10 @@ def is_it_special(results: Results) -> Markdown:
     """Chapter 6: what would the share of TP- be if there were nothing to find?"""
     found = _found(results, claims.NULLS)
     name = "TP- share of gross"
-    random = results.other_directions.query("kind == 'random'")[name]
-    shares = results.comparisons.query("quantity == @name").set_index("comparison")["value"]
+    others = results.other_directions.query("kind == 'random'").set_index("text")[name]
+    random = others.loc["own"]
+    here = results.comparisons.query("quantity == @name")
+    shares, same = here.set_index("comparison")["value"], here.set_index("place")["value"]["same"]
     low, high = random.quantile([0.025, 0.975])
     if pd.isna([low, shares.iloc[0]]).any():
         return _answer(NO_DROP)
@@ -149,13 +151,15 @@ def is_it_special(results: Results) -> Markdown:
     if placebo is not None:
         after = (
             f"; after DPO on shuffled preferences, which has {_share(effect)} of DPO's effect on toxicity, "
-            f"the share is {_part(placebo)}"
+            f"the share is {_part(placebo)}, the probe signed so that the placebo's change is a reduction"
         )
     return _answer(
         f"along 95 % of random directions it lies between {low:.0%} and {high:.0%}, and "
         f"{found['share-is-special']:.0%} of them have a larger one than the probe's {shares.iloc[0]:.0%} "
         f"here; without the neuron of the largest drop {_part(without)} of them have a larger one than its "
-        f"{_part(alone)}{after}; for the paper's 31.8 % nobody has measured such a range"
+        f"{_part(alone)}; where both models read the same text the probe's is {_part(same)}, and "
+        f"{_part((others.loc['same'] > same).mean())} of random directions have a larger one{after}; for the "
+        "paper's 31.8 % nobody has measured such a range"
     )
 
 
@@ -265,21 +269,6 @@ def _no_effect(results: Results) -> str:
 def _with_lessons(sentence: Markdown, lessons: list[str]) -> Markdown:
     listed = "\n".join(f"- {lesson}." for lesson in lessons)
     return Markdown(f"{sentence.data}\n\nWhat was learnt:\n\n{listed}")
-
-
-def which_claims_hold(table: pd.DataFrame) -> Markdown:
-    """Chapter 10: how many of the paper's claims hold, do not hold and stay open here?"""
-    counts = table[table["source"] == "paper"]["verdict"].value_counts()
-    hold, fail, rest = (int(counts.get(v, 0)) for v in report.VERDICTS)
-    return _answer(
-        f"of the paper's {hold + fail + rest} claims tested here, **{_number(hold, 'holds', 'hold')}**, "
-        f"**{_number(fail, 'does not hold', 'do not hold')}** and "
-        f"**{_number(rest, 'is inconclusive', 'are inconclusive')}** on this model and seed"
-    )
-
-
-def _number(n: int, one: str, several: str) -> str:
-    return f"{n} {one if n == 1 else several}"
 
 
 def _answer(sentence: str) -> Markdown:

@@ -76,6 +76,14 @@ __all__ = [
 ]
 
 
+KINDS = {
+    "random": "random",
+    "matched": "as the residual stream varies",
+    "shuffled labels": "probes of shuffled labels",
+}
+"""Kinds of directions that mean nothing."""
+
+
 def pretraining_curve(curve: pd.DataFrame, report: Loss) -> Figure:
     """Training loss of batches; at its end the loss on unseen text and a mark to compare it with."""
     figure, axes = panel(2.9)
@@ -191,15 +199,20 @@ def layer_projections(layers: pd.DataFrame, part: str) -> Figure:
     return figure
 
 
-def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, label: str) -> Figure:
+def null_shares(
+    others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, label: str, text: str = "own"
+) -> Figure:
     """A quantity along other directions, beside its value in each comparison and the published one.
 
     Args:
-        others: `kind` and the quantity, a row per direction.
-        comparisons: `comparison`, `quantity`, `value`, `low`, `high`.
+        others: `kind`, `text` and the quantity, a row per direction.
+        comparisons: `comparison`, `place`, `quantity`, `value`, `low`, `high`.
+        text: directions and comparisons of each model's own text, or of the same text.
     """
+    others = others[others["text"] == text]
+    here = comparisons[comparisons["place"].isin({"same", "after"}) == (text == "same")]
     kinds = list(others["kind"].unique())
-    here = comparisons[comparisons["quantity"] == quantity].reset_index(drop=True)
+    here = here[here["quantity"] == quantity].reset_index(drop=True)
     count = len(kinds) + len(here)
     if others[quantity].isna().all() and here["value"].isna().all():
         return nothing(
@@ -209,7 +222,7 @@ def null_shares(others: pd.DataFrame, comparisons: pd.DataFrame, quantity: str, 
     rows_only(axes)
     for i, kind in enumerate(kinds):
         values = others.loc[others["kind"] == kind, quantity].dropna()
-        name_row(axes, -i + 0.36, f"{kind}: {len(values)} directions")
+        name_row(axes, -i + 0.36, f"{KINDS[kind]}: {len(values)} directions")
         low, middle, high = values.quantile([0.025, 0.5, 0.975])
         axes.plot(values, np.full(len(values), -i), "|", color=GREY, markersize=7, markeredgewidth=0.6)
         axes.plot([low, high], [-i, -i], color=MUTED, linewidth=3, solid_capstyle="butt")

@@ -6,14 +6,17 @@ import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
-from dpotox.paper.groups import REDUCING
+from dpotox.paper.groups import REDUCING, gross_and_net
 from dpotox.paper.published import published_groups
 from dpotox.show.report import interval, number, percent, shown
 
 
-def other_directions(others: pd.DataFrame, comparisons: pd.DataFrame, names: list[str]) -> Styler:
+def other_directions(
+    others: pd.DataFrame, comparisons: pd.DataFrame, names: list[str], text: str = "own"
+) -> Styler:
     """Quantities along the probe beside their median and 95 % range along other directions."""
-    probe = comparisons.drop_duplicates("quantity").set_index("quantity")["value"]
+    others = others[others["text"] == text]
+    probe = comparisons[comparisons["place"] == text].set_index("quantity")["value"]
     rows = []
     for name in names:
         row = {"quantity": name, "probe": number(probe[name])}
@@ -35,7 +38,7 @@ def comparisons_table(comparisons: pd.DataFrame) -> Styler:
     rows = []
     for comparison, part in comparisons.groupby("comparison", sort=False):
         found = part.set_index("quantity")
-        row = {"comparison": comparison}
+        row = {"comparison": comparison + (" (probe turned)" if part["sign"].iloc[0] < 0 else "")}
         for name in names:
             row[name.replace(" share of gross", "")] = interval(*found.loc[name, ["value", "low", "high"]])
         rows.append(row | {"toxicity": number(part["toxicity"].iloc[0])})
@@ -45,7 +48,8 @@ def comparisons_table(comparisons: pd.DataFrame) -> Styler:
 def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     """Where the published share and the one found here stand among those with nothing to find."""
     name = "TP- share of gross"
-    low, high = others.loc[others["kind"] == "random", name].quantile([0.025, 0.975])
+    random = others[(others["kind"] == "random") & (others["text"] == "own")]
+    low, high = random[name].quantile([0.025, 0.975])
     shares = comparisons[comparisons["quantity"] == name].set_index("comparison")
     probe, paper = shares["value"].iloc[0], float(published_groups()["share_of_gross"]["TP-"])
 
@@ -55,6 +59,10 @@ def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     def stands(value: float) -> str:
         return "inside" if low <= value <= high else "above" if value > high else "below"
 
+    net = random["net / gross"].quantile([0.025, 0.975])
+    gross, left = gross_and_net(published_groups())
+    paper_net = left / gross
+    net_stands = "inside" if net.iloc[0] <= paper_net <= net.iloc[1] else "outside"
     rest = "; ".join(
         f"{comparison}: {interval(*row[['value', 'low', 'high']])}"
         for comparison, row in shares.iloc[1:].iterrows()
@@ -63,6 +71,7 @@ def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
         f"Along 95 % of random directions the share of TP- is between {low:.0%} and {high:.0%}. The probe's "
         f"here, {probe:.1%}, lies **{stands(probe)}** that range, and the published {paper:.1%} "
         f"{stands(paper)} it. But no such range is published for the paper's own models, and shares differ "
-        "between models: from the published numbers alone nobody can say whether theirs is special."
+        "between models: from the published numbers alone nobody can say whether theirs is special. The "
+        f"published net over gross, {paper_net:.2f}, lies {net_stands} the range of random directions here."
         f"\n\nIn the other comparisons the share is: {rest}."
     )
