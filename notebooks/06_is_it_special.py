@@ -18,13 +18,15 @@
 # **Question.** Dampened toxic neurons give 31.8 % of the gross reduction in GPT-2 medium. What would that
 # share be if there were nothing to find?
 #
-# The paper compares it with nothing. Here it is held beside other readings, none of them the paper's. In all but one
-# there should be nothing to find, or less; *the same text* contains DPO's whole effect, but not that of other words:
+# The paper compares it with nothing. Here it is held beside other readings, none of them the paper's. In some there is
+# nothing to find; *the same text* has all of DPO's effect in it, and nothing of other words:
 #
 # - **{term}`random directions <random direction>`** in place of the probe, on the same two models. If their TP- shares are like the
 #   probe's, the share tells how activations change, not that the change has to do with toxicity;
 # - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
 #   are toxic;
+# - **directions as the residual stream varies**: sums of the deviations of comments' features, with random weights. A
+#   random direction is mostly one along which nothing varies; these are not;
 # - **noise**: the model before DPO against itself, sampled twice after the same prompts, beside the models
 #   before and after DPO, sampled too;
 # - **the same text**: before and after DPO, each model writes its own text, so neurons differ also because the
@@ -32,11 +34,12 @@
 
 # %% [markdown] tags=["only-placebos"]
 # - **placebos**: DPO trained the same way, for as many steps, on *shuffled* preferences, in which half of the pairs
-#   are turned round, or on *reversed* ones, which should do the opposite. One run per seed.
+#   are turned round, or on *reversed* ones, which teach the opposite, so that there is much to find, but nothing that dampens
+#   toxicity. One run per seed.
 
 # %% [markdown]
-# Directions are signed so that their net is a reduction. They are read on each model's own greedy text, so the lines for
-# other texts are not to be held against their range.
+# All directions, and the probe in each comparison, are signed so that their net is a reduction. They are read on each
+# model's own greedy text and on the same text; compare only what was read on the same.
 
 # %% tags=["parameters"]
 profile = "mini"
