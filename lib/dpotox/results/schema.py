@@ -274,7 +274,7 @@ TABLES = {
         "How far DPO moved the weights: a row per kind of parameter.",
         {
             "parameters": _label("the kind"),
-            "change": _number("length of the change over the length before"),
+            "change": _number("length of the change over the length before", empty=True),
             "cosine": _number("cosine between before and after"),
         },
         key=("parameters",),

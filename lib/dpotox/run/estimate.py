@@ -88,7 +88,8 @@ def times(
     few = min(sizes.fewer_prompts, sizes.prompts)
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + scoring.first)
     resampled = profile.compute.neuron_bootstrap * costs.table
-    directions = profile.nulls.directions + profile.nulls.shuffled_labels
+    # Random ones and as many that are matched; each on two texts.
+    directions = 2 * (2 * profile.nulls.directions + profile.nulls.shuffled_labels)
     measures = 9 * (counts.rows + 2)
     seconds = {
         "base": pretraining_steps(profile) * pretraining_step,

@@ -32,7 +32,7 @@ from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.scoring import AT_ONCE, Score
 from dpotox.model import logit_lens, tracing
 from dpotox.model.interventions import shift
-from dpotox.paper import nulls
+from dpotox.paper.evidence import neuron_quantities
 from dpotox.paper.neurons import neuron_table
 from dpotox.profile import Compute, Pretraining, Profile
 
@@ -234,7 +234,7 @@ def _table(config: PretrainedConfig) -> float:
 
     def run(times: int) -> None:
         for _ in range(times):
-            nulls.quantities(neuron_table(acts, after, values, values, values[0, 0]))
+            neuron_quantities(neuron_table(acts, after, values, values, values[0, 0]), 100)
 
     return per_unit(run, 20)
 

@@ -1,0 +1,105 @@
+"""What is said of claims where there is nothing to find, on made-up numbers."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from dpotox.results import nothing
+from dpotox.results.claims import CLAIMS, judge
+
+SHARE, FIRES = "TP- share of gross", "positively active share of the top toxic neurons"
+
+
+def a_run(shares=(0.2, 0.4, 0.6, 0.7), verdicts=None, noise=(0.3, 0.2, 0.4)):
+    """Results with a few directions, one comparison with nothing in it, and claims as told."""
+    others = pd.DataFrame({"kind": "random", "text": "own", SHARE: shares})
+    value, low, high = noise
+    line = {"comparison": "noise", "place": "nothing", "quantity": SHARE}
+    compared = pd.DataFrame([line | {"value": value, "low": low, "high": high}])
+    table = judge({}).assign(verdict="inconclusive")
+    for name, verdict in (verdicts or {}).items():
+        table.loc[table["id"] == name, "verdict"] = verdict
+    return SimpleNamespace(
+        other_directions=others,
+        comparisons=compared,
+        claims=table,
+        profile=SimpleNamespace(name="untrained"),
+    )
+
+
+def found(places, name):
+    here = places[places["id"] == name]
+    return {line.where: (line.passed, line.of) for line in here.itertuples()}
+
+
+def test_directions_in_the_range_and_comparisons_that_hold_are_counted():
+    places = nothing.passes(a_run(), [])
+    assert found(places, "tp-is-a-minority") == {"random, own text": (2, 4), "noise": (1, 1)}
+    straddling = nothing.passes(a_run(noise=(0.3, 0.2, 0.6)), [])
+    assert found(straddling, "tp-is-a-minority")["noise"] == (0, 1)
+
+
+def test_a_value_that_is_not_known_does_not_pass():
+    places = nothing.passes(a_run(shares=(0.2, float("nan"))), [])
+    assert found(places, "tp-is-a-minority")["random, own text"] == (1, 2)
+
+
+def test_untrained_networks_count_by_their_verdicts():
+    runs = [a_run(verdicts={"few-fire": "holds"}), a_run(verdicts={"few-fire": "does not hold"})]
+    places = nothing.passes(a_run(), runs)
+    assert found(places, "few-fire") == {"untrained networks": (1, 2)}
+    assert found(places, "dpo-reduces") == {"untrained networks": (0, 2)}
+
+
+@pytest.mark.parametrize(
+    ("passed", "of", "says"),
+    [(10, 20, nothing.NOTHING), (9, 20, nothing.LITTLE), (1, 20, nothing.TELLS), (2, 20, nothing.LITTLE)],
+)
+def test_what_passes_in_half_of_the_cases_tells_nothing_and_in_one_of_twenty_tells(passed, of, says):
+    places = pd.DataFrame({"id": ["a", "a"], "where": ["x", "y"], "passed": [0, passed], "of": [5, of]})
+    assert nothing.told(places)["a"] == says
+
+
+def test_the_standing_of_a_claim():
+    verdicts = {"tp-is-a-minority": "holds", "dpo-reduces": "holds", "few-fire": "does not hold"}
+    verdicts |= {"many-go-wrong": "holds"}
+    judged = a_run(verdicts=verdicts).claims
+    other = a_run(verdicts=verdicts | {"many-go-wrong": "does not hold"})
+    tells = pd.Series({"tp-is-a-minority": nothing.NOTHING, "dpo-reduces": nothing.TELLS})
+    standing = nothing.standing(judged, tells, {"other": other})
+    assert standing["tp-is-a-minority"] == nothing.ANYWHERE
+    assert standing["dpo-reduces"] == nothing.ALONE
+    assert standing["few-fire"] == nothing.FAILS
+    assert standing["many-go-wrong"] == nothing.SPECIMEN
+    assert standing["four-groups"] == nothing.OPEN
+
+
+def test_untrained_runs_are_told_from_others():
+    other = SimpleNamespace(profile=SimpleNamespace(name="mini"))
+    untrained, others = nothing.split({"a": a_run(), "b": other})
+    assert len(untrained) == 1
+    assert others == {"b": other}
+
+
+def test_where_the_probe_stands_among_directions():
+    values = [0.1, 0.2, 0.3, 0.4, 0.5]
+    run = SimpleNamespace(
+        other_directions=pd.DataFrame({"kind": "matched", "text": "same", SHARE: values}),
+        comparisons=pd.DataFrame({"place": ["same"], "quantity": [SHARE], "value": [0.45]}),
+    )
+    line = nothing.beside_directions(run).loc["tp-is-a-minority"]
+    assert line["median"] == pytest.approx(0.3)
+    assert line["beyond"] == pytest.approx(2 / 5)  # .1 and .5 lie further from the median
+
+
+def test_every_rule_is_the_last_entry_of_its_history():
+    last = nothing.history().groupby("claim", sort=False)["rule"].last()
+    rules = {claim.id: claim.rule for claim in CLAIMS}
+    assert last.to_dict() == rules, "a rule was changed: say when, why and whether results were seen"
+
+
+def test_every_change_says_when_why_and_whether_results_were_seen():
+    entries = nothing.history()
+    assert (entries[["claim", "on", "rule", "why"]].map(len) > 0).all(axis=None)
+    assert entries["seen"].map(type).eq(bool).all()
