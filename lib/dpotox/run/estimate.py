@@ -64,9 +64,10 @@ def row_counts(settings: Interventions) -> RowCounts:
     table = table.assign(pre_gelu_input=0.0, post_gelu_input=0.0, same_text_change=0.0)
     steering = {("a", 0): torch.ones(4), ("a", 1): torch.ones(4), ("b", 1): torch.ones(4)}
     made = rows.table1_rows(table, torch.zeros(2, most), steering, settings)
+    made += rows.offset_rows(table, dict.fromkeys(rows.OFFSET_ROWS, table["cosine"]), settings.figure_top)
     beside = sum(row.kind == "copy" for row in made)
     draws = rows.random_draws(table, settings, 0)
-    return RowCounts(len(made) - 2, beside, sum(len(d.interventions) for d in draws))
+    return RowCounts(len(made) - 2, beside, sum(len(d.interventions) for d in draws) + 2 * settings.draws)
 
 
 def times(
