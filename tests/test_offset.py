@@ -7,6 +7,7 @@ import torch
 from plain import STEPS
 
 from dpotox.model.streams import read_streams
+from dpotox.paper.rows import offset_rows
 from dpotox.run.offset import (
     by_set,
     by_writer,
@@ -173,6 +174,16 @@ def test_what_is_added_before_and_taken_away_after_is_the_keys_times_the_shift(m
     row = neurons.index[30]  # neuron 6 of layer 1
     for model, sign, keys in (("base", 1, moved.weights.keys[0]), ("dpo", -1, moved.weights.keys[1])):
         assert by[model][row] == pytest.approx(sign * float(keys[1, 6] @ moved.shift[1]), abs=1e-4)
+
+
+def test_the_rows_edit_all_neurons_and_the_most_toxic_of_each_model(moved, neurons):
+    rows = offset_rows(neurons, pushes(moved, neurons), top=4)
+    assert [(row.model, row.kind, row.which, len(row.interventions[0].neurons)) for row in rows] == [
+        ("base", "add offset", "all neurons", 72),
+        ("base", "add offset", "top 4 toxic", 4),
+        ("dpo", "remove offset", "all neurons", 72),
+        ("dpo", "remove offset", "top 4 toxic", 4),
+    ]
 
 
 def test_random_draws_edit_every_neuron_of_both_models(moved, neurons):

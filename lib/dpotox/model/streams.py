@@ -47,10 +47,9 @@ def read_streams(
     written = torch.zeros(chunks, depth, 2 * depth + 1, model.config.n_embd, device=home)
     scales = torch.zeros(depth, len(prompts), new)
     for batch, rows in batches(model, prompts, batch_size, "read streams", new_tokens=new):
-        mask = torch.nn.functional.pad(batch["attention_mask"], (0, new - 1), value=1)
         ids, chunk = torch.cat([batch["input_ids"], tokens[rows, :-1]], 1), chunk_of[rows].to(home)
-        text = {"input_ids": ids, "attention_mask": mask}
-        with torch.no_grad(), model.trace(text, logits_to_keep=1):
+        mask = torch.nn.functional.pad(batch["attention_mask"], (0, new - 1), value=1)
+        with torch.no_grad(), model.trace({"input_ids": ids, "attention_mask": mask}, logits_to_keep=1):
             stream = [model.transformer.h[0].input[:, -new:].to(home, torch.float32)]
             for layer, block in enumerate(model.transformer.h):
                 stream.append(block.attn.output[0][:, -new:].to(home, torch.float32))

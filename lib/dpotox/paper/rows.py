@@ -29,7 +29,7 @@ from dpotox.model.interventions import (
     steer,
 )
 from dpotox.paper.published import NUMBERS
-from dpotox.paper.selections import ALL_FOUR, SETS, matched, most_toxic, neurons_of
+from dpotox.paper.selections import ALL_FOUR, EVERYTHING, SETS, matched, most_toxic, neurons_of
 
 Kind = Literal[
     "none",
