@@ -36,8 +36,8 @@ UPSTREAM = "part of the change of what enters the GELUs that the shift upstream 
 ATTENTION = "attention's part of the shift upstream, as the top toxic neurons read it"
 GONE = "part of DPO's effect gone without the offset, beyond random vectors"
 TOGETHER = "recovered share of swapping attention and the MLPs, minus those of each alone"
-MATCHED = 20
-"""How often random neurons are drawn beside the most toxic ones."""
+MATCHED, DRAWS = 20, 10
+"""How often random neurons are drawn beside the most toxic ones; and random vectors beside the shift, at most."""
 
 
 class Weights(NamedTuple):
@@ -207,7 +207,7 @@ def random_draws(offset: Offset, neurons: pd.DataFrame, draws: int, seed: int) -
     found = []
     for keys, (model, kind) in zip(offset.weights.keys, OFFSET_ROWS.items(), strict=True):
         edits = []
-        for _ in range(draws):
+        for _ in range(min(draws, DRAWS)):
             random = torch.randn(offset.shift.shape, generator=generator)
             by = read(keys, lengths * random / random.norm(dim=-1, keepdim=True))
             edits.append(shift(neurons, _over(by, neurons), site="gelu_input"))
