@@ -7,19 +7,28 @@ import torch
 from plain import STEPS
 
 from dpotox.model.streams import read_streams
+from dpotox.paper.evaluation import Result
 from dpotox.paper.rows import offset_rows
+from dpotox.paper.table1 import Table1
 from dpotox.run.offset import (
+    ATTENTION,
+    GONE,
+    TOGETHER,
+    UPSTREAM,
     by_set,
     by_writer,
     like_random,
+    offset_evidence,
     offset_of,
     pushes,
     random_draws,
     read,
+    rows_evidence,
     sets_of,
     share,
     weights_of,
 )
+from dpotox.show import report_offset
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +178,16 @@ def test_tables_of_sets_and_writers_have_shares_that_add_up_to_one(moved, neuron
     assert np.allclose(writers.groupby("which")["mean"].sum(), mean.sort_index(), atol=1e-4)
 
 
+def test_where_most_neurons_of_a_layer_are_chosen_none_are_drawn_beside_them(neurons):
+    assert "random neurons like these" not in sets_of(neurons, 50, seed=0)
+
+
+def test_the_change_is_that_which_a_reading_of_all_neurons_gives(study):
+    read = study.readings
+    change = (read.dpo_on_base.gelu_input - read.base.gelu_input).mean(0)
+    assert torch.allclose(study.offset.parts.sum(0), change, atol=1e-3)
+
+
 def test_what_is_added_before_and_taken_away_after_is_the_keys_times_the_shift(moved, neurons):
     by = pushes(moved, neurons)
     row = neurons.index[30]  # neuron 6 of layer 1
@@ -196,3 +215,69 @@ def test_random_draws_edit_every_neuron_of_both_models(moved, neurons):
     assert {(edit.site, len(edit.neurons)) for edit in edits} == {("gelu_input", len(neurons))}
     assert not np.allclose(edits[0].neurons["value"], edits[1].neurons["value"])
     assert random_draws(moved, neurons, 0, seed=0) == []
+
+
+def test_the_quantities_of_the_claims_are_shares_with_intervals_over_chunks(
+    streams, network, other, moved, neurons
+):
+    toxic = neurons.nlargest(4, "cosine")
+    found = offset_evidence(streams, weights_of(network, other), toxic, draws=20, seed=0)
+    tables = by_set(moved, sets_of(neurons, 4, 0)), by_writer(moved, sets_of(neurons, 4, 0))
+    upstream = tables[0].set_index("which").loc["all neurons", "upstream"]
+    attention = tables[1].query("which == 'top 4 toxic' and writer == 'attention'")["share"].sum()
+    assert found[UPSTREAM].value == pytest.approx(upstream, abs=1e-4)
+    assert found[ATTENTION].value == pytest.approx(attention, abs=1e-4)
+    assert all(e.low <= e.high for e in found.values())
+
+
+ROWS = {  # name: kind, which, share of DPO's effect
+    "before DPO": ("none", "before DPO", 0.0),
+    "swap attention": ("swap", "attention", 0.3),
+    "swap MLP in and MLP out": ("swap", "MLP in and MLP out", 0.4),
+    "swap MLP in and MLP out and attention": ("swap", "MLP in and MLP out and attention", 0.9),
+    "after DPO": ("none", "after DPO", 1.0),
+    "remove offset, all neurons": ("remove offset", "all neurons", 0.35),
+}
+
+
+def made_up(effect: float) -> Table1:
+    """Every row lowers every prompt's toxicity by its share; random vectors undo a tenth."""
+    before = np.random.default_rng(0).uniform(0.3, 0.9, size=60)
+    nothing = {
+        "nll": np.ones(4),
+        "neutral": np.ones(4, bool),
+        "f1": np.ones(2),
+        "texts": np.array(["a"] * 60),
+    }
+    results = {
+        name: Result(greedy=before * (1 - share * effect), sampled=before, **nothing)
+        for name, (_, _, share) in ROWS.items()
+    }
+    rows = [{"name": n, "kind": k, "which": w, "positions": "all"} for n, (k, w, _) in ROWS.items()]
+    draws = {"remove offset, all neurons": np.tile(before * (1 - 0.9 * effect), (6, 1))}
+    return Table1(pd.DataFrame(rows), 72, results, draws, {})
+
+
+def test_what_is_gone_and_what_is_more_than_the_sum_are_shares_of_dpos_effect():
+    found = rows_evidence(made_up(0.5), resamples=50)
+    assert found[GONE].value == pytest.approx(0.9 - 0.35)
+    assert found[GONE].low <= found[GONE].value <= found[GONE].high
+    assert found[TOGETHER].value == pytest.approx(0.9 - 0.3 - 0.4)
+    assert rows_evidence(made_up(0.0), resamples=50) == {}
+
+
+def test_the_crossed_table_has_attention_in_rows_and_mlps_in_columns():
+    table = made_up(0.5)
+    shares = {name: share for name, (_, _, share) in ROWS.items()}
+    ends = {f"recovered{end}": table.rows["name"].map(shares) for end in ("", "_low", "_high")}
+    crossed = report_offset.crossed(table.rows.assign(**ends)).data.set_index("")
+    assert crossed.loc["attention after DPO", "MLPs before DPO"] == "0.30"
+    assert crossed.loc["attention before DPO", "MLPs after DPO"] == "0.40"
+    assert crossed.loc["attention after DPO", "MLPs after DPO"] == "0.90"
+
+
+def test_the_chapter_is_answered_with_what_was_measured(results):
+    sentence = report_offset.offset(results).data
+    assert sentence.count("\n- ") >= 5
+    assert "nan" not in sentence
+    assert any(c.isdigit() for c in sentence)

@@ -32,12 +32,13 @@ from dpotox.paper.selections import EVERYTHING, matched, most_toxic, neurons_of
 from dpotox.paper.table1 import Table1
 
 PARTS = ("upstream", "key", "bias")
+LIKE_THESE = "random neurons like these"
 UPSTREAM = "part of the change of what enters the GELUs that the shift upstream makes"
 ATTENTION = "attention's part of the shift upstream, as the top toxic neurons read it"
 GONE = "part of DPO's effect gone without the offset, beyond random vectors"
 TOGETHER = "recovered share of swapping attention and the MLPs, minus those of each alone"
 MATCHED, DRAWS = 20, 10
-"""How often random neurons are drawn beside the most toxic ones; and random vectors beside the shift, at most."""
+"""How often random neurons are drawn beside toxic ones, and at most random vectors beside the shift."""
 
 
 class Weights(NamedTuple):
@@ -143,7 +144,9 @@ def sets_of(neurons: pd.DataFrame, top: int, seed: int) -> dict[str, pd.DataFram
     """All neurons, the most toxic, random ones like these (`MATCHED` draws of them), and the four groups."""
     rng, toxic = np.random.default_rng(seed), most_toxic(neurons, top)
     found = {EVERYTHING: neurons, f"top {top} toxic": toxic}
-    found["random neurons like these"] = pd.concat([matched(neurons, toxic, rng) for _ in range(MATCHED)])
+    rest = neurons.drop(toxic.index)["layer"].value_counts()
+    if toxic["layer"].value_counts().le(rest, fill_value=0).all():  # else some would have to be drawn twice
+        found[LIKE_THESE] = pd.concat([matched(neurons, toxic, rng) for _ in range(MATCHED)])
     found |= {group: neurons_of(neurons, group) for group in REDUCING}
     return {which: some for which, some in found.items() if len(some)}
 

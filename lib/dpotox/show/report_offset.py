@@ -111,16 +111,18 @@ def offset(results: Results) -> Markdown:
 
 
 def _of_neurons(by: pd.DataFrame, top: str) -> list[str]:
-    every, toxic, like = (by.loc[("DPO", which)] for which in (EVERYTHING, top, LIKE))
-    times, mean = (
-        [number(some[name]) for some in (toxic, like)] for name in ("times_random", "upstream_change")
+    every, toxic = (by.loc[("DPO", which)] for which in (EVERYTHING, top))
+    aimed = (
+        f"**Is it aimed?** The shift moves what enters the {top} {number(toxic['times_random'])} times as "
+        f"far as a random shift of its length would, in the mean by {number(toxic['upstream_change'])}"
     )
+    if ("DPO", LIKE) in by.index:
+        like = by.loc[("DPO", LIKE)]
+        aimed += f"; {LIKE} {number(like['times_random'])} times, by {number(like['upstream_change'])}"
     lessons = [
         f"**Key or shift.** The turn of the keys makes {percent(every['key'], 1)} of the change, and the "
         f"biases {percent(every['bias'], 1)}",
-        f"**Is it aimed?** The shift moves what enters the {top} {times[0]} times as far as a random shift "
-        f"of its length would, and random neurons like these {times[1]} times; in the mean by {mean[0]} and "
-        f"{mean[1]}",
+        aimed,
     ]
     if ("shuffled preferences", EVERYTHING) in by.index:
         placebo = by.loc[("shuffled preferences", EVERYTHING)]
