@@ -151,7 +151,8 @@ display(report_table1.toxicity(offset_rows))
 report_table1.quality(offset_rows)
 
 # %% [markdown] tags=["only-draws"]
-# Beside them the same edits with random vectors, in each layer as long as the shift there:
+# Beside them the same edits with random vectors, in each layer as long as the shift there. For *remove offset* the
+# share is what is left, so the shift is more than a random vector where the row is **below** the draws:
 
 # %% tags=["full-width", "only-draws"]
 report_table1.draws(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dpotox.paper.selections import most_toxic
 from dpotox.show.figure_style import (
-    COLOURS,
+    ABLATED,
     GREY,
     INK,
     MUTED,
@@ -21,7 +21,7 @@ from dpotox.show.figure_style import (
     zero_line,
 )
 
-KINDS = {"embeddings": GREY, "attention": COLOURS["AN-"], "MLP": COLOURS["TN+"], "norm": GREY}
+KINDS = {"embeddings": MUTED, "attention": INK, "MLP": GREY, "norm": MUTED}
 
 
 def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int) -> Figure:
@@ -37,11 +37,11 @@ def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int)
     axes.plot(ends, ends, color=MUTED, linewidth=0.8, zorder=1)
     dots = {"marker": "o", "linestyle": "none"}
     axes.plot(moved["upstream"], moved["change"], color=GREY, markersize=1.8, rasterized=True, **dots)
-    axes.plot(toxic["upstream"], toxic["change"], color=COLOURS["TP-"], markersize=3.6, **dots)
+    axes.plot(toxic["upstream"], toxic["change"], color=ABLATED, markersize=3.6, **dots)
     axes.set_xlabel("key vector times the shift upstream")
     name_y(axes, "change of what enters the GELU, mean over tokens")
     axes.grid(axis="x")
-    labels = [(ends[1], "equal", MUTED), (0, f"top {top} toxic", COLOURS["TP-"])]
+    labels = [(ends[1], "equal", MUTED), (0, f"top {top} toxic", ABLATED)]
     label_right(axes, [*labels, (ends[0], "others", GREY)])
     return figure
 
