@@ -90,7 +90,9 @@ report_table1.toxicity(
 # columns before it. The interval resamples prompts and draws; fewer than five draws give none.
 
 # %% tags=["full-width", "only-draws"]
-report_table1.draws(results.draws, summary) if results.holds["draws"] else None
+report_table1.draws(
+    results.draws.query("not row.str.contains('offset')"), summary
+) if results.holds["draws"] else None
 
 # %% [markdown]
 # ## Which weights?

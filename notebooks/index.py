@@ -100,6 +100,7 @@ report.provenance(results)
 #   [is there a toxic direction](#answer-direction), [what does DPO do](#answer-dpo), [where](#answer-where),
 #   [by which neurons](#answer-groups), [is that special](#answer-special),
 #   [can editing neurons do the same](#answer-patching), [what of that is due to editing](#answer-controls),
+#   [what does the earlier explanation explain](#answer-offset),
 #   [do the numbers come out by hand](#answer-by-hand), [which claims hold](#answer-claims).
 # - **The code**: [](09_by_hand.ipynb) makes a few of the numbers again with nnsight alone, a plain cell for each step.
 # - **An afternoon**: the chapters in their order, with their exercises; [look a neuron up](11_neuron_explorer.ipynb) or

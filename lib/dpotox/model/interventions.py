@@ -102,9 +102,11 @@ def clamp(
     )
 
 
-def shift(neurons: pd.DataFrame, by: pd.Series, name: str = "shift") -> Intervention:
+def shift(
+    neurons: pd.DataFrame, by: pd.Series, name: str = "shift", site: Site = "activation"
+) -> Intervention:
     """Add a constant to each activation, so that it still varies with the text. Ours."""
-    return Intervention(name, _with_value(neurons, by), lambda acts, value: acts + value)
+    return Intervention(name, _with_value(neurons, by), lambda acts, value: acts + value, site)
 
 
 def copy(neurons: pd.DataFrame, name: str = "copy") -> Intervention:

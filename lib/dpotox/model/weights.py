@@ -23,6 +23,11 @@ def key_biases(network: PreTrainedModel) -> Float[Tensor, "layer neuron"]:
     return torch.stack([b.mlp.c_fc.bias.detach().float().cpu() for b in network.transformer.h])
 
 
+def key_vectors(network: PreTrainedModel) -> Float[Tensor, "layer neuron d_model"]:
+    """The key vector of every neuron: the columns of each MLP's up projection."""
+    return torch.stack([b.mlp.c_fc.weight.detach().float().cpu().T for b in network.transformer.h])
+
+
 def cosines(
     vectors: Float[Tensor, "*neuron d_model"], direction: Float[Tensor, "d_model"]
 ) -> Float[Tensor, "*neuron"]:

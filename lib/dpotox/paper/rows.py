@@ -29,7 +29,7 @@ from dpotox.model.interventions import (
     steer,
 )
 from dpotox.paper.published import NUMBERS
-from dpotox.paper.selections import ALL_FOUR, SETS, matched, most_toxic, neurons_of
+from dpotox.paper.selections import ALL_FOUR, EVERYTHING, SETS, matched, most_toxic, neurons_of
 
 Kind = Literal[
     "none",
@@ -44,6 +44,8 @@ Kind = Literal[
     "steer",
     "swap",
     "scale keys",
+    "add offset",
+    "remove offset",
 ]
 
 
@@ -56,6 +58,7 @@ class Key(NamedTuple):
 
 
 BEFORE, AFTER = Key("none", "before DPO"), Key("none", "after DPO")
+OFFSET_ROWS: dict[str, Kind] = {"base": "add offset", "dpo": "remove offset"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Draws:
     name: str
     beside: str
     interventions: tuple[Intervention, ...]
+    model: Literal["base", "dpo"] = "base"
 
 
 def table1_rows(
@@ -103,7 +107,8 @@ def table1_rows(
         edit = steer(by, layer, f"steer along {along} after layer {layer}")
         which = along if layer == last else f"{along}, halfway"
         rows.append(Row(edit.name, "base", "steer", which, (edit,)))
-    for blocks in [(block,) for block in BLOCKS] + [("MLP in", "MLP out")]:
+    together = [("MLP in", "MLP out"), ("MLP in", "MLP out", "attention")]
+    for blocks in [(block,) for block in BLOCKS] + together:
         which = " and ".join(blocks)
         rows.append(Row(f"swap {which}", "base", "swap", which, (Swap(f"swap {which}", blocks),)))
     rows.append(Row("after DPO", "dpo", *AFTER[:2], published="dpo: none"))
@@ -211,3 +216,16 @@ def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: i
         edits = tuple(dealt() for _ in range(n))
         result.append(Draws("shifts dealt within layer and group", f"shift {ALL_FOUR}", edits))
     return result
+
+
+def offset_rows(neurons: pd.DataFrame, by: dict[str, pd.Series], top: int) -> list[Row]:
+    """The mean shift of what MLPs read, added before DPO and taken away after it: for all, for toxic neurons.
+
+    Args:
+        by: what that adds to the input of each neuron's GELU, by the model that is edited.
+    """
+    return [
+        Row(f"{kind}, {which}", model, kind, which, (shift(chosen, by[model], kind, "gelu_input"),))
+        for model, kind in OFFSET_ROWS.items()
+        for which, chosen in ((EVERYTHING, neurons), (f"top {top} toxic", most_toxic(neurons, top)))
+    ]

@@ -116,6 +116,7 @@ PER_NEURON = {
     "post_gelu_input": _number("the same after DPO"),
     "same_text_change": _number("activation change where both models read the text from before DPO"),
 }
+WRITERS = ("embeddings", "attention", "MLP", "norm")
 QUANTITIES = (
     *(f"{group} share of gross" for group in REDUCING),
     *("smallest group's share of gross", "AN- and AP+ share of gross", "increase / gross reduction"),
@@ -268,6 +269,60 @@ TABLES = {
             "same_text": _number("both on the text from before DPO", STREAM),
         },
         key=("writer",),
+    ),
+    "offset_neurons": Table(
+        "offset_neurons.parquet",
+        "What enters the GELU of every neuron on the text from before DPO: by how much DPO moves it.",
+        NEURON
+        | {
+            "change": _number("change of its mean by DPO"),
+            "upstream": _number("the key vector before DPO times the shift of the MLP's mean input"),
+            "random": _number("root mean square of the key times a random vector as long as the shift"),
+        },
+        key=("layer", "neuron"),
+        most=2_000_000,
+    ),
+    "offset_sets": Table(
+        "offset_sets.csv",
+        "The same for sets of neurons, after DPO and after training on placebo preferences.",
+        {
+            "comparison": _label("what was trained on"),
+            "which": _label("the set of neurons"),
+            "neurons": _whole("how many they are; of random draws, those that were drawn at all"),
+            "change": _number("mean change of what enters their GELUs"),
+            "upstream_change": _number("the shift upstream's part of that mean"),
+            "size": _number("root mean square of the change"),
+            "upstream": _number("share of the change by the shift upstream", empty=True),
+            "key": _number("share by the turn of the keys", empty=True),
+            "bias": _number("share by the biases; the three add up to 1", empty=True),
+            "left": _number("size of the change without the shift's part, over its size", empty=True),
+            "times_random": _number("size of the shift's part over that of a random shift", empty=True),
+        },
+        key=("comparison", "which"),
+    ),
+    "offset_writers": Table(
+        "offset_writers.csv",
+        "Who makes the shift of the MLPs' input, as sets of neurons read it: a row per writer.",
+        {
+            "which": _label("the set of neurons"),
+            "writer": _label("who writes; or the norm, for what it does otherwise", *WRITERS),
+            "layer": _number("the writer's layer, from 0; of attention and MLPs", empty=True),
+            "share": _number("share of what the shift makes of their GELU inputs; sums to 1", empty=True),
+            "mean": _number("mean over the neurons of their keys times this part of the shift"),
+        },
+        key=("which", "writer", "layer"),
+        most=10_000,
+    ),
+    "offset_layers": Table(
+        "offset_layers.csv",
+        "How far DPO moves what the MLP of each layer reads in the mean.",
+        {
+            "layer": _whole("the layer, from 0"),
+            "input": _number("length of its mean input before DPO"),
+            "shift": _number("length of the shift"),
+            "norm": _number("length of the part that is the norm's, not the writers'"),
+        },
+        key=("layer",),
     ),
     "weight_change": Table(
         "weight_change.csv",

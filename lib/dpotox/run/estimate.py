@@ -16,7 +16,7 @@ import torch
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
 from dpotox.profile import EMBEDDED, Interventions, Profile
-from dpotox.run import measure
+from dpotox.run import measure, offset
 from dpotox.run.measure import Costs
 from dpotox.run.workers import processes_of
 
@@ -64,9 +64,10 @@ def row_counts(settings: Interventions) -> RowCounts:
     table = table.assign(pre_gelu_input=0.0, post_gelu_input=0.0, same_text_change=0.0)
     steering = {("a", 0): torch.ones(4), ("a", 1): torch.ones(4), ("b", 1): torch.ones(4)}
     made = rows.table1_rows(table, torch.zeros(2, most), steering, settings)
+    made += rows.offset_rows(table, dict.fromkeys(rows.OFFSET_ROWS, table["cosine"]), settings.figure_top)
     beside = sum(row.kind == "copy" for row in made)
-    draws = rows.random_draws(table, settings, 0)
-    return RowCounts(len(made) - 2, beside, sum(len(d.interventions) for d in draws))
+    draws = sum(len(some.interventions) for some in rows.random_draws(table, settings, 0))
+    return RowCounts(len(made) - 2, beside, draws + 2 * min(settings.draws, offset.DRAWS))
 
 
 def times(
@@ -100,6 +101,7 @@ def times(
         "readings": PASSES["readings"] * read,
         **dict.fromkeys(placebos, dpo),
         "nulls": (PASSES["nulls"] + len(placebos)) * read,
+        "streams": (2 + len(placebos)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
         "outcomes": 2 * examined,
         "table1": ((counts.rows + counts.beside) * examined + counts.draws * drawn) / processes,
         "summary": measures * costs.bootstrap,
@@ -199,6 +201,7 @@ def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, miss
         "dpo-values": 4 * neurons * config.n_embd,
         # Twice, as parts are kept until the whole is written.
         "readings": 2 * 4 * 2 * 4 * profile.sizes.chunks * neurons,
+        "streams": 4 * profile.sizes.chunks * config.n_layer * (2 * config.n_layer + 5) * config.n_embd,
         "nulls": (4 + placebos) * 3 * 4 * profile.sizes.chunks * neurons
         + placebos * 4 * neurons * config.n_embd,
     }

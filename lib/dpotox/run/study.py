@@ -30,7 +30,7 @@ from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.masking import Masking
 from dpotox.inputs.scoring import Score
 from dpotox.inputs.windows import exam_windows
-from dpotox.model import logit_lens, tracing, weights
+from dpotox.model import logit_lens, streams, tracing, weights
 from dpotox.paper import (
     evaluation,
     evidence,
@@ -46,7 +46,7 @@ from dpotox.paper import (
 )
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.profile import EMBEDDED, Compute, Profile
-from dpotox.run import scores, training
+from dpotox.run import offset, scores, training
 from dpotox.run.artifacts import PARTS
 from dpotox.run.kept import (
     EVIDENCE,
@@ -413,6 +413,67 @@ class Study:
         }
         return nulls.along(directions, self.readings, *self.value_vectors, self._quantities)
 
+    # Lee et al.'s explanation: a shift of what the MLPs read
+
+    @step(TENSORS)
+    def streams(self) -> dict[str, Tensor]:
+        """What every MLP reads on the text from before DPO, by model, `(chunk, layer, d_model)`.
+
+        And as `dpo written` `(chunk, layer, writer, d_model)`, by how much more each writer writes after DPO.
+        """
+        read = partial(
+            streams.read_streams,
+            prompts=self.prompts,
+            tokens=self.readings.tokens["base"],
+            batch_size=self.profile.compute.batch_size,
+            chunks=self.profile.sizes.chunks,
+        )
+        base = read(self.base)
+        dpo = read(self.dpo, scale=base.scale)
+        others = {kind: read(self.placebo(kind)).entering for kind in placebos(self.profile)}
+        return {
+            "base": base.entering,
+            "dpo": dpo.entering,
+            "dpo written": dpo.written - base.written,
+        } | others
+
+    @cached_property
+    def offset_weights(self) -> offset.Weights:
+        """What the MLPs read with, before and after DPO."""
+        return offset.weights_of(self.base, self.dpo)
+
+    @cached_property
+    def offset(self) -> offset.Offset:
+        """By how much DPO moves what the MLPs read."""
+        return offset.offset_of(self.streams, self.offset_weights)
+
+    @step(TABLE)
+    def offset_neurons(self) -> pd.DataFrame:
+        """The change of what enters every GELU on the same text, and the shift's part of it."""
+        return offset.per_neuron(self.offset)
+
+    @step(TABLE)
+    def offset_sets(self) -> pd.DataFrame:
+        """The same for sets of neurons, after DPO and after the placebos: `comparison` and `by_set`."""
+        sets = offset.sets_of(self.neurons, self.profile.interventions.figure_top, self.seed)
+        tables = [offset.by_set(self.offset, sets).assign(comparison="DPO")]
+        for kind in placebos(self.profile):
+            there = offset.weights_of(self.base, self.placebo(kind))
+            moved = offset.offset_of(self.streams, there, kind)
+            tables.append(offset.by_set(moved, sets).assign(comparison=f"{kind} preferences"))
+        return pd.concat(tables, ignore_index=True)
+
+    @step(TABLE)
+    def offset_writers(self) -> pd.DataFrame:
+        """Who makes the shift that sets of neurons read."""
+        sets = offset.sets_of(self.neurons, self.profile.interventions.figure_top, self.seed)
+        return offset.by_writer(self.offset, sets)
+
+    @step(TABLE)
+    def offset_layers(self) -> pd.DataFrame:
+        """How long the shift is in each layer."""
+        return offset.by_layer(self.offset)
+
     # Step 7: ablation versus patching
 
     @cached_property
@@ -447,12 +508,16 @@ class Study:
         read = self.readings
         steering = evidence.steering(read.base, read.dpo_on_base, self.probe.unit, self.seed)
         biases = weights.key_biases(self.dpo)
-        return rows.table1_rows(self.neurons, biases, steering, self.profile.interventions)
+        settings, by = self.profile.interventions, offset.pushes(self.offset, self.neurons)
+        moved = rows.offset_rows(self.neurons, by, settings.figure_top)
+        return rows.table1_rows(self.neurons, biases, steering, settings) + moved
 
     @cached_property
     def table1_draws(self) -> list[rows.Draws]:
         """The random draws beside rows of table 1."""
-        return rows.random_draws(self.neurons, self.profile.interventions, self.seed)
+        draws = rows.random_draws(self.neurons, self.profile.interventions, self.seed)
+        n = self.profile.interventions.draws
+        return draws + offset.random_draws(self.offset, self.neurons, n, self.seed)
 
     @step(TABLE1)
     def table1(self, folder: Path) -> table1.Table1:
@@ -538,10 +603,18 @@ class Study:
         """Quantities of table 1."""
         return evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
 
+    @step(EVIDENCE)
+    def offset_evidence(self) -> Evidence:
+        """What the shift of the MLPs' input explains, who makes it, and what hangs on it."""
+        toxic = selections.most_toxic(self.neurons, self.profile.interventions.figure_top)
+        draws, resamples = self.profile.compute.neuron_bootstrap, self.profile.compute.bootstrap
+        found = offset.offset_evidence(self.streams, self.offset_weights, toxic, draws, self.seed)
+        return found | offset.rows_evidence(self.table1, resamples)
+
     @property
     def evidence(self) -> Evidence:
         """All that the claims are about."""
-        of_neurons = self.neuron_evidence | self.residual_evidence
+        of_neurons = self.neuron_evidence | self.residual_evidence | self.offset_evidence
         return self.dpo_evidence | of_neurons | self.null_evidence | self.table1_evidence
 
     # What the pages show

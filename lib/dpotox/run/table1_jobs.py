@@ -47,12 +47,12 @@ def table1_jobs(study: Study, folder: Path) -> Callable[[int], None]:
         model, other = models[row.model]
         return {row.name: known.get(row.name) or evaluation.examine(model, exam, row.interventions, other)}
 
-    def draw(edit) -> Tensor:
-        return torch.from_numpy(evaluation.greedy_toxicity(base, exam, [edit]))
+    def draw(model: str, edit) -> Tensor:
+        return torch.from_numpy(evaluation.greedy_toxicity(models[model][0], exam, [edit]))
 
     jobs = [(f"row{i:03}", RESULTS, partial(examine, row)) for i, row in enumerate(study.table1_rows)]
     jobs += [
-        (f"draw{i:02}-{j:03}", TENSOR, partial(draw, edit))
+        (f"draw{i:02}-{j:03}", TENSOR, partial(draw, some.model, edit))
         for i, some in enumerate(study.table1_draws)
         for j, edit in enumerate(some.interventions)
     ]

@@ -105,7 +105,8 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
 
     A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO.
     """
-    sets = [which for which in SETS if which in set(summary["which"])]
+    patched = set(summary.loc[summary["kind"] == "patch", "which"])
+    sets = [which for which in SETS if which in patched]
     if not np.isfinite(summary.loc[summary["which"].isin(sets), "recovered"]).any():
         return nothing("No share of an effect on toxicity can be taken here.")
     before = summary.loc[summary["name"] == "before DPO", "perplexity"].iloc[0]

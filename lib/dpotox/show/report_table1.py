@@ -72,7 +72,7 @@ def by_set(summary: pd.DataFrame, measure: str) -> Styler:
         "shift, same text": ("shift, same text", "all"),
         "copy": ("copy", "all"),
     }
-    rows = []
+    summary, rows = rows_of(summary, *(kind for kind, _ in ways.values())), []
     for which in SETS:
         part = summary[summary["which"] == which].set_index(["kind", "positions"])
         if len(part):

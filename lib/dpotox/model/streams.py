@@ -1,0 +1,65 @@
+"""What every MLP reads on a given text, and who wrote it: means of vectors, traced by nnsight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+
+from dpotox.model.generation import batches
+from dpotox.model.memory import halving
+
+
+class Streams(NamedTuple):
+    """Means over new tokens and the prompts of a chunk, read at the positions that predict the tokens.
+
+    Writers are the embeddings and then, layer by layer, attention and MLP. What each has written is
+    divided, token by token, by the scale of the norm before the MLP that reads it; later writers' are zero.
+    """
+
+    entering: Float[Tensor, "chunk layer d_model"]  # what the MLP reads, behind its norm
+    written: Float[Tensor, "chunk layer writer d_model"]
+    scale: Float[Tensor, "layer prompt new_token"]  # the standard deviation that the norm divides by
+
+
+@halving
+def read_streams(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    tokens: Int[Tensor, "prompt new_token"],
+    *,
+    batch_size: int,
+    chunks: int = 1,
+    scale: Float[Tensor, "layer prompt new_token"] | None = None,
+) -> Streams:
+    """Read prompts that are continued by these tokens, in one pass.
+
+    Args:
+        scale: divide what is written by these, to see another model through the same norm.
+    """
+    home, new, depth = model.device, tokens.shape[1], len(model.transformer.h)
+    chunk_of = torch.arange(len(prompts)) % chunks
+    entering = torch.zeros(chunks, depth, model.config.n_embd, device=home)
+    written = torch.zeros(chunks, depth, 2 * depth + 1, model.config.n_embd, device=home)
+    scales = torch.zeros(depth, len(prompts), new)
+    for batch, rows in batches(model, prompts, batch_size, "read streams", new_tokens=new):
+        ids, chunk = torch.cat([batch["input_ids"], tokens[rows, :-1]], 1), chunk_of[rows].to(home)
+        mask = torch.nn.functional.pad(batch["attention_mask"], (0, new - 1), value=1)
+        with torch.no_grad(), model.trace({"input_ids": ids, "attention_mask": mask}, logits_to_keep=1):
+            stream = [model.transformer.h[0].input[:, -new:].to(home, torch.float32)]
+            for layer, block in enumerate(model.transformer.h):
+                stream.append(block.attn.output[0][:, -new:].to(home, torch.float32))
+                variance = sum(stream).var(-1, correction=0)
+                scales[layer, rows] = (variance + model.config.layer_norm_epsilon).sqrt().cpu()
+                by = (scales if scale is None else scale)[layer, rows, :, None].to(home)
+                for writer, vectors in enumerate(stream):
+                    written[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
+                normed = block.ln_2.output[:, -new:].float().sum(1)
+                entering[:, layer].index_add_(0, chunk, normed.to(home))
+                stream.append(block.mlp.output[:, -new:].to(home, torch.float32))
+    count = torch.bincount(chunk_of, minlength=chunks)[:, None, None] * new
+    return Streams(entering.cpu() / count, written.cpu() / count[..., None], scales)
