@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from dpotox.paper import claims
-from dpotox.paper.claims import Claim
+from dpotox.results import claims
+from dpotox.results.claims import Claim
 from dpotox.run import book, study
 from dpotox.run.picture import draw
 
@@ -125,8 +125,8 @@ def test_every_page_is_in_the_contents_and_every_reference_is_cited():
 
 
 def test_the_picture_of_the_readme_is_drawn_the_same_twice_and_is_small(request, tmp_path):
-    made = request.getfixturevalue("study")
+    results = request.getfixturevalue("results")
     for name in ("one.svg", "two.svg"):
-        draw(made, tmp_path / name)
+        draw(results, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert (ROOT / "book" / "_static" / "result.svg").stat().st_size < 200_000
