@@ -27,7 +27,7 @@ def _values(name: str, column: Column, rows: int, rng: np.random.Generator) -> l
     if kind == "int64":
         return list(range(rows))
     if kind == "float64":
-        return rng.normal(size=rows).tolist()
+        return rng.random(rows).tolist()
     among = [check.statistics["allowed_values"] for check in column.checks if check.name == "isin"]
     return [among[0][i % len(among[0])] if among else f"{name} {i}" for i in range(rows)]
 
