@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from dpotox.paper import claims, evidence
+from dpotox.paper import evidence
 from dpotox.paper.groups import group_table
+from dpotox.results import claims
 from dpotox.results.record import Loss
 from dpotox.show import answers, report
 

@@ -13,6 +13,8 @@ import pytest
 from conftest import ROOT, TINY
 
 from dpotox.errors import UserError
+from dpotox.profile import load_profile
+from dpotox.results import pack
 from dpotox.run import book
 
 
@@ -34,9 +36,9 @@ def test_scripts_and_notebooks_are_in_step_and_hold_no_outputs():
 
 def test_a_pair_out_of_step_is_noticed(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
-    for ending, name in ((".py", "reopen"), (".ipynb", "open_study")):
+    for ending, name in ((".py", "reopen"), (".ipynb", "open_results")):
         source = ROOT / "notebooks" / f"index{ending}"
-        text = source.read_text().replace("study = open_study", f"study = {name}")
+        text = source.read_text().replace("results = open_results", f"results = {name}")
         (tmp_path / "notebooks" / source.name).write_text(text)
     monkeypatch.setattr(book, "PROJECT", tmp_path)
     monkeypatch.setattr(book, "NOTEBOOKS", ["index"])
@@ -59,15 +61,13 @@ def execute(name: str, folder: Path, source: Path = ROOT / "notebooks") -> list[
     return [output for cell in cells for output in cell.get("outputs", [])]
 
 
-def test_a_notebook_runs_alone_and_makes_what_it_needs(tmp_path, artifacts, study):
-    shutil.copytree(study.folder / "base", artifacts / "seed0" / "base")
+def test_a_notebook_runs_alone_on_the_results_and_makes_nothing(tmp_path, artifacts, study):
+    shutil.copytree(study.results_folder, artifacts / "seed0" / "results")
+    before = pack.digest(artifacts / "seed0" / "results")
     outputs = execute("05_four_groups", tmp_path)
     assert sum("image/svg+xml" in o.get("data", {}) for o in outputs) == 5
-    folders = [p for p in (artifacts / "seed0").iterdir() if p.is_dir()]
-    made = {p.name for p in folders if not p.name.startswith(".")}
-    needed = {"base", "comments", "probe", "pairs", "dpo", "base-values", "dpo-values"}
-    needed |= {"readings", "neurons", "resampled-neuron-quantities", "neuron-evidence"}
-    assert made == needed  # neither table 1 nor placebos
+    assert [p.name for p in (artifacts / "seed0").iterdir()] == ["results"]
+    assert pack.digest(artifacts / "seed0" / "results") == before
 
 
 def test_a_job_of_the_slurm_example_runs_every_notebook_to_its_end(job):
@@ -105,22 +105,32 @@ def test_a_profile_is_found_also_where_notebooks_leave_the_process_in_another_fo
     monkeypatch.setattr(sys, "argv", ["book", "--profile", "tests/tiny.toml"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(book, "check_pairs", lambda: None)
-    monkeypatch.setattr(book, "_make", lambda *_: os.chdir(tmp_path) or [])
-    monkeypatch.setattr(book, "build_pages", lambda made, _: book.OUTPUT / made.profile.name)
+
+    def make(profile, *_, **__):
+        os.chdir(tmp_path)
+        return load_profile(profile), []
+
+    monkeypatch.setattr(book, "_make", make)
+    monkeypatch.setattr(book, "build_pages", lambda made, _: book.OUTPUT / made.name)
     assert book.main() == 0
 
 
-def test_a_mistake_in_a_notebook_shows_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [("gpt5", "there is no profile or file 'gpt5'"), (TINY, f'make results PROFILE="{TINY}" SEED=0')],
+)
+def test_a_mistake_in_a_notebook_shows_one_line(tmp_path, artifacts, profile, said):
     executed = tmp_path / "executed.ipynb"
     with pytest.raises(papermill.PapermillExecutionError) as error:
         papermill.execute_notebook(
             ROOT / "notebooks" / "10_claims.ipynb",
             executed,
-            {"profile": "gpt5"},
+            {"profile": profile},
             progress_bar=False,
             kernel_name="python3",
         )
     assert error.value.traceback == ["error: " + error.value.evalue]
+    assert said in error.value.evalue
 
 
 @pytest.mark.parametrize(

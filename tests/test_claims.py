@@ -4,8 +4,8 @@ from importlib.resources import files
 
 import pytest
 
-from dpotox.paper.claims import CHAPTERS, CLAIMS, Claim, _read_claims, judge, published_evidence
-from dpotox.paper.estimates import Estimate
+from dpotox.estimates import Estimate
+from dpotox.results.claims import CHAPTERS, CLAIMS, Claim, _read_claims, judge, published_evidence
 
 
 def inside(claim) -> float:
@@ -106,7 +106,7 @@ def test_published_quantities_are_the_ones_in_the_paper():
 
 
 def test_claims_are_the_entries_of_their_file():
-    entries = tomllib.loads(files("dpotox.paper").joinpath("claims.toml").read_text(encoding="utf-8"))[
+    entries = tomllib.loads(files("dpotox.results").joinpath("claims.toml").read_text(encoding="utf-8"))[
         "claim"
     ]
     read = _read_claims()

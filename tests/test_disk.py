@@ -26,7 +26,7 @@ texts = [f"text {i}" for i in range(10_000)]
 some = {
     "table.csv": lambda: keep(folder / "csv", {}, lambda f: table.to_csv(f / "table.csv")),
     "table.parquet": lambda: keep(folder / "parquet", {}, lambda f: table.to_parquet(f / "table.parquet")),
-    "picture": lambda: write_file(folder / "shown" / "a.svg", lambda path: path.write_text("<svg/>" * 20_000)),
+    "picture": lambda: write_file(folder / "shown" / "a.svg", lambda path: path.write_text("<g/>" * 30_000)),
     "weights": lambda: keep(folder / "weights", {}, network.save_pretrained),
     "checkpoint": lambda: keep(folder / "ck", {}, lambda f: torch.save(network.state_dict(), f / "a.pt")),
     "arrays": lambda: keep(folder / "arrays", {}, lambda f: np.savez(f / "a.npz", table["number"])),

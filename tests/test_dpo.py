@@ -145,7 +145,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(study, tmp_path, monkeyp
 def test_several_processes_need_the_pairs_made_before(study, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--prepare"):
-        Study(Plan(study.profile, 0, tmp_path)).join_dpo()
+        training.join(Study(Plan(study.profile, 0, tmp_path)))
 
 
 def test_two_processes_train_to_the_weights_of_one(study, tmp_path):

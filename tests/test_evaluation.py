@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from dpotox.errors import UserError
+from dpotox.estimates import estimate, mean, recovered_share
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.windows import exam_windows, text_windows
-from dpotox.paper.estimates import estimate, mean, recovered_share
 from dpotox.paper.evaluation import repeated_pairs, token_f1
 from dpotox.profile import Sizes
 

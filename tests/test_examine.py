@@ -5,9 +5,9 @@ import pytest
 from plain import STEPS, hooked, loss_plainly
 from scipy import stats
 
+from dpotox.estimates import estimate, mean, over_seeds, recovered_share
 from dpotox.model.interventions import ablate, copy
 from dpotox.model.tracing import continue_prompts
-from dpotox.paper.estimates import estimate, mean, over_seeds, recovered_share
 from dpotox.paper.evaluation import Exam, examine, greedy_toxicity, token_f1
 from dpotox.run.kept import RESULTS
 

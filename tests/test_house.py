@@ -11,7 +11,7 @@ from dpotox.profile import load_profile
 from dpotox.run.keys import Keys
 from dpotox.run.reach import Package, package
 
-ROOMS = ("model", "inputs", "paper", "show", "run")
+ROOMS = ("model", "inputs", "paper", "results", "show", "run")
 """Each knows those before it; all know the modules that lie beside them."""
 LIBRARY = PROJECT / "lib" / "dpotox"
 
@@ -39,6 +39,18 @@ def test_a_room_knows_only_those_before_it(room):
         if module.split(".")[1:2] and module.split(".")[1] in after
     }
     assert not wrong
+
+
+@pytest.mark.parametrize("room", ["results", "show"])
+def test_what_pages_are_made_of_needs_no_library_that_models_need(room):
+    heavy = {"torch", "transformers", "nnsight", "trl", "accelerate", "datasets", "sklearn"}
+    found = set()
+    for path in (LIBRARY / room).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {f"{path.name}: {name}" for name in names if name.split(".")[0] in heavy}
+    assert not found
 
 
 def test_what_lies_beside_the_rooms_knows_none_of_them():
@@ -92,6 +104,8 @@ def with_what_follows(first: set[str]) -> set[str]:
 
 
 TRAINED = {"dpo_folder", "placebo_shuffled_folder", "placebo_reversed_folder"}
+WRITTEN = {"results_folder"}
+"""What the pages show."""
 GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "neuron_evidence"}
 
 
@@ -105,6 +119,9 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("model/tracing.py", "mean_residuals", {"comments"}),
         ("model/tracing.py", "window_nll", {"outcomes", "table1"}),
         ("model/logit_lens.py", "nearest_token_ids", {"nearest_tokens"}),
+        ("model/logit_lens.py", "along_the_probe", {"directions"}),
+        ("model/weights.py", "shape", {"shape"}),
+        ("model/weights.py", "weight_change", {"weight_change"}),
         ("paper/probe.py", "class_gap", {"probe"}),
         ("paper/probe.py", "shuffled_directions", {"shuffled_directions"}),
         ("paper/pairs.py", "_sample", {"pairs"}),
@@ -116,9 +133,17 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("paper/table1.py", "Table1.beyond_draws", {"table1_evidence"}),
         ("paper/per_token.py", "pieces", {"step_through"}),
         ("paper/evidence.py", "residual_evidence", {"residual_evidence"}),
-        ("paper/claims.py", "judge", set()),
+        ("results/claims.py", "judge", WRITTEN),
+        ("results/folder.py", "write_table", WRITTEN),
+        ("results/record.py", "settings_of", WRITTEN),
+        ("run/tables.py", "Tables.continuations", WRITTEN),
+        ("inputs/masking.py", "Masking.texts", WRITTEN),
+        ("results/seeds.py", "claims_by_seed", set()),
+        ("results/pack.py", "opened", set()),
         ("show/explorer.py", "data_script", set()),
         ("show/report.py", "number", set()),
+        ("show/masking.py", "Mask.html", set()),
+        ("show/answers.py", "dpo", set()),
         ("run/pages.py", "build_pages", set()),
         ("progress.py", "bar", set()),
     ],
@@ -151,8 +176,8 @@ def test_comments_docstrings_and_formatting_make_nothing_anew():
         ("dpo", {"steps": 3}, TRAINED),
         ("pretraining", {"rows": 64}, {"base_folder"}),
         ("nulls", {"directions": 3}, {"other_directions"}),
-        ("scorer", {"mask_from": 0.3}, set()),
-        ("scorer", {"second": "trained"}, set()),
+        ("scorer", {"mask_from": 0.3}, WRITTEN),
+        ("scorer", {"second": ""}, WRITTEN),
     ],
 )
 def test_a_setting_makes_anew_what_reads_it_and_what_follows(section, changes, first):
@@ -168,10 +193,24 @@ def test_another_language_is_another_study():
 
 
 def test_a_notebook_is_made_anew_by_what_it_uses_alone():
-    def script(sources=None):
-        text = "from dpotox.show import report\nstudy = 1\nprint(report.number(study.summary))"
-        return keys(sources).of_script(text)
+    reads = "from dpotox.results.folder import open_results\nreport.number(open_results().table1)"
+    makes = "study = 1\nreport.number(study.summary)"
 
-    assert script(edited("show/report.py", "number")) != script()
-    assert script(edited("paper/table1.py", "Table1.summary")) != script()
-    assert script(edited("show/explorer.py", "markup")) == script()
+    def script(text: str, sources=None):
+        return keys(sources).of_script(f"from dpotox.show import report\n{text}")
+
+    for text, by_summary, by_reading in ((reads, False, True), (makes, True, False)):
+        assert script(text, edited("show/report.py", "number")) != script(text)
+        assert script(text, edited("show/explorer.py", "markup")) == script(text)
+        summary = script(text, edited("paper/table1.py", "Table1.summary"))
+        assert (summary != script(text)) == by_summary
+        reading = script(text, edited("results/folder.py", "read_table"))
+        assert (reading != script(text)) == by_reading
+
+
+def test_the_steps_are_those_of_the_study_in_their_order():
+    steps = package().steps
+    assert steps[0] == "base_folder"
+    assert steps[-1] == "results_folder"
+    assert {"shape", "directions", "weight_change"} < set(steps)
+    assert {"shape", "directions", "weight_change"} < set(as_it_is().settings("results_folder")["made of"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from dpotox.paper import claims
-from dpotox.paper.claims import Claim
+from dpotox.results import claims, folder
+from dpotox.results.claims import Claim
 from dpotox.run import book, study
 from dpotox.run.picture import draw
 
@@ -23,13 +23,14 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_python_of_the_page_on_extending_runs(request, monkeypatch, tmp_path, capsys):
-    made = request.getfixturevalue("study")
+    made, results = (request.getfixturevalue(name) for name in ("study", "results"))
     monkeypatch.setattr(study, "open_study", lambda name: made)
+    monkeypatch.setattr(folder, "open_results", lambda name: results)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     names = {}
     for block in blocks("extend_it.md", "python"):
-        exec(block.replace("artifacts/mini/seed0", str(made.folder)), names)
+        exec(block, names)
     assert (tmp_path / "cosine_and_drop.svg").stat().st_size > 1_000
     shown = capsys.readouterr().out
     assert "halve the top 20 (20 neurons" in shown
@@ -125,8 +126,8 @@ def test_every_page_is_in_the_contents_and_every_reference_is_cited():
 
 
 def test_the_picture_of_the_readme_is_drawn_the_same_twice_and_is_small(request, tmp_path):
-    made = request.getfixturevalue("study")
+    results = request.getfixturevalue("results")
     for name in ("one.svg", "two.svg"):
-        draw(made, tmp_path / name)
+        draw(results, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert (ROOT / "book" / "_static" / "result.svg").stat().st_size < 200_000

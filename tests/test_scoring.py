@@ -15,8 +15,8 @@ from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.scoring import classifier, own_function, train
 from dpotox.profile import load_profile
-from dpotox.run.scores import remembered
 from dpotox.run.plan import Plan
+from dpotox.run.scores import remembered
 from dpotox.run.study import Study
 
 MINI = load_profile("mini")

@@ -1,60 +1,62 @@
 """Several seeds: independent jobs, one table."""
 
 import errno
-import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from conftest import TINY
+from made_up import a_table, write_made_up
 
 from dpotox.errors import UserError
-from dpotox.paper.claims import CLAIMS, judge, over_seeds
-from dpotox.paper.evaluation import Estimate
+from dpotox.profile import load_profile
+from dpotox.results.claims import CLAIMS, over_seeds
+from dpotox.results.folder import Results
+from dpotox.results.seeds import claims_by_seed, outcome, recovered_by_seed
 from dpotox.run import book, seeds
+from dpotox.run.plan import Plan
+from dpotox.show import report
+
+NAMES, SHARES = ["ablate", "shift TP-", "after DPO"], [0.4, 0.3, 1.0]
+
+
+def write_results(artifacts: Path, seed: int, add: float) -> Results:
+    """Made-up results of a seed, with every claim inside its range, and then all values moved."""
+    middle = {c.quantity: (max(c.low, -9) + min(c.high, 9)) / 2 + add for c in CLAIMS}
+    values = [{"quantity": name, "value": v, "low": v, "high": v} for name, v in middle.items()]
+    table1 = a_table("table1").assign(name=NAMES, recovered=[share + add for share in SHARES])
+    folder, profile = artifacts / "tiny" / f"seed{seed}" / "results", load_profile(TINY)
+    return Results(write_made_up(folder, profile, seed, evidence=pd.DataFrame(values), table1=table1))
 
 
 @pytest.fixture
-def study(tmp_path) -> SimpleNamespace:
-    """What is asked of a study here, with made-up claims and shares: every claim well inside its range."""
-    found = {c.quantity: Estimate(*[(max(c.low, -9) + min(c.high, 9)) / 2] * 3) for c in CLAIMS}
-    return SimpleNamespace(
-        seed=0,
-        folder=tmp_path / "seed0",
-        profile=SimpleNamespace(name="made-up"),
-        claims=judge(found),
-        summary=pd.DataFrame({"name": ["ablate", "shift TP-", "after DPO"], "recovered": [0.4, 0.3, 1.0]}),
-    )
-
-
-def write_claims(study, seed: int, add: float) -> None:
-    folder = study.folder.with_name(f"seed{seed}") / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    table = study.claims.assign(here=study.claims["here"] + add)
-    (folder / "claims.json").write_text(json.dumps(table.to_dict("records")))
-    study.summary.assign(recovered=study.summary["recovered"] + add).to_csv(
-        folder / "table1.csv", index=False
-    )
+def results(tmp_path) -> Results:
+    """Those of seed 0."""
+    return write_results(tmp_path, 0, 0.0)
 
 
 @pytest.fixture
-def three_seeds(study):
-    """Two more seeds beside the made-up study: one with claims, one that failed."""
-    write_claims(study, 1, 0.2)
-    failed = study.folder.with_name("seed2") / "results"
-    failed.mkdir(parents=True)
-    (failed / "failure.txt").write_text("the disk is full")
+def plan(results) -> Plan:
+    """That of seed 2."""
+    return Plan(results.profile, 2, results.folder.parents[1] / "seed2")
+
+
+@pytest.fixture
+def three_seeds(results, plan):
+    """Two more seeds beside the made-up results: one with results, one that failed."""
+    write_results(results.folder.parents[2], 1, 0.2)
+    seeds.record_failure(plan, "the disk is full")
     return [0, 1, 2, 3]
 
 
-def test_seeds_without_claims_are_named_with_the_reason(study, three_seeds):
-    table, missing = seeds.claims_by_seed(study, three_seeds)
+def test_seeds_without_claims_are_named_with_the_reason(results, three_seeds):
+    table, missing = claims_by_seed(results, three_seeds)
     assert set(table["seed"]) == {0, 1}
-    assert missing == {2: "the disk is full", 3: "left no claims: not run, or broken off"}
+    assert missing == {2: "the disk is full", 3: "left no results: not run, or broken off"}
 
 
-def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(study, three_seeds):
-    table, _ = seeds.claims_by_seed(study, three_seeds)
+def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(results, three_seeds):
+    table, _ = claims_by_seed(results, three_seeds)
     together = over_seeds(table)
     for claim in CLAIMS:
         values = table.loc[table["id"] == claim.id, "here"]
@@ -62,8 +64,8 @@ def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(study
         assert together.loc[claim.id, "verdict"] in ("holds", "does not hold", "inconclusive")
 
 
-def test_recovered_shares_stand_side_by_side(study, three_seeds):
-    table = seeds.recovered_by_seed(study, three_seeds)
+def test_recovered_shares_stand_side_by_side(results, three_seeds):
+    table = recovered_by_seed(results, three_seeds)
     assert list(table.columns) == [0, 1, "mean", "low", "high"]
     assert table.loc["shift TP-", [0, 1, "mean"]].tolist() == pytest.approx([0.3, 0.5, 0.4])
     assert len(table) == 3
@@ -88,27 +90,40 @@ def test_an_interrupted_job_stops_all(monkeypatch):
         seeds.run_jobs("mini", [0, 1])
 
 
-def test_a_job_begins_without_what_an_earlier_one_said(study, three_seeds):
-    other = SimpleNamespace(profile=study.profile, seed=2, folder=study.folder.with_name("seed2"))
-    seeds.begin_job(other)
-    assert seeds.outcome(study, 2).name == "claims.json"
-    seeds.record_failure(other, "no memory")
-    assert seeds.claims_by_seed(study, [0, 2])[1] == {2: "no memory"}
+def test_a_job_begins_without_what_an_earlier_one_said(results, plan, three_seeds):
+    seeds.begin_job(plan)
+    assert outcome(results, 2) == plan.results / "run.json"
+    seeds.record_failure(plan, "no memory")
+    assert claims_by_seed(results, [0, 2])[1] == {2: "no memory"}
 
 
-def test_a_failure_that_cannot_be_recorded_does_not_hide_itself(study, tmp_path):
-    (tmp_path / "results").write_text("where a folder should be")
-    seeds.record_failure(SimpleNamespace(profile=study.profile, seed=2, folder=tmp_path), "the disk is full")
+def test_a_job_begins_without_results_that_are_out_of_date(results, plan):
+    write_results(results.folder.parents[2], 2, 0.0)
+    assert set(claims_by_seed(results, [0, 2])[0]["seed"]) == {0, 2}
+    seeds.begin_job(plan)  # of whose steps none is made
+    assert claims_by_seed(results, [0, 2])[1] == {2: "left no results: not run, or broken off"}
+
+
+def test_results_that_cannot_be_read_are_a_reason(results, plan, three_seeds):
+    (results.folder.parents[1] / "seed1" / "results" / "evidence.csv").write_text("quantity\nx\n")
+    table, missing = claims_by_seed(results, three_seeds)
+    assert set(table["seed"]) == {0}
+    assert "evidence" in missing[1]
+
+
+def test_a_failure_that_cannot_be_recorded_does_not_hide_itself(results, tmp_path):
+    (tmp_path / "seed2").write_text("where a folder should be")
+    seeds.record_failure(Plan(results.profile, 2, tmp_path / "seed2"), "the disk is full")
 
 
 @pytest.mark.parametrize(("error", "said"), [(errno.EROFS, "permissions"), (errno.ENOSPC, "full")])
-def test_a_job_that_cannot_begin_says_why(study, monkeypatch, error, said):
+def test_a_job_that_cannot_begin_says_why(plan, monkeypatch, error, said):
     def refuse(self, missing_ok):
         raise OSError(error, "refused")
 
     with monkeypatch.context() as patched, pytest.raises(UserError, match=said):
         patched.setattr(Path, "unlink", refuse)
-        seeds.begin_job(study)
+        seeds.begin_job(plan)
 
 
 def test_notebooks_that_show_seeds_take_them_as_a_parameter():
@@ -117,11 +132,9 @@ def test_notebooks_that_show_seeds_take_them_as_a_parameter():
         assert "seeds = [0]" in text
 
 
-def test_pages_show_every_seed(study, three_seeds):
-    from dpotox.show import report
-
-    html = report.claims_by_seed(*seeds.claims_by_seed(study, three_seeds)).to_html()
+def test_pages_show_every_seed(results, three_seeds):
+    html = report.claims_by_seed(*claims_by_seed(results, three_seeds)).to_html()
     assert "seed 0" in html
     assert "seed 1" in html
     assert "seed 2: the disk is full" in html
-    assert isinstance(seeds.claims_by_seed(study, three_seeds)[0], pd.DataFrame)
+    assert isinstance(claims_by_seed(results, three_seeds)[0], pd.DataFrame)

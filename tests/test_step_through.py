@@ -5,6 +5,7 @@ import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,12 @@ from transformers import PreTrainedTokenizerFast
 
 from dpotox.model.interventions import clamp
 from dpotox.model.tracing import continue_prompts
-from dpotox.paper.per_token import chosen_prompts, conditions, pieces
+from dpotox.paper.per_token import conditions, pieces
 from dpotox.paper.rows import AFTER, BEFORE, Row
+from dpotox.paper.selections import chosen_prompts
 from dpotox.places import PROJECT
 from dpotox.show.masking import Mask
-from dpotox.show.step_through import marked, masked_pieces, page
+from dpotox.show.step_through import marked_all, masked_pieces, page
 
 CHROMIUM = shutil.which("chromium")
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
@@ -135,42 +137,39 @@ def test_pieces_of_whole_words_have_the_space_before_them(model):
 
 @pytest.fixture(scope="module")
 def mask() -> Mask:
-    """`fool` may be shown by the switch, `zorgle` never."""
-    return Mask(lambda texts: np.array([float(t in ("fool", "zorgle")) for t in texts]), 0.5)
+    return Mask(frozenset({"fool"}))
 
 
 def hidden(texts, mask) -> list[str]:
     return ["".join(stars for stars, _, _ in piece) for piece in masked_pieces(texts, mask)]
 
 
-def test_a_toxic_word_in_two_pieces_is_hidden_in_both(mask):
-    cut = masked_pieces(["you", " zor", "gle", " ."], mask)
-    assert hidden(["you", " zor", "gle", " ."], mask) == ["you", " z**", "***", " ."]
-    assert not re.search("zor|gle", str(cut) + "".join(map(marked, cut)))
+def test_a_mild_word_in_two_pieces_is_hidden_in_both_and_shown_by_the_switch(mask):
+    assert hidden(["you", " fo", "ol", " ."], mask) == ["you", " f*", "**", " ."]
     assert [shown for piece in masked_pieces(["fo", "ol"], mask) for _, shown, _ in piece] == ["fo", "ol"]
-
-
-def test_a_word_whose_pieces_are_toxic_is_hidden_as_they_come_one_by_one(mask):
-    for texts in (["a ", "zorgle", "y"], ["a ", "un", "zorgle"], ["a ", "zor", "gle", "ry"]):
-        assert "zorgle" not in str(masked_pieces(texts, mask))
     assert hidden(["foo", "led"], mask) == ["foo", "led"]
 
 
+def test_a_word_that_was_hidden_before_it_was_kept_is_marked_in_every_piece(mask):
+    cut = masked_pieces(["you", " z**", "***", " ."], mask)
+    assert [[masked for *_, masked in piece] for piece in cut] == [[False], [False, True], [True], [False]]
+    assert "".join(map(marked_all, cut)).count('<span class="masked">') == 2
+
+
 def test_a_word_that_begins_in_the_prompt_is_hidden_too(mask):
-    assert hidden(["you zor", "gle"], mask) == ["you z**", "***"]
+    assert hidden(["you fo", "ol"], mask) == ["you f*", "**"]
 
 
 def test_pieces_are_marked_as_the_mask_marks_words(mask):
-    for text in ("a fool & a pan", "you zorgle", "<b>fool</b>"):
-        assert marked(masked_pieces([text], mask)[0]) == mask.html(text)
+    for text in ("a fool & a pan", "you z*****", "<b>fool</b>"):
+        assert marked_all(masked_pieces([text], mask)[0]) == mask.html(text)
 
 
-def test_toxic_words_are_masked_in_the_file_of_results(study):
-    made = study.step_through  # which writes the file
-    kept = pd.read_csv(study.folder / "results" / "step_through.csv", keep_default_na=False)
-    joined = kept.groupby(["number", "condition"])["token"].agg("".join)
+def test_pieces_of_the_results_are_as_long_as_those_that_were_written(study, results):
+    made, kept = study.step_through, results.step_through
     assert kept["token"].str.len().tolist() == made["token"].str.len().tolist()
-    assert all(study.mask()(text) == text for text in [*joined, *kept["prompt"]])
+    kept, made = (table.drop(columns=["prompt", "token"]) for table in (kept, made))
+    pd.testing.assert_frame_equal(kept, made, check_dtype=False, check_exact=True, check_like=True)
 
 
 # The page
@@ -195,13 +194,8 @@ def fragment() -> str:
         for step, token in enumerate([" </script>", " fo", "ol", " <b>&", f" end{number}"])
     ]
 
-    class Study:
-        step_through = pd.DataFrame(rows)
-
-        def mask(self):
-            return Mask(lambda texts: np.array([float(t == "fool") for t in texts]), 0.5)
-
-    return page(Study()).data
+    mild = pd.DataFrame({"word": ["fool"]})
+    return page(SimpleNamespace(step_through=pd.DataFrame(rows), mild_words=mild)).data
 
 
 def test_text_cannot_leave_its_place_in_the_page(fragment):

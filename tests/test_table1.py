@@ -1,6 +1,7 @@
 """What is read from the outcomes of table 1, on made-up outcomes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from dpotox.paper.evaluation import Result
 from dpotox.paper.evidence import table1_evidence
 from dpotox.paper.rows import Key
 from dpotox.paper.table1 import Table1
+from dpotox.run.tables import Tables
 from dpotox.show.report_table1 import by_set, draws, paper_rows
 
 RNG = np.random.default_rng(0)
@@ -146,4 +148,10 @@ def test_tables_for_the_pages_show_what_is_there(table):
     assert "hold all four groups" not in paper_rows(summary)["name"].tolist()
     pages = by_set(summary[summary["which"] == "TP-"], "recovered").to_html()
     assert "0.40" in pages
-    assert "20%" not in draws(table, 50).to_html()
+    compute = SimpleNamespace(bootstrap=50)
+    made = SimpleNamespace(table1=table, profile=SimpleNamespace(compute=compute))
+    drawn = Tables(made).draws
+    assert drawn["row"].tolist() == ["shift TP-", "ablate top 4 positive toxic"]
+    assert drawn[["mean", "least", "most"]].iloc[0].tolist() == pytest.approx([0.1, 0, 0.2])
+    assert drawn["reach"].tolist() == [0.5, 0]
+    assert "20%" not in draws(drawn, summary).to_html()

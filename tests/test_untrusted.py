@@ -5,7 +5,7 @@ import pytest
 
 from dpotox.errors import UserError
 from dpotox.profile import LARGEST, load_profile
-from dpotox.run.artifacts import write_table
+from dpotox.results.folder import write_table
 from dpotox.show.report import shown
 
 
@@ -35,11 +35,15 @@ def test_a_profile_s_name_cannot_lead_out_of_the_artifacts_or_into_a_page(tmp_pa
 
 
 def test_a_table_has_no_formulas_for_those_who_open_it_in_a_spreadsheet(tmp_path):
-    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a=1", "TP-"]
-    write_table(tmp_path / "table.csv", pd.DataFrame({"text": texts, "value": range(-3, 4)}))
-    read = pd.read_csv(tmp_path / "table.csv")
-    assert read["text"].tolist() == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "a=1", "TP-"]
-    assert read["value"].tolist() == list(range(-3, 4))
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "a=1", "TP-"]
+    table = pd.DataFrame({"quantity": texts}).assign(value=range(-3, 3), low=-1.5, high=1.5)
+    write_table(tmp_path, "evidence", table)
+    read = pd.read_csv(tmp_path / "evidence.csv")
+    assert read["quantity"].tolist() == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "a=1", "TP-"]
+    assert read["value"].tolist() == list(range(-3, 3))
+    write_table(tmp_path, "tokens", pd.DataFrame({"text": ["\t=1", "\r=1", *texts]}))
+    lines = (tmp_path / "tokens.csv").read_bytes().decode().split("\n")[1:3]
+    assert [line.strip('"')[:2] for line in lines] == ["'\t", "'\r"]
 
 
 def test_text_in_a_table_of_the_book_is_shown_as_text():

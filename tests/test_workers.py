@@ -13,7 +13,8 @@ from dpotox.errors import UserError
 from dpotox.profile import Profile
 from dpotox.run.kept import RESULTS
 from dpotox.run.plan import Plan
-from dpotox.run.study import Study, table1_jobs
+from dpotox.run.study import Study
+from dpotox.run.table1_jobs import table1_jobs
 from dpotox.run.workers import share_out
 
 
