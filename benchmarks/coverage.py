@@ -17,7 +17,17 @@ import pandas as pd
 from machine import write
 from scipy import stats
 
+from dpotox import estimates
+from dpotox.estimates import CHUNKS as OF_CHUNKS
+from dpotox.estimates import DIRECTIONS as OF_DIRECTIONS
+from dpotox.estimates import DRAWS as OF_DRAWS
+from dpotox.estimates import PROMPTS as OF_PROMPTS
+from dpotox.estimates import SEEDS as OF_SEEDS
+from dpotox.estimates import WINDOWS as OF_WINDOWS
+from dpotox.estimates import Estimate
+
 PROMPTS, FEWER, CHUNKS, DIRECTIONS, DRAWS, WINDOWS = 480, 160, 20, 200, 20, 160
+PLAIN, STUDENT = "bootstrap, percentiles", "bootstrap, Student's t about the value"
 PERCENTILES = np.array([0.025, 0.975])
 WORLDS = 20
 """Of so many repeats the made-up model is the same."""
@@ -39,6 +49,11 @@ class Kind:
 def percentiles(draws: np.ndarray) -> tuple[float, float]:
     """The interval as it was made first."""
     return tuple(np.quantile(draws, PERCENTILES))
+
+
+def ends(found: Estimate) -> tuple[float, float]:
+    """The interval as it is made now."""
+    return found.low, found.high
 
 
 def resampled(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
@@ -67,16 +82,32 @@ def true_means(levels: np.ndarray) -> np.ndarray:
 
 
 def over_prompts(name: str, statistic: Callable, levels: list[float], n: int) -> Kind:
-    """A kind that is a function of means over prompts, each for all rows together."""
+    """A kind that is a function of means over prompts, one for each row."""
 
     def simulate(repeat: int, resamples: int) -> dict[str, Made]:
         rng = np.random.default_rng([repeat, n])
         rows = toxicity(rng, TENDENCY * rng.normal(size=n), np.array(levels))
         truth = statistic(*true_means(np.array(levels)))
+        now = estimates.estimate(lambda *s: statistic(*(x.mean(-1) for x in s)), *rows, resamples=resamples)
         draws = statistic(*(rows @ resampled(rng, n, resamples).T))
-        return {name: (float(truth), percentiles(draws), percentiles(draws))}
+        return {name: (float(truth), percentiles(draws), ends(now))}
 
-    return Kind(name, "prompts", "bootstrap, percentiles", simulate)
+    return Kind(name, OF_PROMPTS, PLAIN, simulate)
+
+
+def best_of(name: str, levels: list[float]) -> Kind:
+    """The largest recovered share of several rows."""
+    levels = np.array([0.0, -4.0, *levels])
+
+    def simulate(repeat: int, resamples: int) -> dict[str, Made]:
+        rng = np.random.default_rng([repeat, 8])
+        none, dpo, *rows = toxicity(rng, TENDENCY * rng.normal(size=PROMPTS), levels)
+        truth = best(*true_means(levels))
+        now = estimates.largest(estimates.recovered_share, none, rows, dpo, resamples=resamples)
+        draws = best(*(np.stack([none, dpo, *rows]) @ resampled(rng, PROMPTS, resamples).T))
+        return {name: (float(truth), percentiles(draws), ends(now))}
+
+    return Kind(name, OF_PROMPTS, "each row's, shared out among rows", simulate)
 
 
 def share(none, row, dpo):
@@ -93,8 +124,9 @@ def losses(repeat: int, resamples: int) -> dict[str, Made]:
     """Perplexity over windows of text, whose mean losses are skewed."""
     rng = np.random.default_rng([repeat, WINDOWS])
     loss = 1.2 + rng.gamma(4, 0.1, size=WINDOWS)
+    now = estimates.estimate(estimates.perplexity, loss, resamples=resamples, resampled=OF_WINDOWS)
     draws = np.exp(loss @ resampled(rng, WINDOWS, resamples).T)
-    return {"perplexity": (float(np.exp(1.6)), percentiles(draws), percentiles(draws))}
+    return {"perplexity": (float(np.exp(1.6)), percentiles(draws), ends(now))}
 
 
 def beyond_draws(repeat: int, resamples: int) -> dict[str, Made]:
@@ -180,7 +212,9 @@ def of_neurons(repeat: int, resamples: int) -> dict[str, Made]:
     weights = resampled(rng, CHUNKS, 200)
     truth = neuron_quantities(made, made.before, made.change)
     draws = neuron_quantities(made, weights @ before, weights @ change)
-    return {name: (float(truth[name]), percentiles(draws[name]), percentiles(draws[name])) for name in truth}
+    found = neuron_quantities(made, before.mean(0), change.mean(0))
+    now = {name: estimates.around(float(found[name]), draws[name], CHUNKS) for name in found}
+    return {name: (float(truth[name]), percentiles(draws[name]), ends(now[name])) for name in truth}
 
 
 @lru_cache
@@ -199,7 +233,9 @@ def of_noise(repeat: int, resamples: int) -> dict[str, Made]:
     weights = resampled(rng, CHUNKS, 200)
     draws = neuron_quantities(made, weights @ before, weights @ change)["gross"]
     truth = gross_of_noise(repeat // WORLDS)
-    return {"gross of the noise": (truth, percentiles(draws), percentiles(draws))}
+    found = neuron_quantities(made, before.mean(0), change.mean(0))["gross"]
+    now = estimates.around(float(found), draws, CHUNKS)
+    return {"gross of the noise": (truth, percentiles(draws), ends(now))}
 
 
 def tp_shares(made: World, directions: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -227,10 +263,13 @@ def of_rank(repeat: int, resamples: int) -> dict[str, Made]:
     own = tp_shares(made, probe, made.before, made.change)[0]
     before, change = made.chunks(rng)
     found = tp_shares(made, rng.normal(size=(DIRECTIONS, 64)), before.mean(0), change.mean(0))
+    weights = resampled(rng, CHUNKS, 200)
+    draws = [tp_shares(made, probe, w @ before, w @ change)[0] for w in weights]
     value = tp_shares(made, probe, before.mean(0), change.mean(0))[0]
     old = stats.binomtest(int((found > value).sum()), DIRECTIONS).proportion_ci()
     truth = float((all_shares(number) > own).mean())
-    return {"rank among random directions": (truth, tuple(old), tuple(old))}
+    now = estimates.rank(found, estimates.around(float(value), np.array(draws), CHUNKS))
+    return {"rank among random directions": (truth, tuple(old), ends(now))}
 
 
 # Seeds: a few values, each with an interval of its own.
@@ -240,12 +279,12 @@ def over_seeds(name: str, n: int, draw: Callable, truth: float) -> Kind:
     """The mean of a quantity over all seeds that there might be."""
 
     def simulate(repeat: int, resamples: int) -> dict[str, Made]:
-        values, _, _ = draw(np.random.default_rng([repeat, n, 6]), n)
+        values, lows, highs = draw(np.random.default_rng([repeat, n, 6]), n)
         reach = stats.t.ppf(0.975, n - 1) * stats.sem(values)
         old = (values.mean() - reach, values.mean() + reach)
-        return {name: (truth, old, old)}
+        return {name: (truth, old, ends(estimates.over_seeds(values, lows, highs)))}
 
-    return Kind(name, "seeds", "Student's t", simulate)
+    return Kind(name, OF_SEEDS, "Student's t, at least as wide as one seed's", simulate)
 
 
 def normal_values(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
@@ -265,21 +304,20 @@ def ranks(a: float, b: float) -> Callable:
     return draw
 
 
-ROWS = [0.0, -4.0, -2.2, -2.2, -2.3, -2.5, -2.5, -2.7, -2.7]
-"""The levels before and after DPO, and of seven rows, some of them hardly apart."""
 KINDS = [
     over_prompts("mean toxicity", lambda m: m, [0.0], PROMPTS),
     over_prompts("mean toxicity, mostly zero, fewer prompts", lambda m: m, [-3.0], FEWER),
     over_prompts("toxicity after DPO / before", lambda a, b: a / b, [-3.5, 0.0], PROMPTS),
     over_prompts("recovered share", share, [0.0, -2.0, -4.0], PROMPTS),
     over_prompts("recovered share, fewer prompts", share, [0.0, -2.0, -4.0], FEWER),
-    over_prompts("best recovered share of seven rows", best, ROWS, PROMPTS),
-    over_prompts("best recovered share of seven equal rows", best, [0.0, -4.0] + 7 * [-2.5], PROMPTS),
-    Kind("perplexity", "windows", "bootstrap, percentiles", losses),
-    Kind("beyond random draws", "prompts and draws", "bootstrap, percentiles", beyond_draws),
-    Kind("neuron quantities", "chunks of prompts", "bootstrap, percentiles", of_neurons),
-    Kind("noise", "chunks of prompts", "bootstrap, percentiles", of_noise),
-    Kind("rank", "directions", "Clopper-Pearson", of_rank),
+    best_of("best recovered share of seven rows", [-2.2, -2.2, -2.3, -2.5, -2.5, -2.7, -2.7]),
+    best_of("best recovered share of seven equal rows", 7 * [-2.5]),
+    best_of("best recovered share, one row far ahead", [-3.0, *6 * [-1.5]]),
+    Kind("perplexity", OF_WINDOWS, PLAIN, losses),
+    Kind("beyond random draws", OF_DRAWS, PLAIN, beyond_draws),
+    Kind("neuron quantities", OF_CHUNKS, STUDENT, of_neurons),
+    Kind("noise", OF_CHUNKS, STUDENT, of_noise),
+    Kind("rank", OF_DIRECTIONS, "Clopper-Pearson, mixed over own values", of_rank),
     *(
         over_seeds(f"{name}, {n} seeds", n, draw, truth)
         for n in (3, 5)

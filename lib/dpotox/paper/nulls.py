@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dpotox.estimates import around
 from dpotox.paper.groups import quantities
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.paper.readings import Pass, Readings
@@ -85,11 +86,10 @@ def comparisons(
     draws: int,
     seed: int,
 ) -> pd.DataFrame:
-    """What follows from the neuron table of each comparison, with intervals over prompts.
+    """What follows from the neuron table of each comparison, with intervals over chunks of prompts.
 
     Returns:
-        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Gross sums grow
-        with noise, so the middle of their bootstrap lies above the value. Beside the
+        A row per comparison and quantity: `comparison`, `quantity`, `value`, `low`, `high`. Beside the
         quantities of `groups.group_quantities`, `gross` and `net` in units of the residual stream.
     """
     read = {name: getattr(readings, name).activation for name in ("base", "dpo", "dpo_on_base")}
@@ -118,10 +118,9 @@ def comparisons(
                 "gross / DPO's, both sampled": found["gross"] / whole.where(whole != 0),
             }
         )
-        low, high = found.iloc[1:].quantile(0.025), found.iloc[1:].quantile(0.975)
-        rows += [
-            {"comparison": name, "quantity": quantity, "value": value}
-            | {"low": low[quantity], "high": high[quantity]}
-            for quantity, value in found.iloc[0].items()
-        ]
+        for quantity, (value, *some) in found.items():
+            e = around(value, np.array(some), len(read[before]))
+            rows.append(
+                {"comparison": name, "quantity": quantity, "value": value, "low": e.low, "high": e.high}
+            )
     return pd.DataFrame(rows)

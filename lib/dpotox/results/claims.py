@@ -93,6 +93,7 @@ def judge(evidence: Evidence) -> pd.DataFrame:
                 "here": found.value if found else None,
                 "low": found.low if found else None,
                 "high": found.high if found else None,
+                "resampled": found.resampled if found else None,
                 "rule": claim.rule,
                 "verdict": claim.verdict(found),
                 "chapter": claim.chapter,
@@ -131,11 +132,15 @@ def published_evidence() -> Evidence:
 
 
 def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id."""
+    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id.
+
+    Args:
+        by_seed: the claims of all seeds, with the intervals of each.
+    """
     rows = []
     for claim in CLAIMS:
-        values = by_seed.loc[by_seed["id"] == claim.id, "here"]
-        if len(values):
-            mean = mean_over_seeds(values.astype(float).tolist())
+        seeds = by_seed.loc[by_seed["id"] == claim.id, ["here", "low", "high"]].astype(float)
+        if len(seeds):
+            mean = mean_over_seeds(*(seeds[column].tolist() for column in seeds))
             rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
     return pd.DataFrame(rows).set_index("id")
