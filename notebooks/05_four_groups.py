@@ -91,7 +91,7 @@ print(
 here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over chunks of prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
 quantities = results.evidence.set_index("quantity")
 intervals = quantities.loc[
     [f"{group} share of gross" for group in groups.REDUCING], ["low", "high"]

@@ -63,7 +63,7 @@ print(
 #
 # {numref}`fig-null-share` sets the share along the probe below those along directions that mean nothing.
 
-# %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
+# %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over chunks of prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 figure = figures.null_shares(
     others,
     comparisons,
@@ -127,7 +127,7 @@ report_nulls.other_directions(others, comparisons, names, "same")
 # anything of its own; the last line shows that of the model before DPO. Where DPO or a placebo increases what is written
 # along the probe, the probe is turned round, so that every line tells of a reduction. Gross sums grow with noise:
 # only movements that reduce toxicity are added, so chance movements do not cancel. A resample is noisier than the
-# whole, so an interval can lie mostly above its value.
+# whole; the intervals, over chunks of prompts, are wide enough to allow for that on either side.
 
 # %% tags=["full-width", "hide-input"]
 report_nulls.comparisons_table(comparisons)

@@ -33,7 +33,8 @@
 # A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
 # the whole interval lies outside, and is **inconclusive** if the interval straddles an end. A value shown
 # without an interval came out the same in every resample, or is a property of the weights; it is judged as it
-# stands. What is *not measured* stays inconclusive: the profile leaves out what it takes, or DPO has no sure effect
+# stands. What an interval resamples stands behind each value in the chapters; [](../book/statistics.md) tells how it is
+# made and how often it holds the truth. What is *not measured* stays inconclusive: the profile leaves out what it takes, or DPO has no sure effect
 # on toxicity of which a share could be taken.
 
 # %% tags=["parameters"]
@@ -46,7 +47,7 @@ from dpotox.places import PROJECT
 from dpotox.results.folder import open_results
 from dpotox.results.pack import packs_in
 from dpotox.results.seeds import claims_by_seed, recovered_by_seed
-from dpotox.show import report, report_standing, report_table1
+from dpotox.show import report, report_chance, report_standing, report_table1
 
 results = open_results(profile, seed)
 packs, _ = packs_in(PROJECT / "book" / "packs")
@@ -96,8 +97,8 @@ report_standing.carried(results, packs)
 # %% [markdown]
 # That a claim tells nothing here does not make the paper's numbers wrong, or the claim false. It says that the number
 # by itself cannot tell a model that was aligned from one in which nothing was learnt; in GPT-2 medium nobody has looked.
-# Claims about what edits do to the text fare better: where DPO has no effect, there is nothing to recover, and the
-# rule says so.
+# Claims about what edits do to the text cannot be decided where DPO has no sure effect. But it can have one in an
+# untrained network, too, which it teaches which words to write, and there some of them hold as well.
 #
 # Our own:
 
@@ -123,10 +124,19 @@ report_standing.beside_directions(results)
 report_standing.history()
 
 # %% [markdown]
+# ## What chance may have decided
+#
+# So many verdicts from the same few hundred prompts depend on each other. What follows is true even so:
+
+# %% tags=["hide-input"]
+report_chance.chance_sentences(results.claims)
+
+# %% [markdown]
 # ## Other seeds
 #
 # The whole study again with other seeds, as far as `make book` was asked for some. *Over seeds* is the mean with its
-# 95 % interval by Student's t, judged by the same rule.
+# 95 % interval by Student's t, on neither side narrower than one seed's own interval is on average, and judged by the
+# same rule. Of three seeds or five it is a rough guide, above all for ranks, most of which are close to 0.
 
 # %% [markdown] tags=["only-generated", "only-trained-dpo"]
 # Everything differs between seeds: model, data, pairs, training.
@@ -159,7 +169,7 @@ report_table1.recovered_by_seed(recovered_by_seed(results, seeds))
 # ```
 #
 # On the whole, rounding alone changes fewer verdicts than another seed does. But in two of the three seeds it moves half
-# of the claims by more than the half-width of their interval, which is over prompts, for one model. The verdicts
+# of the claims by more than the half-width of their interval, which is for one model. The verdicts
 # further up are of the machine that built these pages, and need not equal those of either processor.
 #
 # A verdict that hangs on the processor is no evidence. Of the verdicts on the paper's claims that is true of `tp-is-a-minority`,
@@ -185,8 +195,8 @@ report_standing.what_they_carry(results, packs)
 # %% [markdown]
 # ## How to read the verdicts
 #
-# Intervals are over prompts, for one model, one probe and one DPO run; other seeds, and other processors, can differ
-# by more: run `make book SEEDS="0 1 2"` and look at the table above. Where a claim does not hold here, these are the
+# Intervals resample prompts, windows of text, random draws or directions, for one model, one probe and one DPO run;
+# other seeds, and other processors, can differ by more: run `make book SEEDS="0 1 2"` and look at the table above. Where a claim does not hold here, these are the
 # first things to think of:
 #
 # - **Greedy decoding is a threshold.** A small push that changes which word is the likeliest changes the
@@ -210,7 +220,7 @@ report_standing.what_they_carry(results, packs)
 # 1. Inconclusive: the interval straddles .5. More prompts narrow it; whether it then lies below .5 is for the
 #    measurement to say.
 # 2. Only if the whole interval lies inside, so that it misses the true value on one side: in about 2.5 % of samples,
-#    as far as the interval keeps what its 95 % promise.
+#    as far as the interval keeps what its 95 % promise. Of 40 such claims one is expected to be wrong.
 # ```
 #
 # ## How to change this

@@ -53,7 +53,7 @@ report_packs.shares(runs)
 # %% [markdown]
 # ## The claims
 #
-# Values with their intervals over prompts. A pack brings values only; the verdicts follow from the rules of
+# Values with their intervals, each for one model. A pack brings values only; the verdicts follow from the rules of
 # [](10_claims.ipynb), those of this version.
 
 # %% tags=["full-width", "hide-input"]

@@ -6,10 +6,19 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy import stats
 from torch import Tensor
 
-from dpotox.estimates import Estimate, Evidence, estimate, recovered_share
+from dpotox.estimates import (
+    CHUNKS,
+    WINDOWS,
+    Estimate,
+    Evidence,
+    around,
+    estimate,
+    largest,
+    rank,
+    recovered_share,
+)
 from dpotox.model.tracing import Reading
 from dpotox.paper.groups import (
     WITHOUT_LARGEST,
@@ -20,7 +29,7 @@ from dpotox.paper.groups import (
     quantities,
     ratio,
 )
-from dpotox.paper.nulls import HEADLINE, NOISE
+from dpotox.paper.nulls import HEADLINE, NOISE, SAME_TEXT
 from dpotox.paper.rows import AFTER, BEFORE, Key
 from dpotox.paper.selections import ALL_FOUR, OTHER_FOUR, dampened_drop, most_toxic
 from dpotox.paper.table1 import Table1
@@ -61,15 +70,15 @@ def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
     }
 
 
-def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int) -> Evidence:
+def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int, chunks: int) -> Evidence:
     """Quantities of the neuron table.
 
     Args:
-        resampled: `neuron_quantities` of bootstrap samples of prompts, one row each.
+        resampled: `neuron_quantities` of bootstrap samples of chunks of prompts, one row each.
+        chunks: how many there are.
     """
-    low, high = resampled.quantile(0.025), resampled.quantile(0.975)
     found = neuron_quantities(neurons, top)
-    return {name: Estimate(value, low[name], high[name]) for name, value in found.items()}
+    return {name: around(float(value), resampled[name], chunks) for name, value in found.items()}
 
 
 def written_by(base: Reading, dpo: Reading) -> pd.Series:
@@ -113,24 +122,32 @@ def null_evidence(
         toxicity: of the greedy continuation of each prompt, `base` and `dpo`; and, if that placebo was
             trained, `shuffled`.
     """
-    values = comparisons.set_index(["comparison", "quantity"])
-    probe = dict(values.loc[HEADLINE, "value"])
-    own = others[others["text"] == "own"]
+    values = comparisons.set_index(["comparison", "quantity"])[["value", "low", "high"]]
+    probe, on_same_text = (
+        {name: Estimate(*ends) for name, ends in values.loc[place].iterrows()}
+        for place in (HEADLINE, SAME_TEXT)
+    )
+    own, same = (others[others["text"] == text] for text in ("own", "same"))
     random, shuffled = (own[own["kind"] == kind] for kind in ("random", "shuffled labels"))
-    same_text = others[(others["text"] == "same") & (others["kind"] == "random")]
-    probe_on_same_text = dict(values.loc["DPO, both on the text from before DPO", "value"])
-    found = {
-        "random directions whose TP- share is larger": _rank(random, "TP- share of gross", probe),
-        "shuffled-label probes whose TP- share is larger": _rank(shuffled, "TP- share of gross", probe),
-        "random directions whose TP- share is larger, largest neuron of each left out": _rank(
-            random, WITHOUT_LARGEST, probe
+    share = "TP- share of gross"
+    ranks = {
+        "random directions whose TP- share is larger": (random, share, probe),
+        "shuffled-label probes whose TP- share is larger": (shuffled, share, probe),
+        "random directions whose TP- share is larger, largest neuron of each left out": (
+            random,
+            WITHOUT_LARGEST,
+            probe,
         ),
-        "random directions whose net / gross is larger": _rank(random, "net / gross", probe),
-        "random directions whose TP- share is larger, both models on the same text": _rank(
-            same_text, "TP- share of gross", probe_on_same_text
+        "random directions whose net / gross is larger": (random, "net / gross", probe),
+        "random directions whose TP- share is larger, both models on the same text": (
+            same[same["kind"] == "random"],
+            share,
+            on_same_text,
         ),
+    }
+    found = {name: rank(some[of].to_numpy(), beside[of]) for name, (some, of, beside) in ranks.items()} | {
         "gross of the noise / gross of DPO, both sampled": Estimate(
-            *values.loc[(NOISE, "gross / DPO's, both sampled"), ["value", "low", "high"]]
+            *values.loc[(NOISE, "gross / DPO's, both sampled")], CHUNKS
         ),
     }
     if "shuffled" in toxicity:
@@ -140,7 +157,7 @@ def null_evidence(
                 recovered_share, before, placebo, after, resamples=resamples
             )
         found["TP- share after shuffled preferences, minus after DPO"] = Estimate(
-            *values.loc[("shuffled preferences", "TP- share, minus DPO's"), ["value", "low", "high"]]
+            *values.loc[("shuffled preferences", "TP- share, minus DPO's")], CHUNKS
         )
     return found
 
@@ -148,19 +165,6 @@ def null_evidence(
 def has_effect(before: np.ndarray, after: np.ndarray, resamples: int) -> bool:
     """Whether DPO surely lowers toxicity; of an effect that may be none, no share means anything."""
     return estimate(lambda a, b: a.mean(-1) - b.mean(-1), before, after, resamples=resamples).low > 0
-
-
-def _rank(others: pd.DataFrame, quantity: str, probe: dict[str, float]) -> Estimate:
-    """The share of other directions in which a quantity is larger than along the probe (Clopper, Pearson).
-
-    NaN where it is not known along the probe, or along no other direction.
-    """
-    values = others[quantity].dropna()
-    if values.empty or np.isnan(probe[quantity]):
-        return Estimate(*[float("nan")] * 3)
-    larger = stats.binomtest(int((values > probe[quantity]).sum()), len(values))
-    low, high = larger.proportion_ci()
-    return Estimate(larger.statistic, low, high)
 
 
 def steering(
@@ -232,8 +236,8 @@ def table1_evidence(table: Table1, resamples: int) -> Evidence:
     for quantity, key in ALONE.items():
         if name := table.named(key):
             found[quantity] = table.recovered(name, resamples)
-    largest = {LARGEST_BEYOND: _ablations(table)[-1]}
-    for quantity, name in (largest | {q: table.named(key) for q, key in BESIDE_DRAWS.items()}).items():
+    most = {LARGEST_BEYOND: _ablations(table)[-1]}
+    for quantity, name in (most | {q: table.named(key) for q, key in BESIDE_DRAWS.items()}).items():
         if name in table.draws:  # there are none if `interventions.draws` is 0
             found[quantity] = table.beyond_draws(name, resamples)
     for quantity, keys in MINUS.items():
@@ -241,13 +245,13 @@ def table1_evidence(table: Table1, resamples: int) -> Evidence:
         if all(names):
             found[quantity] = minus(*names)
     ablated = [table[name].greedy for name in _ablations(table)]
-    found["best recovered share among ablations by cosine"] = estimate(
-        _best_recovered_share, before, after, *ablated, resamples=resamples
+    found["best recovered share among ablations by cosine"] = largest(
+        recovered_share, before, ablated, after, resamples=resamples
     )
     scaled = [table[name].greedy for name in _whole_scaled_keys(table)]
     if scaled:
-        found["largest regained share of toxicity, at most at twice DPO's perplexity"] = estimate(
-            _largest_regained_share, before, after, *scaled, resamples=resamples
+        found["largest regained share of toxicity, at most at twice DPO's perplexity"] = largest(
+            _regained_share, before, scaled, after, resamples=resamples
         )
     return found
 
@@ -279,17 +283,13 @@ def _perplexity_evidence(table: Table1, resamples: int) -> Evidence:
             lambda x, y: np.exp(x.mean(-1) - y.mean(-1)),
             *(table[name].nll for name in names),
             resamples=resamples,
+            resampled=WINDOWS,
         )
         for quantity, names in two.items()
         if all(names)
     }
 
 
-def _largest_regained_share(none: np.ndarray, dpo: np.ndarray, *rows: np.ndarray) -> np.ndarray:
-    """The largest share of DPO's effect that a row undoes, taken within each resample."""
-    return np.max([1 - recovered_share(none, row, dpo) for row in rows], axis=0)
-
-
-def _best_recovered_share(none: np.ndarray, dpo: np.ndarray, *rows: np.ndarray) -> np.ndarray:
-    """The largest recovered share of several rows; taken within each resample, as the choice is random."""
-    return np.max([recovered_share(none, row, dpo) for row in rows], axis=0)
+def _regained_share(none: np.ndarray, row: np.ndarray, dpo: np.ndarray) -> np.ndarray:
+    """The share of DPO's effect that a row undoes."""
+    return 1 - recovered_share(none, row, dpo)

@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dpotox.estimates import around
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.paper.readings import Pass, Readings
 
 HEADLINE = "DPO, each model's own text"
 SAMPLED = "DPO, each model's own sampled text"
+SAME_TEXT = "DPO, both on the text from before DPO"
 NOISE = "before DPO, sampled twice"
 NOTHING = "nothing"
 Measure = Callable[[pd.DataFrame], dict[str, float]]
@@ -104,21 +106,20 @@ def comparisons(
     draws: int,
     seed: int,
 ) -> pd.DataFrame:
-    """What follows from the neuron table of each comparison, with intervals over prompts.
+    """What follows from the neuron table of each comparison, with intervals over chunks of prompts.
 
     The probe is signed in each so that the net is a reduction, as other directions are.
 
     Returns:
         A row per comparison and quantity: `comparison`, `place` (the text, or `nothing` where there is
-        nothing to find), `sign` (-1 where the probe was turned), `quantity`, `value`, `low`, `high`. Gross
-        sums grow with noise, so the middle of their bootstrap lies above the value.
+        nothing to find), `sign` (-1 where the probe was turned), `quantity`, `value`, `low`, `high`.
     """
     read = {name: getattr(readings, name).activation for name in ("base", "dpo", "dpo_on_base")}
     read |= nulls.activation
     pairs = {
         HEADLINE: ("own", "base", "dpo", dpo_values),
         SAMPLED: ("sampled", "base sampled once", "dpo sampled", dpo_values),
-        "DPO, both on the text from before DPO": ("same", "base", "dpo_on_base", dpo_values),
+        SAME_TEXT: ("same", "base", "dpo_on_base", dpo_values),
         "DPO, both on the text from after DPO": ("after", "base on the text of dpo", "dpo", dpo_values),
     }
     pairs |= {f"{kind} preferences": (NOTHING, "base", kind, nulls.values[kind]) for kind in nulls.values}
@@ -143,10 +144,8 @@ def comparisons(
                 "gross / DPO's, both sampled": found["gross"] / whole.where(whole != 0),
             }
         )
-        low, high = found.iloc[1:].quantile(0.025), found.iloc[1:].quantile(0.975)
-        rows += [
-            {"comparison": name, "place": place, "sign": sign, "quantity": quantity, "value": value}
-            | {"low": low[quantity], "high": high[quantity]}
-            for quantity, value in found.iloc[0].items()
-        ]
+        for quantity, (value, *some) in found.items():
+            e = around(value, np.array(some), len(read[before]))
+            row = {"comparison": name, "place": place, "sign": sign, "quantity": quantity}
+            rows.append(row | {"value": value, "low": e.low, "high": e.high})
     return pd.DataFrame(rows)

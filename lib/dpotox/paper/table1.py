@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from dpotox.estimates import Estimate, estimate, mean, perplexity, recovered_share
+from dpotox.estimates import DRAWS, Estimate, estimate, mean, perplexity, recovered_share, unknown
 from dpotox.inputs.scoring import Score
 from dpotox.model.interventions import Intervention
 from dpotox.paper.evaluation import Result
@@ -79,10 +79,10 @@ class Table1:
 
         value = float(beyond(np.full((1, n_prompts), 1 / n_prompts), np.full((1, n_draws), 1 / n_draws))[0])
         if n_draws < FEWEST_DRAWS:
-            return Estimate(value, float("nan"), float("nan"))
+            return unknown(value, DRAWS)
         weights = [rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in drawn.shape]
         low, high = np.quantile(beyond(weights[1], weights[0]), [0.025, 0.975])
-        return Estimate(value, float(low), float(high))
+        return Estimate(value, float(low), float(high), DRAWS)
 
     def drawn_shares(self, name: str) -> Float[np.ndarray, "draw"]:
         """The share of DPO's effect that each random draw beside a row recovers."""

@@ -16,10 +16,11 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from statistics import NormalDist
 
 import pandas as pd
 
-from dpotox.estimates import Estimate, Evidence
+from dpotox.estimates import ENDS, NOTHING, Estimate, Evidence
 from dpotox.estimates import over_seeds as mean_over_seeds
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
@@ -95,12 +96,53 @@ def judge(evidence: Evidence) -> pd.DataFrame:
                 "here": found.value if found else None,
                 "low": found.low if found else None,
                 "high": found.high if found else None,
+                "resampled": found.resampled if found else None,
                 "rule": claim.rule,
                 "verdict": claim.verdict(found),
                 "chapter": claim.chapter,
             }
         )
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What chance may do to the verdicts of a claims table, however much the claims depend on each other.
+
+    Attributes:
+        judged: how many claims have an interval that something was resampled for.
+        decided: how many of them hold or do not hold.
+        wrong: how many decided verdicts are wrong on average, at most, if every interval keeps its 95 %.
+        open: the ids of decided claims that are inconclusive by intervals stretched until all of them
+            together keep 95 % (Bonferroni).
+    """
+
+    judged: int
+    decided: int
+    wrong: float
+    open: tuple[str, ...]
+
+
+def chance(table: pd.DataFrame) -> Chance:
+    """What chance may do to the verdicts of a claims table.
+
+    A verdict is wrong only if the truth lies beyond one end of the interval, in 2.5 % of samples; or
+    beyond either, where the range has two ends. Means add up whether or not claims depend on each other.
+    """
+    sure = table["resampled"].isin([None, NOTHING]) | table[["here", "low", "high"]].isna().any(axis=1)
+    judged = table[~sure].set_index("id")
+    decided = judged.index[judged["verdict"] != "inconclusive"]
+    ends = {c.id: math.isfinite(c.low) + math.isfinite(c.high) for c in CLAIMS}
+    wrong = sum(ENDS[0] * ends[name] for name in judged.index)
+    normal = NormalDist().inv_cdf
+    times = normal(ENDS[0] / max(len(judged), 1)) / normal(ENDS[0])
+    stretched = {
+        name: Estimate(c.here, c.here - times * (c.here - c.low), c.here + times * (c.high - c.here))
+        for name, c in judged.iterrows()
+    }
+    rules = {c.id: c for c in CLAIMS}
+    left_open = [n for n in decided if rules[n].verdict(stretched[n]) == "inconclusive"]
+    return Chance(len(judged), len(decided), wrong, tuple(left_open))
 
 
 def published_evidence() -> Evidence:
@@ -133,11 +175,15 @@ def published_evidence() -> Evidence:
 
 
 def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id."""
+    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id.
+
+    Args:
+        by_seed: the claims of all seeds, with the intervals of each.
+    """
     rows = []
     for claim in CLAIMS:
-        values = by_seed.loc[by_seed["id"] == claim.id, "here"]
-        if len(values):
-            mean = mean_over_seeds(values.astype(float).tolist())
+        seeds = by_seed.loc[by_seed["id"] == claim.id, ["here", "low", "high"]].astype(float)
+        if len(seeds):
+            mean = mean_over_seeds(*(seeds[column].tolist() for column in seeds))
             rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
     return pd.DataFrame(rows).set_index("id")

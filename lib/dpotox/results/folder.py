@@ -73,7 +73,7 @@ class Results:
     @cached_property
     def claims(self) -> pd.DataFrame:
         """The claims table (`claims.judge`), in the order of the chapters."""
-        found = self.evidence.set_index("quantity")
+        found = self.evidence.set_index("quantity")[["value", "low", "high", "resampled"]]
         table = claims.judge({row.Index: Estimate(*row[1:]) for row in found.itertuples()})
         order = table["chapter"].map(claims.CHAPTERS.index)
         return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)

@@ -16,6 +16,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaError, SchemaErrors
 
 from dpotox.errors import UserError
+from dpotox.estimates import RESAMPLED
 from dpotox.paper.groups import GROUPS, REDUCING, WITHOUT_LARGEST
 
 MARKUP = r"<>&`\[\]{}$\\|\n\r"
@@ -149,7 +150,9 @@ TABLES = {
     "evidence": Table(
         "evidence.csv",
         "Every quantity that the claims are about; verdicts follow from it and the rules.",
-        {"quantity": _label("the quantity")} | VALUE,
+        {"quantity": _label("the quantity")}
+        | VALUE
+        | {"resampled": _label("what was drawn again for the interval", *RESAMPLED)},
         key=("quantity",),
     ),
     "comparisons": Table(

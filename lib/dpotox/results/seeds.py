@@ -60,7 +60,10 @@ def recovered_by_seed(results: Results, seeds: list[int]) -> pd.DataFrame:
         Indexed by the row's name: a column per seed, `mean`, `low`, `high`.
     """
     found, _ = of_seeds(results, seeds)
-    columns = {seed: one.table1.set_index("name")["recovered"] for seed, one in found.items()}
+    names = ["recovered", "recovered_low", "recovered_high"]
+    columns = {seed: one.table1.set_index("name")[names] for seed, one in found.items()}
     table = pd.concat(columns, axis=1, join="inner")  # the rows that every seed has
-    means = pd.DataFrame([asdict(over_seeds(row.tolist())) for row in table.to_numpy()], index=table.index)
-    return table.join(means.rename(columns={"value": "mean"}))
+    of = {name: table.xs(name, axis=1, level=1) for name in names}
+    rows = zip(*(some.to_numpy() for some in of.values()), strict=True)
+    means = pd.DataFrame([asdict(over_seeds(*row)) for row in rows], index=table.index)
+    return of["recovered"].join(means.drop(columns="resampled").rename(columns={"value": "mean"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,13 @@ TENSORS = Format(
 
 def _write_evidence(evidence: dict[str, Estimate], folder: Path) -> None:
     rows = [{"quantity": name} | asdict(estimate) for name, estimate in evidence.items()]
-    pd.DataFrame(rows, columns=["quantity", "value", "low", "high"]).to_parquet(folder / "table.parquet")
+    names = [field.name for field in fields(Estimate)]
+    pd.DataFrame(rows, columns=["quantity", *names]).to_parquet(folder / "table.parquet")
 
 
 def _read_evidence(folder: Path) -> dict[str, Estimate]:
     table = pd.read_parquet(folder / "table.parquet").set_index("quantity")
-    return {row.Index: Estimate(row.value, row.low, row.high) for row in table.itertuples()}
+    return {row.Index: Estimate(*row[1:]) for row in table.itertuples()}
 
 
 EVIDENCE = Format(_write_evidence, _read_evidence)

@@ -581,7 +581,8 @@ class Study:
     def neuron_evidence(self) -> Evidence:
         """Quantities of the neuron table."""
         top = self.profile.interventions.figure_top
-        return evidence.neuron_evidence(self.neurons, self.resampled_neuron_quantities, top)
+        chunks = len(self.readings.base.activation)
+        return evidence.neuron_evidence(self.neurons, self.resampled_neuron_quantities, top, chunks)
 
     @step(EVIDENCE)
     def residual_evidence(self) -> Evidence:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import subprocess
+from dataclasses import asdict
 from datetime import date
 from functools import cached_property
 from importlib.metadata import version
@@ -253,9 +254,7 @@ class Tables:
     @cached_property
     def evidence(self) -> pd.DataFrame:
         found = self.study.evidence.items()
-        return pd.DataFrame(
-            [{"quantity": q, "value": e.value, "low": e.low, "high": e.high} for q, e in found]
-        )
+        return pd.DataFrame([{"quantity": quantity} | asdict(one) for quantity, one in found])
 
     @cached_property
     def nearest_tokens(self) -> pd.DataFrame:

@@ -121,7 +121,7 @@ def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
     """How the verdicts on the paper's claims come out over several seeds, in a few words."""
     n = table["seed"].nunique()
     if n + len(missing) == 1:
-        return Markdown("One seed was run. Intervals are over prompts; other seeds can differ by more.")
+        return Markdown("One seed was run. Intervals are for its one model; other seeds can differ by more.")
     paper = table[table["source"] == "paper"].groupby("id")["verdict"]
     always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in VERDICTS}
     text = (
@@ -146,9 +146,10 @@ def verdicts(claims: pd.DataFrame) -> Markdown:
     for c in claims.itertuples():
         paper = "" if c.paper is None or math.isnan(c.paper) else f"; the paper: {number(c.paper)}"
         ours = "" if c.source == "paper" else " *(ours)*"
+        over = f" over {c.resampled}" if c.low < c.high else ""
         sentences.append(
             f'- <span id="{anchor(c.id)}"></span>**{VERDICTS[c.verdict]}**: {c.statement}{ours}. '
-            f"Here: {_judged(c)}{paper}; rule: {c.rule.replace('<', '&lt;')}."
+            f"Here: {_judged(c)}{over}{paper}; rule: {c.rule.replace('<', '&lt;')}."
         )
     return Markdown("\n".join(sentences))
 
