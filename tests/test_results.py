@@ -390,7 +390,8 @@ def test_what_the_computer_decides_makes_no_other_results(tmp_path):
 def test_claims_are_judged_anew_from_the_evidence(tmp_path):
     claim = next(c for c in CLAIMS if c.id == "tp-is-a-minority")
     for value, verdict in ((0.3, "holds"), (0.6, "does not hold"), (math.nan, "inconclusive")):
-        row = {"quantity": claim.quantity, "value": value, "low": value, "high": value, "resampled": "prompts"}
+        row = {"quantity": claim.quantity, "value": value, "low": value, "high": value}
+        row |= {"resampled": "prompts"}
         results = Results(write_made_up(tmp_path, PROFILE, evidence=pd.DataFrame([row])))
         (tmp_path / "claims.json").write_text('[{"id": "tp-is-a-minority", "verdict": "proven"}]')
         judged = results.claims.set_index("id")["verdict"]
