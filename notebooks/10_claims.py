@@ -30,12 +30,12 @@
 # them to the test.
 
 # %% [markdown]
-# A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if
-# the whole interval lies outside, and is **inconclusive** if the interval straddles an end. A value shown
-# without an interval came out the same in every resample, or is a property of the weights; it is judged as it
-# stands. What an interval resamples stands behind each value in the chapters; [](../book/statistics.md) tells how it is
-# made and how often it holds the truth. What is *not measured* stays inconclusive: the profile leaves out what it takes, or DPO has no sure effect
-# on toxicity of which a share could be taken.
+# A claim **holds** if the whole 95 % interval of the quantity lies in its range, **does not hold** if the whole
+# interval lies outside, and is **inconclusive** if the interval straddles an end. A value shown without an interval
+# came out the same in every resample, or is a property of the weights; it is judged as it stands. What an interval
+# resamples stands behind each value in the chapters; [](../book/statistics.md) tells how it is made and how often it
+# holds the truth. What is *not measured* stays inconclusive: the profile leaves out what it takes, or DPO has no sure
+# effect on toxicity of which a share could be taken.
 
 # %% tags=["parameters"]
 profile = "mini"

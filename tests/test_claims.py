@@ -48,7 +48,8 @@ def test_an_interval_that_touches_an_end_of_the_range_is_not_inside_it(low, high
 
 def test_a_judged_claim_has_all_that_the_pages_show():
     quantity = "TP- share of gross"
-    row = judge({quantity: Estimate(0.4, 0.3, 0.45)}).set_index("id").loc["tp-is-a-minority"]
+    found = Estimate(0.4, 0.3, 0.45, "chunks of prompts")
+    row = judge({quantity: found}).set_index("id").loc["tp-is-a-minority"]
     claim = next(c for c in CLAIMS if c.id == "tp-is-a-minority")
     assert row.drop("paper").to_dict() == {
         "source": "paper",
@@ -57,6 +58,7 @@ def test_a_judged_claim_has_all_that_the_pages_show():
         "here": 0.4,
         "low": 0.3,
         "high": 0.45,
+        "resampled": "chunks of prompts",
         "rule": "TP- share of gross < 0.5",
         "verdict": "holds",
         "chapter": "05_four_groups",

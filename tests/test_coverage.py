@@ -33,32 +33,32 @@ CHECKED = (
 def benchmark():
     """The benchmark's module, under a name that no package has."""
     sys.path.insert(0, str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("made_up", BENCHMARKS / "coverage.py")
-    module = sys.modules["made_up"] = importlib.util.module_from_spec(spec)
+    spec = importlib.util.spec_from_file_location("simulated", BENCHMARKS / "coverage.py")
+    module = sys.modules["simulated"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-made_up = benchmark()
-assert set(CHECKED) <= {kind.name for kind in made_up.KINDS}
+simulated = benchmark()
+assert set(CHECKED) <= {kind.name for kind in simulated.KINDS}
 
 
-@pytest.mark.parametrize("kind", [k for k in made_up.KINDS if k.name in CHECKED], ids=lambda k: k.name)
+@pytest.mark.parametrize("kind", [k for k in simulated.KINDS if k.name in CHECKED], ids=lambda k: k.name)
 def test_intervals_hold_the_truth_in_93_of_100_cases(kind):
-    measured = made_up.measure(kind, REPEATS, resamples=200).set_index("interval of")
+    measured = simulated.measure(kind, REPEATS, resamples=200).set_index("interval of")
     assert kind.resampled in RESAMPLED
     assert (measured["coverage now"] >= LEAST).all(), measured
 
 
 def test_the_made_up_neurons_are_counted_as_the_library_counts():
-    world = made_up.world(3)
+    world = simulated.world(3)
     before, change, values = (torch.tensor(x)[None] for x in (world.before, world.change, world.values))
     table = neuron_table(before, before + change, values, values, torch.eye(64, dtype=torch.float64)[0])
-    found = made_up.neuron_quantities(world, world.before, world.change)
+    found = simulated.neuron_quantities(world, world.before, world.change)
     expected = quantities(table) | {"correlation of activation change with cosine": change_with_cosine(table)}
     for name in set(found) & set(expected):
         assert found[name] == pytest.approx(expected[name]), name
-    shares = made_up.tp_shares(world, np.eye(64)[:1], world.before, world.change)
+    shares = simulated.tp_shares(world, np.eye(64)[:1], world.before, world.change)
     assert shares[0] == pytest.approx(expected["TP- share of gross"])
 
 

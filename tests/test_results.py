@@ -278,7 +278,7 @@ def test_tables_that_do_not_belong_together_are_noticed(copied):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"format": 2}, "format '2', and this version reads 1"),
+        ({"format": 1}, "format '1', and this version reads 2"),
         ({"seed": -1}, "seed"),
         ({"seed": "0"}, "seed"),
         ({"device": "<img>"}, "device"),
@@ -391,6 +391,7 @@ def test_claims_are_judged_anew_from_the_evidence(tmp_path):
     claim = next(c for c in CLAIMS if c.id == "tp-is-a-minority")
     for value, verdict in ((0.3, "holds"), (0.6, "does not hold"), (math.nan, "inconclusive")):
         row = {"quantity": claim.quantity, "value": value, "low": value, "high": value}
+        row |= {"resampled": "prompts"}
         results = Results(write_made_up(tmp_path, PROFILE, evidence=pd.DataFrame([row])))
         (tmp_path / "claims.json").write_text('[{"id": "tp-is-a-minority", "verdict": "proven"}]')
         judged = results.claims.set_index("id")["verdict"]

@@ -23,7 +23,8 @@ NAMES, SHARES = ["ablate", "shift TP-", "after DPO"], [0.4, 0.3, 1.0]
 def write_results(artifacts: Path, seed: int, add: float) -> Results:
     """Made-up results of a seed, with every claim inside its range, and then all values moved."""
     middle = {c.quantity: (max(c.low, -9) + min(c.high, 9)) / 2 + add for c in CLAIMS}
-    values = [{"quantity": name, "value": v, "low": v, "high": v} for name, v in middle.items()]
+    rows = {name: {"value": v, "low": v, "high": v, "resampled": "prompts"} for name, v in middle.items()}
+    values = [{"quantity": name} | row for name, row in rows.items()]
     table1 = a_table("table1").assign(name=NAMES, recovered=[share + add for share in SHARES])
     folder, profile = artifacts / "tiny" / f"seed{seed}" / "results", load_profile(TINY)
     return Results(write_made_up(folder, profile, seed, evidence=pd.DataFrame(values), table1=table1))

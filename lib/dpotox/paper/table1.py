@@ -75,7 +75,8 @@ class Table1:
         def beyond(prompts: np.ndarray, draws: np.ndarray) -> np.ndarray:
             """For weights of prompts and of draws, a row each per resample."""
             none, row, dpo = outcomes @ prompts.T
-            return (((prompts @ drawn.T) * draws).sum(1) - row) / (none - dpo)
+            with np.errstate(divide="ignore", invalid="ignore"):  # of no effect
+                return (((prompts @ drawn.T) * draws).sum(1) - row) / (none - dpo)
 
         value = float(beyond(np.full((1, n_prompts), 1 / n_prompts), np.full((1, n_draws), 1 / n_draws))[0])
         if n_draws < FEWEST_DRAWS:

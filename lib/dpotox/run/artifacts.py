@@ -189,6 +189,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         number = getattr(error, "errno", None)
         if number == errno.ENOSPC or any(text in str(error) for text in NO_SPACE):
             raise UserError(f"the disk is full while writing {path}; free some space and rerun") from None
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise UserError(f"{path} cannot be written ({error}); check the folder's permissions") from None
         raise

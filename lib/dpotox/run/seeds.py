@@ -49,7 +49,7 @@ def begin_job(plan: Plan) -> None:
     """
     with artifacts.disk_errors(plan.folder):
         (plan.folder / FAILURE).unlink(missing_ok=True)
-        if "results_folder" in plan.missing() and plan.results.exists():
+        if plan.results.name in plan.missing() and plan.results.exists():
             shutil.rmtree(plan.results)
 
 
