@@ -7,13 +7,16 @@ results.claims         # judged anew from the evidence, by this version's rules
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet
+from pyarrow import types
 from safetensors.numpy import load_file, save_file
 
 from dpotox.errors import UserError
@@ -21,15 +24,18 @@ from dpotox.estimates import Estimate
 from dpotox.facts import facts
 from dpotox.places import OUTPUT
 from dpotox.profile import Profile, load_profile
-from dpotox.results import claims, record, schema
+from dpotox.results import agreement, claims, record, schema
 from dpotox.results.record import Record
 from dpotox.results.schema import TABLES
 
-RECORD, PROBE, CLAIMS = "run.json", "probe.safetensors", "claims.json"
+RECORD, PROBE, CLAIMS = record.FILE, "probe.safetensors", "claims.json"
 FILES = (RECORD, PROBE, *(table.file for table in TABLES.values()))
 """All that results are read from; the claims are written besides, for people."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
 """What text in a CSV file must not begin with, as a spreadsheet would take it for a formula."""
+MOST_COLUMNS, MOST_GROUPS, LONGEST_HEADER = 100, 1_000, 10_000
+LARGEST_TABLE = 1_000_000_000
+"""What a table may unpack to, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +82,24 @@ class Results:
         """The claims of one chapter."""
         return self.claims[self.claims["chapter"] == chapter].reset_index(drop=True)
 
+    @property
+    def tables(self) -> list[str]:
+        """The names of all tables that the profile's results have."""
+        return [name for name, table in TABLES.items() if not table.needs or self.holds[table.needs]]
+
     def wrong(self) -> list[str]:
-        """All that is missing or not as the schema says, a line each; reads everything."""
+        """All that is missing or not as the schema says, or else does not fit together; reads everything."""
         try:
-            holds = self.holds
+            parts = [partial(getattr, self, name) for name in self.tables]
         except UserError as error:
             return list(error.args)
         found = []
-        for name, table in TABLES.items():
-            if table.needs and not holds[table.needs]:
-                continue
+        for part in (*parts, partial(read_direction, self.folder, self.record.shape.d_model)):
             try:
-                getattr(self, name)
+                part()
             except UserError as error:
                 found += error.args
-        if not found and len(self.nearest_tokens) != len(self.neurons):
-            found.append("the table nearest_tokens has another number of rows than neurons")
-        if not found and int(self.nearest_tokens.to_numpy().max()) >= len(self.tokens):
-            found.append("the table nearest_tokens names tokens that are not there")
-        return found
+        return found or agreement.disagreements(self)
 
 
 def open_results(profile: str | Path = "mini", seed: int = 0, artifacts: str | Path = "") -> Results:
@@ -138,16 +143,18 @@ def _difference(made_with: dict, asked_for: dict) -> str:
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
-    """Write one of the tables, after a check against its schema.
+    """Write one of the tables, after a check against its schema; numbers without end are left empty.
 
     Raises:
         UserError: it is not as the schema says.
     """
+    numbers = table.select_dtypes("float")
+    table = table.assign(**numbers.where(numbers.abs() <= schema.LARGEST_NUMBER))
     table, path = schema.checked(name, table), folder / TABLES[name].file
     if path.suffix == ".parquet":
         table.to_parquet(path, index=False, compression="zstd")
     else:
-        _without_formulas(table).to_csv(path, index=False)
+        _without_formulas(table).to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def write_claims(results: Results) -> None:
@@ -161,9 +168,26 @@ def write_direction(folder: Path, direction) -> None:
     save_file({"direction": direction}, folder / PROBE)
 
 
-def read_direction(folder: Path):
-    """Read it again."""
-    return load_file(folder / PROBE)["direction"]
+def read_direction(folder: Path, d_model: int = 0):
+    """Read it again.
+
+    Args:
+        d_model: how long it has to be; 0 for any length.
+
+    Raises:
+        UserError: it is missing, or is no direction of this length.
+    """
+    try:
+        found = load_file(folder / PROBE)
+    except Exception as error:  # safetensors and numpy raise many kinds on damaged files
+        raise UserError(f"the probe cannot be read ({_reason(error)}); make the results anew") from None
+    direction = found.get("direction", np.empty(0))
+    if len(found) != 1 or direction.dtype.kind != "f" or direction.shape != (d_model or direction.size,):
+        wanted = f" of {d_model} numbers" if d_model else ""
+        raise UserError(f"the probe is not one direction{wanted}; make the results anew")
+    if not np.isfinite(direction).all():
+        raise UserError("the probe's direction is not of finite numbers; make the results anew")
+    return direction
 
 
 def read_table(path: Path, name: str) -> pd.DataFrame:
@@ -179,30 +203,85 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
     except UserError:
         raise
     except Exception as error:  # parsers raise many kinds on damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
-        raise UserError(f"the table {path.name} cannot be read ({reason}); make the results anew") from None
+        raise UserError(
+            f"the table {path.name} cannot be read ({_reason(error)}); make the results anew"
+        ) from None
     return schema.checked(name, table)
 
 
+def _reason(error: Exception) -> str:
+    """What a parser says of a file, in a few words."""
+    return schema.printable((str(error).strip().splitlines() or [type(error).__name__])[0][:100])
+
+
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:
-    file = pyarrow.parquet.ParquetFile(path)
-    if file.metadata.num_rows > schema.MOST_ROWS or file.metadata.num_columns > 100:
-        raise UserError(f"the table {path.name} is larger than any study's")
-    return file.read().to_pandas(ignore_metadata=True)
+    """A flat table of numbers and of short names, looked at before any of its values is read."""
+    there = pyarrow.parquet.read_schema(path).names
+    columns = TABLES[name].columns.items()
+    texts = [column for column, some in columns if column in there and str(some.dtype).startswith("str")]
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+        told, fields = file.metadata, {field.name: field.type for field in file.schema_arrow}
+        groups = [told.row_group(i) for i in range(min(told.num_row_groups, MOST_GROUPS + 1))]
+        chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+        rows = {chunk.num_values for chunk in chunks}
+        if (
+            not 0 < told.num_columns == len(fields) <= MOST_COLUMNS
+            or len(groups) > MOST_GROUPS
+            or told.num_rows > TABLES[name].most
+            or max(rows, default=0) > told.num_rows
+            or sum(chunk.total_uncompressed_size for chunk in chunks) > LARGEST_TABLE
+        ):
+            raise UserError(f"the table {path.name} is larger than any study's")
+        for column, kind in fields.items():
+            if column in texts:
+                plain = types.is_dictionary(kind) and _is_text(kind.value_type)
+            else:
+                plain = types.is_integer(kind) or types.is_floating(kind)
+            if not plain:
+                kinds = "names" if column in texts else "numbers"
+                raise UserError(f"the table {path.name} has a column that is not of {kinds}")
+        table = file.read()
+    for column in texts:
+        for part in table[column].chunks:
+            lengths = [len(value) for value in part.dictionary.to_pylist() if value]
+            if max(lengths, default=0) > schema.LONGEST_LABEL:
+                raise UserError(f"the table {path.name} has longer names than any study's")
+    return table.to_pandas(ignore_metadata=True).astype(dict.fromkeys(texts, object))
+
+
+def _is_text(kind) -> bool:
+    return types.is_string(kind) or types.is_large_string(kind)
 
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:
     """Every cell as it was written: numbers to the last digit, and no text taken for a missing value."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    with path.open(encoding="utf-8", newline="") as file:
+        if file.readline(LONGEST_HEADER).count(",") > MOST_COLUMNS:
+            raise UserError(f"the table {path.name} has more columns than any study's")
+    most = TABLES[name].most + 1
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", nrows=most)
+    if not isinstance(table.index, pd.RangeIndex) or table.isna().any(axis=None):
+        raise UserError(f"the table {path.name} has a row of more or fewer cells than its first")
     kinds = {column: str(some.dtype) for column, some in TABLES[name].columns.items()}
     for column in table:
         if kinds.get(column, "").startswith("str"):
             table[column] = table[column].map(lambda text: text.removeprefix("'"))
         elif kinds.get(column) == "bool":
-            table[column] = table[column].map({"True": True, "False": False})
+            if not table[column].isin(("True", "False")).all():
+                reason = f"{column!r}: neither True nor False"
+                raise UserError(f"the table {name} is not as its schema says: {reason}")
+            table[column] = table[column] == "True"
         elif kinds.get(column) == "float64":
-            table[column] = table[column].where(table[column] != "", "nan").astype(object).astype(float)
+            table[column] = _as_numbers(table[column], name)
     return table
+
+
+def _as_numbers(cells: pd.Series, name: str) -> pd.Series:
+    try:
+        return cells.where(cells != "", "nan").astype(object).astype(float)
+    except ValueError as error:
+        reason = f"{cells.name!r}: {_reason(error)}"
+        raise UserError(f"the table {name} is not as its schema says: {reason}") from None
 
 
 def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,22 +2,38 @@
 
 A pack is data from strangers when it comes from somewhere else. It is a ZIP file of known names only, each no
 larger than any study needs, and nothing in it is executed: CSV, JSON, parquet and safetensors are read, every
-table is checked against its schema, and verdicts follow from this version's rules.
+table is checked against its schema and the others, and verdicts follow from this version's rules.
 """
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import stat
 import zipfile
+from collections.abc import Iterator
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from dpotox.errors import UserError
 from dpotox.places import OUTPUT
-from dpotox.results.folder import FILES, RECORD, Results, read_direction, write_claims
+from dpotox.results import record
+from dpotox.results.folder import (
+    FILES,
+    RECORD,
+    Results,
+    read_direction,
+    write_claims,
+    write_direction,
+    write_table,
+)
+from dpotox.results.schema import is_label, printable
 
-LARGEST_FILE, LARGEST_PACK = 64_000_000, 128_000_000
-"""Bytes, unpacked and packed; GPT-2 medium's neuron table has 14 million."""
+LARGEST_PACK, LARGEST_OTHER = 64_000_000, 1_000_000
+LARGEST = {".parquet": 64_000_000, ".csv": 8_000_000}
+"""Bytes of a pack and, unpacked, of its files; GPT-2 medium's neuron table has 14 million."""
+MOST_LINES = 10
 ENDING = ".zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -42,6 +58,8 @@ def write(results: Results, path: Path) -> Path:
     Raises:
         UserError: something in them is missing or not as the schema says.
     """
+    if not is_pack(path):
+        raise UserError(f"a pack's name ends with {ENDING}, so {path.name} cannot be one; give another name")
     if wrong := results.wrong():
         raise UserError(*wrong)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +75,9 @@ def write(results: Results, path: Path) -> Path:
 
 
 def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
-    """The results in a pack, unpacked and checked.
+    """The results in a pack, checked, and written anew from what was read.
+
+    So nothing is kept, shown or given to be downloaded but what the checks have seen.
 
     Args:
         root: where packs are unpacked, each in a folder named after its content.
@@ -68,64 +88,95 @@ def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
     """
     if not path.is_file():
         raise UserError(f"there is no pack {path}; give the path of a file that `make pack` wrote")
-    if path.stat().st_size > LARGEST_PACK:
-        raise UserError(f"{path.name} is larger than any pack; it was not opened")
-    with path.open("rb") as file:
-        folder = root / sha256(file.read()).hexdigest()[:16]
-    results = Results(folder / "results")
-    if not (folder / "whole").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            _unpack(path, results.folder)
-            if wrong := Results(results.folder).wrong() or _wrong_direction(results):
-                raise UserError(*(f"{path.name}: {line}" for line in wrong))
-        except UserError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        write_claims(results)
-        (folder / "whole").touch()
-    return results
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    """Unpack the files of known names, none of them further than a file of its kind may grow."""
-    folder.mkdir(parents=True)
+    if not is_pack(path):
+        raise UserError(f"{path.name} is not named *{ENDING} as a pack is; rename it, if it is one")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if strange := sorted(set(names) - set(FILES)):
-                raise UserError(f"{path.name} holds {strange[0][:60]!r}, as no pack does; it was not opened")
-            if len(names) != len(set(names)):
-                raise UserError(f"{path.name} holds a file twice; it was not opened")
-            if RECORD not in names:
-                raise UserError(f"{path.name} holds no {RECORD}, so it is not a pack of results")
+        if path.stat().st_size > LARGEST_PACK:
+            raise UserError(f"{path.name} is larger than any pack; it was not opened")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read ({error.strerror}); mend its permissions") from None
+    folder = root / sha256(_rules() + content).hexdigest()[:32]
+    if not folder.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=root, prefix=".") as scratch:
+            received, kept = (Results(Path(scratch) / name / "results") for name in ("received", "kept"))
+            received.folder.mkdir(parents=True)
+            for name, part in _members(path.name, content):
+                (received.folder / name).write_bytes(part)
+            if wrong := received.wrong():
+                raise UserError(
+                    *(f"{path.name}: {line}" for line in wrong[:MOST_LINES]),
+                    f"{path.name} was not opened; ask whoever made it for one that `make pack` wrote",
+                )
+            _copy(received, kept)
+            with contextlib.suppress(OSError):  # another process was faster
+                kept.folder.parent.replace(folder)
+    return Results(folder / "results")
+
+
+def _rules() -> bytes:
+    """What decides which packs are opened: a pack that older rules let in is checked anew."""
+    return b"".join(module.read_bytes() for module in sorted(Path(__file__).parent.glob("*.py")))
+
+
+def _copy(received: Results, kept: Results) -> None:
+    """Write results as a study would, from what was read of them."""
+    kept.folder.mkdir(parents=True)
+    for name in received.tables:
+        write_table(kept.folder, name, getattr(received, name))
+    write_direction(kept.folder, read_direction(received.folder, received.record.shape.d_model))
+    record.write(received.record, kept.folder / RECORD)
+    write_claims(kept)
+
+
+def _members(pack: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files of known names in a pack, none of them longer than one of its kind may be."""
+    if content.count(b"PK\1\2") > 100 * len(FILES):  # each would be listed before one is looked at
+        raise UserError(f"{pack} holds more files than any pack; it was not opened")
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            _check_list(pack, archive.infolist())
             for member in archive.infolist():
+                most = LARGEST.get(Path(member.filename).suffix, LARGEST_OTHER)
                 with archive.open(member) as source:
-                    content = source.read(LARGEST_FILE + 1)
-                if len(content) > LARGEST_FILE:
-                    raise UserError(f"{path.name}: {member.filename} is larger than any study's")
-                (folder / member.filename).write_bytes(content)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{path.name} cannot be unpacked ({str(error)[:80]}); get it again") from None
+                    part = source.read(most + 1)
+                if len(part) > most:
+                    raise UserError(f"{pack}: {member.filename} is larger than any study's")
+                yield member.filename, part
+    except UserError:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds on damaged files
+        reason = printable(str(error)[:80]) or type(error).__name__
+        raise UserError(f"{pack} cannot be unpacked ({reason}); get it again") from None
 
 
-def _wrong_direction(results: Results) -> list[str]:
-    """What is wrong with the probe's direction."""
-    try:
-        direction = read_direction(results.folder)
-    except Exception as error:  # safetensors and numpy raise many kinds on damaged files
-        return [f"the probe cannot be read ({str(error)[:80]})"]
-    if direction.shape != (results.record.shape.d_model,):
-        return [f"the probe has the shape {direction.shape}, not that of the model's residual stream"]
-    return []
+def _check_list(pack: str, members: list[zipfile.ZipInfo]) -> None:
+    """See that a pack holds plain files of known names, each once."""
+    names = [member.filename for member in members]
+    if strange := sorted(set(names) - set(FILES)):
+        raise UserError(f"{pack} holds {strange[0][:60]!a}, as no pack does; it was not opened")
+    if len(names) != len(set(names)):
+        raise UserError(f"{pack} holds a file twice; it was not opened")
+    if RECORD not in names:
+        raise UserError(f"{pack} holds no {RECORD}, so it is not a pack of results")
+    for member in members:
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG) or member.flag_bits & 1:
+            raise UserError(f"{pack} holds {member.filename} as a link or encrypted; it was not opened")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UserError(f"{pack} holds {member.filename} packed as no pack is; it was not opened")
 
 
 def packs_in(folder: Path) -> tuple[dict[str, Results], dict[str, str]]:
-    """All packs in a folder by their names, and why others cannot be opened."""
+    """All packs in a folder by their files' names, and why others cannot be opened."""
     found, wrong = {}, {}
     for path in sorted(folder.glob(f"*{ENDING}")):
+        if not is_label(path.name):
+            wrong[printable(path.name)] = "its name is not one that a page can show; rename it"
+            continue
         try:
-            found[path.stem] = opened(path)
+            found[path.name] = opened(path)
         except UserError as error:
-            wrong[path.stem] = str(error)
+            wrong[path.name] = str(error)
     return found, wrong

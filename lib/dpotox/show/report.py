@@ -56,6 +56,7 @@ def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
     if table.empty:
         table = pd.DataFrame({"": ["nothing of this kind here"]})
     style = table.style.hide(axis="index").format(formats or number_or_text, escape="html")
+    style = style.format_index(escape="html", axis="columns")
     return style.set_table_attributes('class="figures"')
 
 

@@ -51,7 +51,7 @@ def _prompt(part: pd.DataFrame, mask: Mask) -> dict:
         lanes.append(
             {
                 "name": name,
-                "way": WAYS.get(name.split()[0], ""),
+                "way": WAYS.get(name.partition(" ")[0], ""),
                 "tokens": tokens,
                 "projection": lane["projection"].round(3).tolist(),
                 "toxicity": lane["toxicity"].round(3).tolist(),

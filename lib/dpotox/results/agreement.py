@@ -1,0 +1,160 @@
+"""What tables must have in common, so that whatever can be opened can be shown.
+
+A schema sees one table at a time. Here the tables of one study are held against each other, against its
+settings and its model's shape, and against what the chapters look up in them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dpotox.paper.groups import REDUCING, group_quantities, group_table, quantities
+from dpotox.paper.selections import SETS
+from dpotox.results.schema import QUANTITIES
+
+if TYPE_CHECKING:
+    from dpotox.results.folder import Results
+
+EDITS = {
+    *product(("patch", "hold"), ("all", "newest")),
+    *product(("shift", "shift, same text", "copy"), ("all",)),
+}
+"""Kind and positions of the edits that table 1 has of every set of neurons that it names."""
+BEST = "best recovered share among ablations by cosine"
+NAMED = {
+    "evidence": ("quantity", {f"{group} share of gross" for group in REDUCING}),
+    "other_directions": ("kind", {"random"}),
+    "table1": ("name", {"before DPO", "after DPO"}),
+    "outcomes": ("measure", {"toxicity, greedy", "perplexity, neutral text", "perplexity, all text"}),
+    "writers": ("writer", {"attention", "MLPs", "embeddings", "all"}),
+    "directions": ("list", {"probe", "closest", "opposed", "projection"}),
+    "dpo_curves": ("split", {"train"}),
+    "step_through": ("condition", {"before DPO", "after DPO"}),
+}
+"""Rows that the chapters look up: in which column, and by which names."""
+NEVER_EMPTY = ("weight_change", "prompts", "tokens", "pretraining", "probe_calibration", "comparisons")
+FEW = {"other_directions": ("kind", 10), "comparisons": ("comparison", 20), "step_through": ("number", 50)}
+"""Columns that a figure or a page has a part for each value of, and how many it has room for."""
+
+
+def disagreements(results: Results) -> list[str]:
+    """All in which the tables do not fit together, a line each.
+
+    Args:
+        results: every table of them is as its schema says.
+    """
+    if found := [*_record(results), *_named(results)]:
+        return found  # what follows takes these for granted
+    checks = (_neurons, _layers, _table1, _comparisons, _step_through)
+    return [line for check in checks for line in check(results)]
+
+
+def _record(results: Results) -> Iterator[str]:
+    record, holds = results.record, results.holds
+    if (record.loss is not None) != holds["made-here"]:
+        yield "run.json tells a model's loss exactly where none is made here"
+    elif record.loss and record.loss.bound is not None and record.loss.bound >= record.loss.unigram:
+        yield "run.json tells a loss of token frequencies that nothing can have"
+    if (record.accuracy is not None) != holds["fitted-probe"]:
+        yield "run.json tells a probe's accuracy exactly where none is fitted here"
+
+
+def _named(results: Results) -> Iterator[str]:
+    there = results.tables
+    for name in filter(there.__contains__, NEVER_EMPTY):
+        if getattr(results, name).empty:
+            yield f"the table {name} is empty"
+    for name, (column, wanted) in NAMED.items():
+        if name in there and (missing := sorted(wanted - set(getattr(results, name)[column]))):
+            yield f"the table {name} has no row {missing[0]!r}"
+    for name, (column, most) in FEW.items():
+        if getattr(results, name)[column].nunique() > most:
+            yield f"the table {name} tells of more than {most} kinds"
+    if "probe_selection" in there:
+        selection = results.probe_selection
+        if selection["chosen"].sum() != 1 or (selection["C"] <= 0).any():
+            yield "the table probe_selection does not say which strength is chosen"
+    for name in ("draws", "second_scorer"):
+        if name in there and not set(getattr(results, name)["row"]) <= set(results.table1["name"]):
+            yield f"the table {name} tells of rows that table 1 lacks"
+
+
+def _neurons(results: Results) -> Iterator[str]:
+    neurons, shape = results.neurons, results.record.shape
+    inside = (neurons["layer"] < shape.layers) & (neurons["neuron"] < shape.d_mlp)
+    if len(neurons) != shape.layers * shape.d_mlp or not inside.all():
+        yield f"the table neurons is not of {shape.layers} layers of {shape.d_mlp} neurons, as run.json says"
+    nearest = results.nearest_tokens
+    if len(nearest) != len(neurons):
+        yield "the table nearest_tokens has another number of rows than neurons"
+    if nearest.to_numpy().max(initial=0) >= len(results.tokens):
+        yield "the table nearest_tokens names tokens that are not there"
+    table = group_table(neurons)
+    if not _same(results.groups.set_index("group").reindex(table.index), table):
+        yield "the tables groups and neurons are not of the same neurons"
+    known, here = results.evidence.set_index("quantity")["value"], pd.Series(group_quantities(table))
+    both = here.index.intersection(known.index)
+    if not _same(known[both], here[both]):
+        yield "the tables evidence and neurons are not of the same neurons"
+
+
+def _layers(results: Results) -> Iterator[str]:
+    table, layers = results.layers, results.record.shape.layers
+    if len(table) != 6 * layers or table["layer"].max() >= layers:
+        yield "the table layers lacks a layer, or has one that the model lacks"
+    if (table["reach"] < 0).any():
+        yield "the table layers has an interval that ends before it begins"
+
+
+def _table1(results: Results) -> Iterator[str]:
+    rows = results.table1
+    if rows.duplicated(["kind", "which", "positions"]).any():
+        yield "the table table1 has two rows of the same edit"
+    for name, published in (("before DPO", "gpt2: none"), ("after DPO", "dpo: none")):
+        if not ((rows["name"] == name) & (rows["kind"] == "none") & (rows["published"] == published)).any():
+            yield f"the row {name!r} of table1 is not that of a whole model"
+    if (rows[[c for c in rows if c.startswith("perplexity")]] <= 0).any(axis=None):
+        yield "the table table1 tells a perplexity that no text can have"
+    ablated = rows[(rows["kind"] == "ablate") & rows["which"].str.endswith("toxic")]
+    known = results.evidence.set_index("quantity")["value"].reindex([BEST]).notna().any()
+    if ablated.empty or (known and ablated["recovered"].isna().any()):
+        yield "the table table1 has no ablation by cosine whose effect is known"
+    for which in SETS:
+        edits = rows[rows["which"] == which]
+        if len(edits) and (EDITS - set(zip(edits["kind"], edits["positions"], strict=True))):
+            yield f"the table table1 lacks an edit of {which}"
+
+
+def _comparisons(results: Results) -> Iterator[str]:
+    found = results.comparisons.pivot(index="comparison", columns="quantity", values="value")
+    own = results.comparisons["comparison"].iloc[0]
+    lines = results.comparisons.groupby("comparison")["quantity"].agg(set)
+    if not all(set(QUANTITIES) <= line for line in lines):
+        yield "the table comparisons lacks a quantity of some comparison"
+    elif not _same(found.loc[own, list(QUANTITIES)], pd.Series(quantities(results.neurons))[[*QUANTITIES]]):
+        yield "the tables comparisons and neurons are not of the same neurons"
+
+
+def _step_through(results: Results) -> Iterator[str]:
+    table = results.step_through
+    if not set(table["number"]) <= set(results.prompts["number"]):
+        yield "the table step_through tells of prompts that the table prompts lacks"
+    if table["condition"].iloc[0] != "before DPO" or (table["condition"].str.strip() == "").any():
+        yield "the table step_through does not begin with the model before DPO"
+    lanes = table.groupby(["number", "condition"])["step"].agg(["size", "min", "max"])
+    lengths = lanes["size"].groupby("number").agg(["min", "max", "size"])
+    whole = (lanes["min"] == 1) & (lanes["max"] == lanes["size"])
+    equal = (lengths["min"] == lengths["max"]) & (lengths["size"] == table["condition"].nunique())
+    if not (whole.all() and equal.all()):
+        yield "the table step_through lacks tokens of some continuation"
+
+
+def _same(one: pd.DataFrame | pd.Series, other: pd.DataFrame | pd.Series) -> bool:
+    """Whether two tables hold the same numbers, but for what rounding does to sums that nearly cancel."""
+    known = [np.where(np.isfinite(v), v, np.nan) for v in (one.to_numpy(float), other.to_numpy(float))]
+    return np.allclose(*known, rtol=1e-2, atol=1e-3, equal_nan=True)
