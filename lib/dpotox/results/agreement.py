@@ -155,5 +155,6 @@ def _step_through(results: Results) -> Iterator[str]:
 
 
 def _same(one: pd.DataFrame | pd.Series, other: pd.DataFrame | pd.Series) -> bool:
-    """Whether two tables hold the same numbers, but for what rounding does to sums."""
-    return np.allclose(one.to_numpy(float), other.to_numpy(float), rtol=1e-3, atol=1e-6, equal_nan=True)
+    """Whether two tables hold the same numbers, but for what rounding does to sums that nearly cancel."""
+    known = [np.where(np.isfinite(v), v, np.nan) for v in (one.to_numpy(float), other.to_numpy(float))]
+    return np.allclose(*known, rtol=1e-2, atol=1e-3, equal_nan=True)

@@ -216,7 +216,9 @@ def _reason(error: Exception) -> str:
 
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:
     """A flat table of numbers and of short names, looked at before any of its values is read."""
-    texts = [column for column, some in TABLES[name].columns.items() if str(some.dtype).startswith("str")]
+    there = pyarrow.parquet.read_schema(path).names
+    columns = TABLES[name].columns.items()
+    texts = [column for column, some in columns if column in there and str(some.dtype).startswith("str")]
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
         told, fields = file.metadata, {field.name: field.type for field in file.schema_arrow}
         groups = [told.row_group(i) for i in range(min(told.num_row_groups, MOST_GROUPS + 1))]
@@ -239,12 +241,12 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
                 kinds = "names" if column in texts else "numbers"
                 raise UserError(f"the table {path.name} has a column that is not of {kinds}")
         table = file.read()
-    for column in set(texts) & set(fields):
+    for column in texts:
         for part in table[column].chunks:
             lengths = [len(value) for value in part.dictionary.to_pylist() if value]
             if max(lengths, default=0) > schema.LONGEST_LABEL:
                 raise UserError(f"the table {path.name} has longer names than any study's")
-    return table.to_pandas(ignore_metadata=True).astype(dict.fromkeys(set(texts) & set(fields), object))
+    return table.to_pandas(ignore_metadata=True).astype(dict.fromkeys(texts, object))
 
 
 def _is_text(kind) -> bool:
@@ -266,21 +268,20 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
             table[column] = table[column].map(lambda text: text.removeprefix("'"))
         elif kinds.get(column) == "bool":
             if not table[column].isin(("True", "False")).all():
-                raise UserError(
-                    f"the table {path.name} is not as its schema says: {column!r}: neither True nor False"
-                )
+                reason = f"{column!r}: neither True nor False"
+                raise UserError(f"the table {name} is not as its schema says: {reason}")
             table[column] = table[column] == "True"
         elif kinds.get(column) == "float64":
-            table[column] = _as_numbers(table[column], path.name)
+            table[column] = _as_numbers(table[column], name)
     return table
 
 
-def _as_numbers(cells: pd.Series, file: str) -> pd.Series:
+def _as_numbers(cells: pd.Series, name: str) -> pd.Series:
     try:
         return cells.where(cells != "", "nan").astype(object).astype(float)
     except ValueError as error:
         reason = f"{cells.name!r}: {_reason(error)}"
-        raise UserError(f"the table {file} is not as its schema says: {reason}") from None
+        raise UserError(f"the table {name} is not as its schema says: {reason}") from None
 
 
 def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:

@@ -22,9 +22,12 @@ def outcome(results: Results, seed: int) -> Path:
 
 
 def of_seeds(results: Results, seeds: list[int]) -> tuple[dict[int, Results], dict[int, str]]:
-    """The results of all seeds that have some, and why the others have none."""
+    """The results of all seeds that have some, and why the others have none.
+
+    Where the given results are of none of these seeds, as those of a pack may be, they stand alone.
+    """
     found, missing = {}, {}
-    for seed in seeds:
+    for seed in seeds if results.seed in seeds else [results.seed]:
         path = outcome(results, seed)
         if seed == results.seed:
             found[seed] = results

@@ -21,7 +21,7 @@ from jaxtyping import Int
 from dpotox.paper.groups import GROUPS, REDUCING, ranking
 from dpotox.results.folder import Results
 from dpotox.show.figure_style import COLOURS
-from dpotox.show.masking import Mask
+from dpotox.show.masking import Mask, seen
 
 NUMBERS = ("cosine", "projection_drop", "pre_activation", "post_activation")
 """The columns of the neuron table that the page shows."""
@@ -36,7 +36,9 @@ def page() -> HTML:
 def script(results: Results) -> str:
     """What the page loads beside plotly.js (`data_script`)."""
     mask, texts = Mask.of(results), results.tokens["text"]
-    return data_script(results.neurons, results.nearest_tokens.to_numpy(), [(mask(t), t) for t in texts])
+    return data_script(
+        results.neurons, results.nearest_tokens.to_numpy(), [(mask(t), seen(t)) for t in texts]
+    )
 
 
 def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:

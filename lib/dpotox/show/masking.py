@@ -13,6 +13,8 @@ from dpotox.results.folder import Results
 
 _WORD = re.compile(r"\w[\w*]*")
 _HIDDEN = re.compile(r"\w\*+")
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of the text around them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """The text with these words hidden, for places that know no markup."""
-        return _WORD.sub(lambda word: _stars(word[0]) if word[0] in self.words else word[0], text)
+        return _WORD.sub(lambda word: _stars(word[0]) if word[0] in self.words else word[0], seen(text))
 
     def html(self, text: str) -> str:
         """The same as HTML, with what the switch needs."""
@@ -36,7 +38,7 @@ class Mask:
 
     def segments(self, text: str) -> list[Segment]:
         """The text cut into stretches that are hidden and such that are not."""
-        found, end = [], 0
+        found, end, text = [], 0, seen(text)
         for word in _WORD.finditer(text):
             if word[0] not in self.words and not _HIDDEN.fullmatch(word[0]):
                 continue
@@ -59,6 +61,11 @@ def marked(segment: Segment) -> str:
     if hidden != shown:
         stars = f'<span class="stars">{stars}</span><span class="word" hidden>{word}</span>'
     return f'<span class="masked">{stars}</span>'
+
+
+def seen(text: str) -> str:
+    """The text with a sign in the place of every character that acts instead of being seen."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _stars(word: str) -> str:
