@@ -19,17 +19,15 @@
 #
 # That is how Lee et al. {cite}`lee2024mechanistic` explain DPO: value vectors stay, and the {term}`residual stream` is
 # moved by an {term}`offset` to where toxic neurons do not fire. The paper of this book holds that ablating those
-# neurons does not do what DPO does, and counts what all neurons write. It does not ask what changes their activations.
-# This chapter does, in four steps: what the shift makes of the neurons' change, who writes the shift, what is left
-# without it, and whether attention and MLPs need each other.
+# neurons does not do what DPO does, and counts what all neurons write. Where the change of their activations comes from
+# is the question of this chapter, in four steps: what the shift makes of the change, who writes the shift, what is
+# left without it, and whether attention and MLPs need each other.
 
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
 
 # %% tags=["hide-input"]
-from IPython.display import display
-
 from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import (
@@ -70,10 +68,11 @@ report.verdicts(results.claims_of(claims.OFFSET))
 # ## What the shift makes of the change
 #
 # Both models read the same text: the prompts and what the model before DPO wrote. At every position that predicts a
-# token, what the MLP of each layer reads, behind its norm, is taken; $\bar x$ is its mean, and primes stand for after
-# DPO. As a {term}`pre-activation` is linear in $x$, the change of its mean divides without a rest:
+# token, what the MLP of each layer reads, behind its norm, is taken; $x_0$ is its mean before DPO and $x_1$ after, and
+# likewise a neuron's key vector $k$ and bias $b$. A {term}`pre-activation` is linear in what is read, so the change of
+# its mean divides without a rest, into what the shift upstream makes, what the turn of the key makes, and the bias:
 #
-# $$\Delta_i = \underbrace{k_i \cdot (\bar x' - \bar x)}_{\text{shift upstream}} + \underbrace{(k_i' - k_i) \cdot \bar x'}_{\text{key}} + \underbrace{b_i' - b_i}_{\text{bias}}$$
+# $$\Delta = k_0 \cdot (x_1 - x_0) + (k_1 - k_0) \cdot x_1 + (b_1 - b_0)$$
 #
 # {numref}`fig-upstream` shows the first part beside the whole. On the line, a neuron does what the shift makes it do.
 
@@ -83,11 +82,12 @@ figure = figures_offset.upstream_beside_change(
 )
 
 # %% [markdown]
-# A part's share is $\sum_i p_i \Delta_i / \sum_i \Delta_i^2$ over the neurons of a set, so the shares of all parts add up
-# to 1. *Left without the shift* is the root mean square of the change without that part, over that of the change.
+# A part's share is its sum of products with the change over the neurons of a set, $\sum p\,\Delta / \sum \Delta^2$, so
+# the shares of all parts add up to 1. *Left without it* is the root mean square of the change without the shift's
+# part, over that of the change.
 #
 # Shifts of any origin would be read by all keys, so two controls stand beside. *Random neurons like these* are in the
-# same layers and as active as the most toxic ones. And the last column divides by a random shift: how far a vector of
+# same layers and as active as the most toxic ones. And *times random* divides by a random shift: how far a vector of
 # the same length in a random direction moves what enters these GELUs, root mean square.
 
 # %% tags=["full-width"]
@@ -138,14 +138,14 @@ report_offset.layers(results.offset_layers)
 #
 # The model **after** DPO, with the mean shift taken away from what the MLP of each layer reads, at every position
 # (*remove offset*); and the model **before** DPO with it added (*add offset*). What is edited is what enters the GELUs, by
-# $k_i' \cdot (\bar x' - \bar x)$ and $k_i \cdot (\bar x' - \bar x)$, which is the same thing. The rows of the most toxic
+# $k_1 \cdot (x_1 - x_0)$ and $k_0 \cdot (x_1 - x_0)$, which is the same thing. The rows of the most toxic
 # neurons edit these alone: if keeping them from firing is what DPO does, that is enough.
 #
 # The share of DPO's effect is as in all tables: 1 is all of it. A row of *remove offset* near 1 has lost nothing.
 
 # %% tags=["full-width"]
 offset_rows = report_table1.rows_of(summary, "remove offset", "add offset")
-display(report_table1.toxicity(offset_rows))
+report_table1.toxicity(offset_rows)
 
 # %% tags=["full-width", "hide-output"]
 report_table1.quality(offset_rows)

@@ -29,12 +29,11 @@ def sets(table: pd.DataFrame, comparison: str = "DPO") -> Styler:
         {
             "neurons": f"{line.which} ({line.neurons:,})",
             "mean change": number(line.change),
-            "of it by the shift": number(line.upstream_change),
-            "share: shift": percent(line.upstream, 1),
-            "share: keys": percent(line.key, 1),
-            "share: biases": percent(line.bias, 1),
-            "left without the shift": percent(line.left),
-            "shift, times a random one": number(line.times_random),
+            "by the shift": percent(line.upstream, 1),
+            "by keys": percent(line.key, 1),
+            "by biases": percent(line.bias, 1),
+            "left without it": percent(line.left),
+            "times random": number(line.times_random),
         }
         for line in table[table["comparison"] == comparison].itertuples()
     ]
@@ -49,9 +48,9 @@ def placebos(table: pd.DataFrame) -> Styler:
             "trained on": line.comparison,
             "neurons": line.which,
             "size of the change": number(line.size),
-            "share: shift": percent(line.upstream, 1),
+            "by the shift": percent(line.upstream, 1),
             "mean change": number(line.change),
-            "shift, times a random one": number(line.times_random),
+            "times random": number(line.times_random),
         }
         for line in table[wanted].itertuples()
     ]
@@ -101,7 +100,7 @@ def offset(results: Results) -> Markdown:
     attention = results.offset_writers.query("which == @top and writer == 'attention'")["share"].sum()
     answer = (
         f"On the same text, the shift upstream makes {upstream[0]} of the change of what enters the GELUs, "
-        f"and for the {top} {upstream[1]}. Attention makes {percent(attention)} of the shift as these read "
+        f"and for the {top} neurons {upstream[1]}. Attention makes {percent(attention)} of the shift as these read "
         f"it. Taken away after DPO in all layers, the shift leaves "
         f"{_share(recovered['remove offset, all neurons'])} of DPO's effect; added before DPO, it recovers "
         f"{_share(recovered['add offset, all neurons'])}."
@@ -113,7 +112,7 @@ def offset(results: Results) -> Markdown:
 def _of_neurons(by: pd.DataFrame, top: str) -> list[str]:
     every, toxic = (by.loc[("DPO", which)] for which in (EVERYTHING, top))
     aimed = (
-        f"**Is it aimed?** The shift moves what enters the {top} {number(toxic['times_random'])} times as "
+        f"**Is it aimed?** The shift moves what enters the {top} neurons {number(toxic['times_random'])} times as "
         f"far as a random shift of its length would, in the mean by {number(toxic['upstream_change'])}"
     )
     if ("DPO", LIKE) in by.index:
@@ -139,7 +138,7 @@ def _of_writers(writers: pd.DataFrame, top: str) -> list[str]:
     largest = shares.loc[shares["share"].idxmax()]
     norm = shares.loc[shares["writer"] == "norm", "share"].sum()
     return [
-        f"**Who writes it.** As the {top} read it, {_writer(largest)} makes most, "
+        f"**Who writes it.** As the {top} neurons read it, {_writer(largest)} makes most, "
         f"{percent(largest['share'])}; what the norm itself does otherwise makes {percent(norm, 1)}"
     ]
 
@@ -147,7 +146,7 @@ def _of_writers(writers: pd.DataFrame, top: str) -> list[str]:
 def _of_edits(recovered: pd.Series, top: str) -> list[str]:
     mlps, attention, both = (_share(recovered[SWAPS[key]]) for key in list(SWAPS)[1:])
     return [
-        f"**For the most toxic neurons alone.** Taken away from the {top} only, the shift leaves "
+        f"**For the most toxic neurons alone.** Taken away from the {top} neurons only, the shift leaves "
         f"{_share(recovered[f'remove offset, {top}'])} of DPO's effect; added to these only, it recovers "
         f"{_share(recovered[f'add offset, {top}'])}",
         f"**Attention and MLPs.** Of DPO's effect the MLPs' weights recover {mlps}, attention's {attention}, "
