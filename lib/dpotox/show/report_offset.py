@@ -100,8 +100,8 @@ def offset(results: Results) -> Markdown:
     attention = results.offset_writers.query("which == @top and writer == 'attention'")["share"].sum()
     answer = (
         f"On the same text, the shift upstream makes {upstream[0]} of the change of what enters the GELUs, "
-        f"and for the {top} neurons {upstream[1]}. Attention makes {percent(attention)} of the shift as these read "
-        f"it. Taken away after DPO in all layers, the shift leaves "
+        f"and for the {top} neurons {upstream[1]}. Attention makes {percent(attention)} of the shift as "
+        "these read it. Taken away after DPO in all layers, the shift leaves "
         f"{_share(recovered['remove offset, all neurons'])} of DPO's effect; added before DPO, it recovers "
         f"{_share(recovered['add offset, all neurons'])}."
     )
@@ -112,8 +112,9 @@ def offset(results: Results) -> Markdown:
 def _of_neurons(by: pd.DataFrame, top: str) -> list[str]:
     every, toxic = (by.loc[("DPO", which)] for which in (EVERYTHING, top))
     aimed = (
-        f"**Is it aimed?** The shift moves what enters the {top} neurons {number(toxic['times_random'])} times as "
-        f"far as a random shift of its length would, in the mean by {number(toxic['upstream_change'])}"
+        f"**Is it aimed?** The shift moves what enters the {top} neurons {number(toxic['times_random'])} "
+        "times as far as a random shift of its length would, in the mean by "
+        f"{number(toxic['upstream_change'])}"
     )
     if ("DPO", LIKE) in by.index:
         like = by.loc[("DPO", LIKE)]
