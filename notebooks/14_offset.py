@@ -200,9 +200,10 @@ report_offset.crossed(summary, "recovered_sampled")
 #
 # ## How to change this
 #
-# `[interventions] figure_top` is the number of most toxic neurons, here and in [](04_where_dpo_writes.ipynb); `draws` is the
-# number of random vectors; `[sizes] chunks` are the blocks of prompts that the intervals of the shares are resampled
-# from. The division itself is in `lib/dpotox/run/offset.py`, the reading in `lib/dpotox/model/streams.py`:
+# `[interventions] figure_top` is the number of most toxic neurons, here and in [](04_where_dpo_writes.ipynb); `draws`, up
+# to ten, is the number of random vectors; `[sizes] chunks` are the blocks of prompts that the intervals of the shares
+# are resampled from. The division itself is in `lib/dpotox/run/offset.py`, the reading in
+# `lib/dpotox/model/streams.py`:
 
 # %% tags=["hide-input"]
 report.source("run/offset.py", "read", "share", "by_writer")
