@@ -17,7 +17,8 @@ def _line(facts: dict, page: dict) -> str:
         parts.append(f"this notebook ran on {page['date']} in {page['seconds']} s")
     else:
         parts.append(f"built on {facts['date']}")
-    parts.append(", ".join(f"{escape(name)} {escape(version)}" for name, version in facts["versions"].items()))
+    versions = facts["versions"].items()
+    parts.append(", ".join(f"{escape(name)} {escape(version)}" for name, version in versions))
     return " · ".join(parts)
 
 

@@ -28,7 +28,8 @@ EDITS = {
 BEST = "best recovered share among ablations by cosine"
 NAMED = {
     "evidence": ("quantity", {f"{group} share of gross" for group in REDUCING}),
-    "other_directions": ("kind", {"random"}),
+    "other_directions": ("kind", {"random", "matched"}),
+    "comparisons": ("place", {"own", "same"}),
     "table1": ("name", {"before DPO", "after DPO"}),
     "outcomes": ("measure", {"toxicity, greedy", "perplexity, neutral text", "perplexity, all text"}),
     "writers": ("writer", {"attention", "MLPs", "embeddings", "all"}),
@@ -136,7 +137,7 @@ def _comparisons(results: Results) -> Iterator[str]:
     lines = results.comparisons.groupby("comparison")["quantity"].agg(set)
     if not all(set(QUANTITIES) <= line for line in lines):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _same(found.loc[own, list(QUANTITIES)], pd.Series(quantities(results.neurons))[[*QUANTITIES]]):
+    elif not _same(found.loc[own, (here := pd.Series(quantities(results.neurons))).index], here):
         yield "the tables comparisons and neurons are not of the same neurons"
 
 
