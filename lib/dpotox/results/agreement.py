@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dpotox.paper.groups import REDUCING, group_quantities, group_table, quantities
-from dpotox.paper.selections import SETS
-from dpotox.results.schema import QUANTITIES
+from dpotox.paper.selections import EVERYTHING, SETS
+from dpotox.results.schema import QUANTITIES, WRITERS
 
 if TYPE_CHECKING:
     from dpotox.results.folder import Results
@@ -51,7 +51,7 @@ def disagreements(results: Results) -> list[str]:
     """
     if found := [*_record(results), *_named(results)]:
         return found  # what follows takes these for granted
-    checks = (_neurons, _layers, _table1, _comparisons, _step_through)
+    checks = (_neurons, _layers, _table1, _offset, _comparisons, _step_through)
     return [line for check in checks for line in check(results)]
 
 
@@ -126,9 +126,31 @@ def _table1(results: Results) -> Iterator[str]:
     if ablated.empty or (known and ablated["recovered"].isna().any()):
         yield "the table table1 has no ablation by cosine whose effect is known"
     for which in SETS:
-        edits = rows[rows["which"] == which]
+        edits = rows[(rows["which"] == which) & rows["kind"].isin([kind for kind, _ in EDITS])]
         if len(edits) and (EDITS - set(zip(edits["kind"], edits["positions"], strict=True))):
             yield f"the table table1 lacks an edit of {which}"
+
+
+def _offset(results: Results) -> Iterator[str]:
+    shape, moved, sets = results.record.shape, results.offset_neurons, results.offset_sets
+    if not moved[["layer", "neuron"]].equals(results.neurons[["layer", "neuron"]]):
+        yield "the tables offset_neurons and neurons are not of the same neurons"
+    if results.offset_layers["layer"].tolist() != list(range(shape.layers)):
+        yield "the table offset_layers lacks a layer, or has one that the model lacks"
+    writers = results.offset_writers
+    every = {f"top {results.profile.interventions.figure_top} toxic", EVERYTHING}
+    if not every <= set(writers["which"]) or not every <= set(sets.loc[sets["comparison"] == "DPO", "which"]):
+        yield "the tables of the offset lack a set of neurons"
+    kinds = writers.groupby("which")["writer"].value_counts().unstack().reindex(columns=WRITERS)
+    if (
+        not (kinds == [1, shape.layers, shape.layers, 1]).all(axis=None)
+        or not writers["layer"].max() < shape.layers
+    ):
+        yield "the table offset_writers lacks a writer, or has one that the model lacks"
+    names = {f"{kind}, {which}" for kind, which in product(("add offset", "remove offset"), every)}
+    swaps = {"swap attention", "swap MLP in and MLP out", "swap MLP in and MLP out and attention"}
+    if missing := sorted((names | swaps) - set(results.table1["name"])):
+        yield f"the table table1 has no row {missing[0]!r}"
 
 
 def _comparisons(results: Results) -> Iterator[str]:
