@@ -1,13 +1,14 @@
 """The sentences that answer the chapters' questions follow from what was measured."""
 
-import pandas as pd
+import re
+
 import pytest
 
 from dpotox.paper import evidence
 from dpotox.paper.groups import group_table
 from dpotox.results import claims
 from dpotox.results.record import Loss
-from dpotox.show import answers, report
+from dpotox.show import answers, report, report_standing
 
 
 def text(answer) -> str:
@@ -62,16 +63,22 @@ def test_the_answer_on_the_model_is_the_part_of_what_could_be_learnt():
     assert "%" not in text(answers.model(None))
 
 
-def test_claims_are_counted_by_verdict_and_only_the_paper_s():
-    table = pd.DataFrame(
-        {
-            "source": ["paper"] * 4 + ["ours"],
-            "verdict": ["holds", "holds", "holds", "does not hold", "inconclusive"],
-        }
-    )
-    sentence = text(answers.which_claims_hold(table))
-    for part in ("4 claims", "**3 hold**", "**1 does not hold**", "**0 are inconclusive**"):
-        assert part in sentence
+def test_the_front_page_sorts_the_paper_s_claims_by_what_they_carry(results):
+    paper = results.claims[results.claims["source"] == "paper"]
+    sentence = text(report_standing.what_they_carry(results, {}))
+    assert f"Of the paper's {len(paper)} claims" in sentence
+    assert sum(map(int, re.findall(r"\*\*(\d+)\*\*", sentence))) == len(paper)
+    assert "no untrained network" in sentence
+    assert "no score of the paper" in sentence
+
+
+def test_every_claim_stands_beside_where_there_is_nothing_and_beside_other_runs(results):
+    runs = {"again": results}
+    for source in ("paper", "ours"):
+        table = report_standing.carried(results, runs, source).data
+        assert len(table) == (results.claims["source"] == source).sum()
+        assert (table["here"] == table["again"]).all()
+    assert "tells nothing" in set(report_standing.carried(results, runs).data["where there is nothing"])
 
 
 def test_the_claims_table_links_to_places_that_the_chapters_have(results):

@@ -7,6 +7,7 @@ import torch
 
 from dpotox import profile
 from dpotox.paper import nulls
+from dpotox.paper.evidence import neuron_quantities
 from dpotox.paper.nulls import HEADLINE, NOISE, SAMPLED, placebo_pairs
 from dpotox.paper.probe import fit_probe, shuffled_directions
 
@@ -63,7 +64,7 @@ def test_every_comparison_has_all_quantities_and_the_headline_is_the_studys_own(
     }
     assert (table.groupby("comparison").size() == table["quantity"].nunique()).all()
     own = table[table["comparison"] == HEADLINE].set_index("quantity")["value"]
-    expected = nulls.quantities(study.neurons)
+    expected = neuron_quantities(study.neurons, study.profile.interventions.figure_top)
     for quantity, value in expected.items():
         assert own[quantity] == pytest.approx(value), quantity
     assert own["TP- share, minus DPO's"] == 0
@@ -84,7 +85,26 @@ def test_the_noise_is_two_different_samples_of_one_model(study):
 def test_other_directions_are_signed_to_a_net_reduction(study):
     others = study.other_directions
     assert (others["net"] >= 0).all()
-    assert others.groupby("kind").size().to_dict() == {"random": 20, "shuffled labels": 10}
+    assert others.groupby(["text", "kind"]).size().to_dict() == {
+        (text, kind): n
+        for text in ("own", "same")
+        for kind, n in {"matched": 20, "random": 20, "shuffled labels": 10}.items()
+    }
+
+
+def test_the_probe_is_signed_to_a_net_reduction_in_every_comparison(study):
+    table = study.comparisons
+    assert (table.loc[table["quantity"] == "net", "value"] >= 0).all()
+    assert set(table["sign"]) <= {-1, 1}
+    assert (table.groupby("comparison")["sign"].nunique() == 1).all()
+
+
+def test_matched_directions_vary_as_the_features_do():
+    rng = np.random.default_rng(0)
+    wide = np.array([10.0, 1.0, 0.1])
+    features = torch.tensor(5 + rng.normal(size=(300, 3)) * wide).float()
+    spread = nulls.matched_directions(features, 4_000, seed=0).std(0).numpy()
+    assert spread / spread[1] == pytest.approx(wide, rel=0.15)
 
 
 def test_a_placebo_is_trained_from_the_same_start_to_other_weights(study):

@@ -39,7 +39,7 @@ NAMED = {
 }
 """Rows that the chapters look up: in which column, and by which names."""
 NEVER_EMPTY = ("weight_change", "prompts", "tokens", "pretraining", "probe_calibration", "comparisons")
-FEW = {"other_directions": ("kind", 10), "comparisons": ("comparison", 20), "step_through": ("number", 50)}
+FEW = {"comparisons": ("comparison", 20), "step_through": ("number", 50)}
 """Columns that a figure or a page has a part for each value of, and how many it has room for."""
 
 
