@@ -61,7 +61,8 @@ print(
 # %% [markdown]
 # ## The share of TP-
 #
-# {numref}`fig-null-share` sets the share along the probe below those along directions that mean nothing.
+# {numref}`fig-null-share` shows the share along the probe, and above it those along directions that mean nothing. In each
+# line the probe is signed so that the net is a reduction.
 
 # %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over chunks of prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 figure = figures.null_shares(
@@ -89,7 +90,7 @@ figure = figures.null_shares(
 #
 # *Net / gross* is 1 where the other four groups undo nothing and 0 where they undo all. It can exceed 1, as groups
 # are named by activations, while moved value vectors can make a group that is named as increasing reduce. It is
-# .15 in GPT-2 medium. {numref}`fig-null-net` asks the same of it.
+# .15 in GPT-2 medium. {numref}`fig-null-net` shows it along the same directions.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 figure = figures.null_shares(

@@ -89,7 +89,8 @@ report.claims_table(results.claims.query("source == 'ours'"))
 # A claim that passes there in at least half of the cases of some kind *tells nothing*: it would also be found in noise.
 # One that passes in at most one of twenty of every kind *tells*; the others *tell little*. These limits were written
 # before any of it was run. A claim *hangs on the specimen* if its verdict is another in some other run of ours. The
-# verdicts and values of these runs stand in columns of their own. First the paper's claims:
+# verdicts and values of these runs stand in columns of their own. First the paper's claims, by the names that the rules
+# give them:
 
 # %% tags=["full-width"]
 report_standing.carried(results, packs)
@@ -104,6 +105,12 @@ report_standing.carried(results, packs)
 
 # %% tags=["full-width", "hide-output"]
 report_standing.carried(results, packs, "ours")
+
+# %% [markdown]
+# In how many cases each claim passes:
+
+# %% tags=["full-width"]
+report_standing.passes(results, packs)
 
 # %% [markdown]
 # For the claims that describe the neuron table, a quantity that does discriminate is where the probe stands among

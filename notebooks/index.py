@@ -60,12 +60,14 @@ answers.few_carry_much(results)
 #
 # ## The claims
 #
-# Each verdict follows from a rule stated in [](10_claims.ipynb), which also says which of them carry anything: a claim
-# that holds where there is nothing to find says nothing about toxicity. The last column leads to the cell that measures
+# Each verdict follows from a rule stated in [](10_claims.ipynb). Beside it stands what it carries: a claim that *tells
+# nothing* passes in at least half of the cases of some kind where there is nothing to find, so that it would be found in
+# noise as well; one that *tells* passes there in at most one of twenty. The last column leads to the cell that measures
 # and judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
-report.claims_table(results.claims.query("source == 'paper'"))
+tells = report_standing.tells(results, packs)
+report.claims_table(results.claims.query("source == 'paper'"), tells)
 
 # %% tags=["remove-input"]
 report.verdicts_by_seed(*claims_by_seed(results, seeds))
@@ -74,7 +76,7 @@ report.verdicts_by_seed(*claims_by_seed(results, seeds))
 # Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.
 
 # %% tags=["remove-input", "claims"]
-report.claims_table(results.claims.query("source == 'ours'"))
+report.claims_table(results.claims.query("source == 'ours'"), tells)
 
 # %% [markdown]
 # (which-model)=

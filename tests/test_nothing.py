@@ -64,12 +64,17 @@ def test_what_passes_in_half_of_the_cases_tells_nothing_and_in_one_of_twenty_tel
 def test_the_standing_of_a_claim():
     verdicts = {"tp-is-a-minority": "holds", "dpo-reduces": "holds", "few-fire": "does not hold"}
     verdicts |= {"many-go-wrong": "holds"}
+    verdicts |= {"vectors-stay": "holds", "ablation-costs": "holds"}
     judged = a_run(verdicts=verdicts).claims
     other = a_run(verdicts=verdicts | {"many-go-wrong": "does not hold"})
-    tells = pd.Series({"tp-is-a-minority": nothing.NOTHING, "dpo-reduces": nothing.TELLS})
+    tells = pd.Series(
+        {"tp-is-a-minority": nothing.NOTHING, "dpo-reduces": nothing.TELLS, "ablation-costs": nothing.LITTLE}
+    )
     standing = nothing.standing(judged, tells, {"other": other})
     assert standing["tp-is-a-minority"] == nothing.ANYWHERE
     assert standing["dpo-reduces"] == nothing.ALONE
+    assert standing["ablation-costs"] == nothing.SOMETIMES
+    assert standing["vectors-stay"] == nothing.UNTRIED
     assert standing["few-fire"] == nothing.FAILS
     assert standing["many-go-wrong"] == nothing.SPECIMEN
     assert standing["four-groups"] == nothing.OPEN

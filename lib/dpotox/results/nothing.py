@@ -29,14 +29,16 @@ UNTRAINED = "untrained"
 """The name of the profile whose runs are of untrained networks."""
 OFTEN, RARELY = 0.5, 0.05
 TELLS, LITTLE, NOTHING = "tells", "tells little", "tells nothing"
-STANDINGS = ALONE, ANYWHERE, SPECIMEN, FAILS, OPEN = (
-    "holds, and seldom where there is nothing",
+STANDINGS = ALONE, SOMETIMES, ANYWHERE, UNTRIED, SPECIMEN, FAILS, OPEN = (
+    "holds, and hardly ever where there is nothing",
+    "holds, and sometimes where there is nothing",
     "holds, and holds also where there is nothing",
+    "holds, and was not tried where there is nothing",
     "hangs on the specimen",
     "does not hold",
     "cannot be decided here",
 )
-"""What becomes of a claim, the first that applies from `OPEN` up counting before those above it."""
+"""What becomes of a claim: of those that apply the last one counts."""
 
 
 def split(runs: dict[str, Results]) -> tuple[list[Results], dict[str, Results]]:
@@ -103,7 +105,7 @@ def standing(judged: pd.DataFrame, tells: pd.Series, others: dict[str, Results])
             return SPECIMEN
         if claim.verdict == "does not hold":
             return FAILS
-        return ANYWHERE if tells.get(claim.id) == NOTHING else ALONE
+        return {TELLS: ALONE, LITTLE: SOMETIMES, NOTHING: ANYWHERE}.get(tells.get(claim.id), UNTRIED)
 
     return pd.Series({claim.id: of(claim) for claim in judged.itertuples()})
 

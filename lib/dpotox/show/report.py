@@ -68,8 +68,12 @@ def number_or_text(value) -> str:
     return f"{value:,}" if isinstance(value, int) else number(float(value))
 
 
-def claims_table(claims: pd.DataFrame) -> Markdown:
-    """The claims as a table: statement, the paper's value, ours, verdict, and a link to the making cell."""
+def claims_table(claims: pd.DataFrame, tells: pd.Series | None = None) -> Markdown:
+    """The claims as a table: statement, the paper's value, ours, verdict, and a link to the making cell.
+
+    Args:
+        tells: by claim, whether it tells anything (`results.nothing.told`); said beside the verdicts.
+    """
     lines = [
         "| claim, *quantity* | paper | here, 95 % interval | verdict | made in |",
         "|---|---|---|---|---|",
@@ -78,7 +82,10 @@ def claims_table(claims: pd.DataFrame) -> Markdown:
         cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
         here = _judged(c)
         claim = f"{c.statement}: *{c.quantity}*"
-        lines.append(f"| {claim} | {number(c.paper)} | {here} | {VERDICTS[c.verdict]} | {cell} |")
+        verdict = VERDICTS[c.verdict]
+        if tells is not None and c.id in tells:
+            verdict += f"; *{tells[c.id]}*"
+        lines.append(f"| {claim} | {number(c.paper)} | {here} | {verdict} | {cell} |")
     return Markdown("\n".join(lines))
 
 

@@ -8,12 +8,23 @@ from pandas.io.formats.style import Styler
 
 from dpotox.results import nothing
 from dpotox.results.folder import Results
-from dpotox.results.nothing import ALONE, ANYWHERE, FAILS, OPEN, SPECIMEN, STANDINGS
+from dpotox.results.nothing import (
+    ALONE,
+    ANYWHERE,
+    FAILS,
+    OPEN,
+    SOMETIMES,
+    SPECIMEN,
+    STANDINGS,
+    UNTRIED,
+)
 from dpotox.show.report import VERDICTS, interval, number, percent, shown
 
 SAID = {
-    ALONE: "hold here and seldom or never where there is nothing to find",
+    ALONE: "hold here and hardly ever where there is nothing to find",
+    SOMETIMES: "hold here and sometimes where there is nothing to find",
     ANYWHERE: "hold here, but also where there is nothing to find, so they tell nothing about toxicity",
+    UNTRIED: "hold here and were not tried where there is nothing to find",
     SPECIMEN: "come out otherwise in another run of ours, so they are about the specimen",
     FAILS: "do not hold here",
     OPEN: "cannot be decided here",
@@ -31,33 +42,43 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     counts = {kind: int((standing == kind).sum()) for kind in STANDINGS}
     first = "; ".join(f"**{counts[kind]}** {SAID[kind]}" for kind in STANDINGS if counts[kind])
     untrained, others = nothing.split(runs)
-    seen = f"{len(untrained)} untrained networks" if untrained else "no untrained network"
-    beside = f"{len(others)} other runs" if others else "no other run"
+    where = ["along directions that mean nothing", "after placebos"]
+    where += [f"in {len(untrained)} untrained networks"] if untrained else []
+    beside = f" It stands beside {len(others)} other runs." if others else ""
     return Markdown(
         f"Of the paper's {len(paper)} claims tested on this small model, {first}. "
-        f"This is no score of the paper: its own models were not tested. Each claim was also tried along "
-        f"directions that mean nothing, after placebos and in {seen}, and beside {beside}; "
-        "[which claim is which](10_claims.ipynb)."
+        "This is no score of the paper, whose own models were not tested. Claims were also tried "
+        f"{', '.join(where[:-1])} and {where[-1]}.{beside} [Which claim is which](10_claims.ipynb)."
     )
+
+
+def tells(results: Results, runs: dict[str, Results]) -> pd.Series:
+    """By claim, whether it tells anything (`nothing.told`)."""
+    untrained, _ = nothing.split(runs)
+    return nothing.told(nothing.passes(results, untrained))
 
 
 def carried(results: Results, runs: dict[str, Results], source: str = "paper") -> Styler:
     """Every claim with what its verdict carries, and its verdicts in other runs."""
-    claims = results.claims[results.claims["source"] == source]
-    untrained, others = nothing.split(runs)
-    places = nothing.passes(results, untrained)
-    tells, standing = nothing.told(places), _standing(results, runs)
+    _, others = nothing.split(runs)
+    told, standing = tells(results, runs), _standing(results, runs)
     rows = []
-    for claim in claims.itertuples():
-        here = places[places["id"] == claim.id]
-        row = {"claim": claim.statement, "standing": standing[claim.id]}
-        row["here"] = _marked(claim)
+    for claim in results.claims[results.claims["source"] == source].itertuples():
+        row = {"claim": claim.id, "standing": standing[claim.id], "here": _marked(claim)}
         for name, other in others.items():
             row[name] = _marked(other.claims.set_index("id").loc[claim.id])
-        row["where there is nothing"] = tells.get(claim.id, "not looked for")
-        row["passes"] = "; ".join(f"{one.where} {one.passed} of {one.of}" for one in here.itertuples())
-        rows.append(row)
+        rows.append(row | {"where there is nothing": told.get(claim.id, "not tried")})
     return shown(pd.DataFrame(rows))
+
+
+def passes(results: Results, runs: dict[str, Results]) -> Styler:
+    """In how many cases every claim passes in each kind of place where there is nothing to find."""
+    untrained, _ = nothing.split(runs)
+    places = nothing.passes(results, untrained)
+    told = places["passed"].astype(str) + " of " + places["of"].astype(str)
+    table = places.assign(told=told).pivot(index="id", columns="where", values="told").fillna("-")
+    table = table.loc[places["id"].unique(), places["where"].unique()]
+    return shown(table.rename_axis("claim").reset_index())
 
 
 def beside_directions(results: Results) -> Styler:
@@ -83,8 +104,8 @@ def history() -> Styler:
 
 
 def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
-    untrained, others = nothing.split(runs)
-    return nothing.standing(results.claims, nothing.told(nothing.passes(results, untrained)), others)
+    _, others = nothing.split(runs)
+    return nothing.standing(results.claims, tells(results, runs), others)
 
 
 def _marked(claim) -> str:
