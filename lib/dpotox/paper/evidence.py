@@ -30,6 +30,7 @@ from dpotox.paper.groups import (
     ratio,
 )
 from dpotox.paper.nulls import HEADLINE, NOISE, SAME_TEXT
+from dpotox.paper.published import NUMBERS
 from dpotox.paper.rows import AFTER, BEFORE, Key
 from dpotox.paper.selections import ALL_FOUR, OTHER_FOUR, dampened_drop, most_toxic
 from dpotox.paper.table1 import Table1
@@ -60,14 +61,22 @@ def turned(
 
 def neuron_quantities(neurons: pd.DataFrame, top: int) -> dict[str, float]:
     """The quantities that follow from a neuron table; `top` is the number of most toxic neurons."""
-    table = group_table(neurons)
-    toxic = most_toxic(neurons, top)
-    return quantities(neurons) | {
-        "positively active share of the top toxic neurons": (toxic["pre_activation"] > 0).mean(),
-        "top toxic neurons' share of gross": ratio(dampened_drop(toxic), gross_and_net(table)[0]),
+    found, gross = quantities(neurons), gross_and_net(group_table(neurons))[0]
+    for number, said in ((top, ""), (at_papers_share(len(neurons)), ", as many as the paper's share")):
+        toxic = most_toxic(neurons, number)
+        found |= {
+            f"positively active share of the top toxic neurons{said}": (toxic["pre_activation"] > 0).mean(),
+            f"top toxic neurons' share of gross{said}": ratio(dampened_drop(toxic), gross),
+        }
+    return found | {
         "correlation of activation change with cosine": change_with_cosine(neurons),
         "part of the net reduction with value vectors held": moved_by_activations(neurons),
     }
+
+
+def at_papers_share(neurons: int) -> int:
+    """How many of so many neurons are the share that the paper's 128 are of GPT-2 medium's 98,304."""
+    return max(1, round(neurons * 128 / NUMBERS["groups"]["neurons"]))
 
 
 def neuron_evidence(neurons: pd.DataFrame, resampled: pd.DataFrame, top: int, chunks: int) -> Evidence:
@@ -198,6 +207,10 @@ MINUS = {
         Key("patch after the GELU", "TP-"),
         Key("hold after the GELU", "TP-"),
     ),
+    "recovered share of patching TP- as published, minus holding it": (
+        Key("patch", "TP-", "newest"),
+        Key("hold", "TP-", "newest"),
+    ),
     "recovered share of shifting all four, minus TP- alone": (Key("shift", ALL_FOUR), Key("shift", "TP-")),
     "recovered share of shifting the four groups, minus the other four": (
         Key("shift, same text", ALL_FOUR),
@@ -271,7 +284,10 @@ def _whole_scaled_keys(table: Table1) -> list[str]:
 
 def _perplexity_evidence(table: Table1, resamples: int) -> Evidence:
     """Ratios of perplexities on all text; neutral text may be chosen for lacking toxic words."""
+    best = min(_ablations(table), key=lambda name: table[name].greedy.mean())
     two = {
+        "perplexity on all text after DPO / before": (table.named(AFTER), table.named(BEFORE)),
+        "perplexity on all text, best ablation / after DPO": (best, table.named(AFTER)),
         "perplexity on all text, largest ablation / after DPO": (_ablations(table)[-1], table.named(AFTER)),
         "perplexity on all text, hold control / before DPO": (
             table.named(Key("hold after the GELU", ALL_FOUR)),

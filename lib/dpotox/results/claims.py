@@ -154,6 +154,7 @@ def published_evidence() -> Evidence:
     scaled = [name for name in table.index if "scale key" in name]
     values = group_quantities(published_groups()) | {
         "toxicity after DPO / before": after / before,
+        "perplexity on all text after DPO / before": perplexity["dpo: none"] / perplexity["gpt2: none"],
         "positively active share of the top toxic neurons": groups["top_128_positive"] / 128,
         "top toxic neurons' share of gross": (groups["top_128_drop"] / gross_and_net(published_groups())[0]),
         "correlation of activation change with cosine": groups["pearson_change_with_cosine"],

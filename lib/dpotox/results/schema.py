@@ -123,6 +123,8 @@ QUANTITIES = (
     *("smallest group's share of gross", "AN- and AP+ share of gross", "increase / gross reduction"),
     *("gross", "net", "net / gross", WITHOUT_LARGEST),
     *("positively active share of the top toxic neurons", "top toxic neurons' share of gross"),
+    "positively active share of the top toxic neurons, as many as the paper's share",
+    "top toxic neurons' share of gross, as many as the paper's share",
     "correlation of activation change with cosine",
     "part of the net reduction with value vectors held",
 )
