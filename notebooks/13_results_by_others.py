@@ -17,8 +17,8 @@
 #
 # **Question.** What came out in other runs: on other machines, seeds and models?
 #
-# A {term}`pack` is one file with the results of one run: its tables, its settings, and what made it, but no model and no
-# text that could hurt. This page lists the packs that lie in `book/packs/`, beside the run that these pages are of.
+# A {term}`pack` is one file with the results of one run: its tables, its settings, and what made it, but no model. Toxic
+# words that are not mild are masked before results are kept. This page lists the packs that lie in `book/packs/`, beside the run that these pages are of.
 
 # %% tags=["parameters"]
 profile = "mini"

@@ -119,6 +119,8 @@ def test_no_share_is_taken_of_an_effect_that_dpo_does_not_have(table):
     backwards = table.results | {"after DPO": replace(table["after DPO"], greedy=BEFORE * 1.2)}
     found = table1_evidence(replace(table, results=backwards), 100)
     assert set(found) == {
+        "perplexity on all text after DPO / before",
+        "perplexity on all text, best ablation / after DPO",
         "perplexity on all text, largest ablation / after DPO",
         "perplexity on all text, hold control / before DPO",
     }
