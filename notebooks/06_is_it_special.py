@@ -25,7 +25,7 @@
 #   probe's, the share tells how activations change, not that the change has to do with toxicity;
 # - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
 #   are toxic;
-# - **directions as the residual stream varies**: sums of the deviations of comments' features, with random weights. A
+# - **directions as the residual stream varies** (*matched* in tables): sums of the deviations of comments' features, with random weights. A
 #   random direction is mostly one along which nothing varies; these are not;
 # - **noise**: the model before DPO against itself, sampled twice after the same prompts, beside the models
 #   before and after DPO, sampled too;
@@ -55,7 +55,7 @@ figures.use_style()
 results = open_results(profile, seed)
 others, comparisons = results.other_directions, results.comparisons
 print(
-    f"profile {results.profile.name}, seed {results.seed}: {len(others)} other directions"
+    f"profile {results.profile.name}, seed {results.seed}: {len(others) // 2} other directions, on two texts"
 )
 
 # %% [markdown]
@@ -74,7 +74,7 @@ figure = figures.null_shares(
 
 # %% [markdown]
 # In that figure each model reads its own text, so other words are part of every change. {numref}`fig-null-same` lets both
-# read the same text, and takes directions along which the residual stream varies as well:
+# read the same text:
 
 # %% mystnb={"figure": {"caption": "The same where both models read the same text: that from before DPO, as the directions do, and that from after.", "name": "fig-null-same"}, "image": {"alt": "Ranges of the share along three kinds of directions on the same text, above dots for the probe on two texts"}}
 figure = figures.null_shares(

@@ -22,7 +22,7 @@
 # the quantities are was changed after runs; [the history](#how-the-rules-came-about) says which.
 
 # %% [markdown] tags=["only-generated"]
-# Our own claims were written knowing earlier runs of the profile `mini` with seed 0; other seeds and other settings
+# Most of our own claims were written knowing earlier runs of the profile `mini` with seed 0; other seeds and other settings
 # put them to the test. Those of [](14_offset.ipynb) stood before any run that measured what they are about.
 
 # %% [markdown] tags=["not-generated"]
@@ -88,7 +88,9 @@ report.claims_table(results.claims.query("source == 'ours'"))
 #
 # A claim that passes there in at least half of the cases of some kind *tells nothing*: it would also be found in noise.
 # One that passes in at most one of twenty of every kind *tells*; the others *tell little*. These limits were written
-# before any of it was run. A claim *hangs on the specimen* if its verdict is another in some other run of ours. The
+# before any of it was run. Of edits and ranks there is only the untrained kind, and to pass in none of three shows little. A
+# claim that is inconclusive here cannot be decided here. Of the others, one *hangs on the specimen* if its verdict is
+# another in some other run of ours. The
 # verdicts and values of these runs stand in columns of their own. First the paper's claims, by the names that the rules
 # give them:
 
@@ -97,7 +99,8 @@ report_standing.carried(results, packs)
 
 # %% [markdown]
 # That a claim tells nothing here does not make the paper's numbers wrong, or the claim false. It says that the number
-# by itself cannot tell a model that was aligned from one in which nothing was learnt; in GPT-2 medium nobody has looked.
+# by itself cannot tell this model from one that was never pre-trained, or the probe from a direction without meaning; in
+# GPT-2 medium nobody has looked.
 # Claims about what edits do to the text cannot be decided where DPO has no sure effect. But it can have one in an
 # untrained network, too, which it teaches which words to write, and there some of them hold as well.
 #
@@ -170,7 +173,7 @@ report_table1.recovered_by_seed(recovered_by_seed(results, seeds))
 # (`benchmarks/instruction_sets.py`), and pairs of runs were compared that differ in nothing but the instructions, or in
 # nothing but the seed:
 #
-# ```{csv-table} Of 32 claims: verdicts that differ; differences of values in half-widths of their intervals
+# ```{csv-table} Of the 32 claims there were: verdicts that differ; differences of values in half-widths of their intervals
 # :file: ../book/measured/instruction_sets_summary.csv
 # :header-rows: 1
 # ```

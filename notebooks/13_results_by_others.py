@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Results by others
 #
-# **Question.** What came out in other runs: on other machines, seeds and models?
+# **Question.** What came out in other runs: other seeds, untrained networks, and whatever else is put here?
 #
 # A {term}`pack` is one file with the results of one run: its tables, its settings, and what made it, but no model. Toxic
 # words that are not mild are masked before results are kept. This page lists the packs that lie in `book/packs/`, beside the run that these pages are of.
@@ -53,7 +53,7 @@ report_packs.shares(runs)
 # %% [markdown]
 # ## The claims
 #
-# Values with their intervals, each for one model. A pack brings values only; the verdicts follow from the rules of
+# Values with their intervals (none where DPO has no sure effect), each for one model. A pack brings values only; the verdicts follow from the rules of
 # [](10_claims.ipynb), those of this version.
 
 # %% tags=["full-width", "hide-input"]

@@ -152,7 +152,8 @@ report_table1.quality(offset_rows)
 
 # %% [markdown] tags=["only-draws"]
 # Beside them the same edits with random vectors, in each layer as long as the shift there. For *remove offset* the
-# share is what is left, so the shift is more than a random vector where the row is **below** the draws:
+# share is what is left, so the shift is more than a random vector where the row is **below** the draws. Draws are run on fewer prompts, and
+# the difference is taken on those, so it is not the first number minus that of the draws:
 
 # %% tags=["full-width", "only-draws"]
 report_table1.draws(
@@ -184,9 +185,9 @@ report_offset.crossed(summary, "recovered_sampled")
 # ## Exercises
 #
 # 1. In the first layer the shift can come from two kinds of writers only. Which, and why not from an MLP?
-# 2. A shift upstream makes nearly all of the change of what enters the GELUs, and taking it away leaves half of DPO's
-#    effect. How can both be true?
-# 3. The norm's own part is 5 % of what some neurons read of the shift. How large could a writer's share be if the norm
+# 2. A shift upstream makes nearly all of the change of what enters the GELUs, and taking it away leaves two thirds
+#    of DPO's effect. How can both be true?
+# 3. The norm's own part is about 2 % of what some neurons read of the shift. How large could a writer's share be if the norm
 #    had been held as it is after DPO instead?
 #
 # ```{admonition} Solutions

@@ -55,14 +55,15 @@ answers.few_carry_much(results)
 
 # %% [markdown]
 # {numref}`fig-front` sets the paper's finding beside ours; mind the numbers at the dark bars. *Gross* is what the four
-# groups remove together, *net* what is left of it after the other four have put some back. *TP-* is the lowest of the
-# four, toxic neurons that become less active; [](05_four_groups.ipynb) explains the groups and their names.
+# groups remove together, *net* what is left of it after the other four have put some back. *TP-* is the bottom part of
+# each column, toxic neurons that become less active; [](05_four_groups.ipynb) explains the groups and their names.
 #
 # ## The claims
 #
 # Each verdict follows from a rule stated in [](10_claims.ipynb). Beside it stands what it carries: a claim that *tells
-# nothing* passes in at least half of the cases of some kind where there is nothing to find, so that it would be found in
-# noise as well; one that *tells* passes there in at most one of twenty. The last column leads to the cell that measures
+# nothing* passes in at least half of the cases of some kind where there is nothing to find, so that it would be found
+# without it as well; one that *tells* passed in at most one of twenty of every kind. For most claims on edits and ranks
+# that is none of only three untrained networks, which shows little. The last column leads to the cell that measures
 # and judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]

@@ -30,7 +30,7 @@ UNTRAINED = "untrained"
 OFTEN, RARELY = 0.5, 0.05
 TELLS, LITTLE, NOTHING = "tells", "tells little", "tells nothing"
 STANDINGS = ALONE, SOMETIMES, ANYWHERE, UNTRIED, SPECIMEN, FAILS, OPEN = (
-    "holds, and hardly ever where there is nothing",
+    "holds, and not found where there is nothing",
     "holds, and sometimes where there is nothing",
     "holds, and holds also where there is nothing",
     "holds, and was not tried where there is nothing",

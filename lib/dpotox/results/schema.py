@@ -500,7 +500,7 @@ def described() -> pd.DataFrame:
     """All columns of all tables, for people: `table`, `column`, `type`, `unit`, `meaning`."""
     rows = []
     for table in TABLES.values():
-        there = f", where it holds: {table.needs}" if table.needs else ""
+        there = f" Only where it holds: {table.needs}." if table.needs else ""
         rows.append({"table": table.file, "meaning": table.meaning + there})
         for name, column in table.columns.items():
             kind = f"{column.dtype}{' or empty' if column.nullable else ''}"

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpotox.estimates import Estimate, Evidence, estimate
+from dpotox.estimates import Estimate, Evidence, around, estimate
 from dpotox.model.interventions import shift
 from dpotox.model.weights import key_biases, key_vectors
 from dpotox.paper.evidence import has_effect
@@ -246,9 +246,11 @@ def offset_evidence(
         )
         for _ in range(draws)
     ]
-    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     found = quantities(offset_of(streams, weights))
-    return {name: Estimate(found[i], low[i], high[i]) for i, name in enumerate((UPSTREAM, ATTENTION))}
+    drawn = zip(found, np.transpose(resampled), strict=True)
+    return {
+        name: around(value, some, n) for name, (value, some) in zip((UPSTREAM, ATTENTION), drawn, strict=True)
+    }
 
 
 def rows_evidence(table: Table1, resamples: int) -> Evidence:
@@ -267,5 +269,5 @@ def rows_evidence(table: Table1, resamples: int) -> Evidence:
     name = table.named(Key("remove offset", EVERYTHING))
     if name in table.draws:
         left = table.beyond_draws(name, resamples)
-        found[GONE] = Estimate(-left.value, -left.high, -left.low)
+        found[GONE] = Estimate(-left.value, -left.high, -left.low, left.resampled)
     return found

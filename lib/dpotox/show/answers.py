@@ -154,7 +154,7 @@ def is_it_special(results: Results) -> Markdown:
             f"the share is {_part(placebo)}, the probe signed so that the placebo's change is a reduction"
         )
     return _answer(
-        f"along 95 % of random directions it lies between {low:.0%} and {high:.0%}, and "
+        f"along 95 % of random directions the share of TP- lies between {low:.0%} and {high:.0%}, and "
         f"{found['share-is-special']:.0%} of them have a larger one than the probe's {shares.iloc[0]:.0%} "
         f"here; without the neuron of the largest drop {_part(without)} of them have a larger one than its "
         f"{_part(alone)}; where both models read the same text the probe's is {_part(same)}, and "

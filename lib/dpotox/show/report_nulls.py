@@ -22,7 +22,7 @@ def other_directions(
         row = {"quantity": name, "probe": number(probe[name])}
         for kind, values in others.dropna(subset=name).groupby("kind")[name]:
             row[f"{kind}: median [95 % range]"] = interval(*values.quantile([0.5, 0.025, 0.975]))
-            row[f"{kind}: larger than the probe's"] = percent(share_above(values, probe[name]))
+            row[f"{kind}: larger than the probe's"] = percent(share_above(values, probe[name]), 1)
         rows.append(row)
     return shown(pd.DataFrame(rows))
 

@@ -21,11 +21,12 @@ from dpotox.results.nothing import (
 from dpotox.show.report import VERDICTS, interval, number, percent, shown
 
 SAID = {
-    ALONE: "hold here and hardly ever where there is nothing to find",
+    ALONE: "hold here and were not found, or hardly ever, in the cases tried where there is nothing to find",
     SOMETIMES: "hold here and sometimes where there is nothing to find",
-    ANYWHERE: "hold here, but also where there is nothing to find, so they tell nothing about toxicity",
+    ANYWHERE: "hold here, but also where there is nothing to find, so that they hold is no evidence of what the "
+    "paper explains",
     UNTRIED: "hold here and were not tried where there is nothing to find",
-    SPECIMEN: "come out otherwise in another run of ours, so they are about the specimen",
+    SPECIMEN: "come out otherwise with another seed of ours, so they depend on which model was drawn",
     FAILS: "do not hold here",
     OPEN: "cannot be decided here",
 }
@@ -44,7 +45,7 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     untrained, others = nothing.split(runs)
     where = ["along directions that mean nothing", "after placebos"]
     where += [f"in {len(untrained)} untrained networks"] if untrained else []
-    beside = f" It stands beside {len(others)} other runs." if others else ""
+    beside = f" Verdicts were compared with those of {len(others)} other runs." if others else ""
     return Markdown(
         f"Of the paper's {len(paper)} claims tested on this small model, {first}. "
         "This is no score of the paper, whose own models were not tested. Claims were also tried "
