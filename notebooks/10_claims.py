@@ -90,7 +90,7 @@ report.claims_table(results.claims.query("source == 'ours'"))
 # One that passes in at most one of twenty of every kind *tells*; the others *tell little*. These limits were written
 # before any of it was run. Of edits and ranks there is only the untrained kind, and to pass in none of three shows little. A
 # claim that is inconclusive here cannot be decided here. Of the others, one *hangs on the specimen* if its verdict is
-# another in some other run of ours. The
+# another with another seed, as far as its pack lies there too. The
 # verdicts and values of these runs stand in columns of their own. First the paper's claims, by the names that the rules
 # give them:
 
@@ -99,7 +99,7 @@ report_standing.carried(results, packs)
 
 # %% [markdown]
 # That a claim tells nothing here does not make the paper's numbers wrong, or the claim false. It says that the number
-# by itself cannot tell this model from one that was never pre-trained, or the probe from a direction without meaning; in
+# by itself cannot tell this model from an untrained one, or the probe from a direction without meaning; in
 # GPT-2 medium nobody has looked.
 # Claims about what edits do to the text cannot be decided where DPO has no sure effect. But it can have one in an
 # untrained network, too, which it teaches which words to write, and there some of them hold as well.

@@ -63,7 +63,7 @@ answers.few_carry_much(results)
 # Each verdict follows from a rule stated in [](10_claims.ipynb). Beside it stands what it carries: a claim that *tells
 # nothing* passes in at least half of the cases of some kind where there is nothing to find, so that it would be found
 # without it as well; one that *tells* passed in at most one of twenty of every kind. For most claims on edits and ranks
-# that is none of only three untrained networks, which shows little. The last column leads to the cell that measures
+# that is none of a few untrained networks, which shows little. The last column leads to the cell that measures
 # and judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]

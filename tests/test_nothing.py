@@ -80,11 +80,17 @@ def test_the_standing_of_a_claim():
     assert standing["four-groups"] == nothing.OPEN
 
 
-def test_untrained_runs_are_told_from_others():
-    other = SimpleNamespace(profile=SimpleNamespace(name="mini"))
-    untrained, others = nothing.split({"a": a_run(), "b": other})
-    assert len(untrained) == 1
-    assert others == {"b": other}
+def test_beside_a_run_stand_untrained_networks_of_its_shape_and_other_seeds_of_its_profile():
+    def run(name, seed, shape=1):
+        return SimpleNamespace(
+            profile=SimpleNamespace(name=name), seed=seed, record=SimpleNamespace(shape=shape)
+        )
+
+    runs = {"a": run("untrained", 0), "b": run("mini", 1), "c": run("mini", 0), "d": run("mine", 1)}
+    runs["e"] = run("untrained", 1, shape=2)
+    untrained, others = nothing.beside(run("mini", 0), runs)
+    assert untrained == [runs["a"]]
+    assert others == {"b": runs["b"]}
 
 
 def test_where_the_probe_stands_among_directions():

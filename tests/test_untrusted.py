@@ -37,6 +37,7 @@ def test_a_profile_s_name_cannot_lead_out_of_the_artifacts_or_into_a_page(tmp_pa
 def test_a_table_has_no_formulas_for_those_who_open_it_in_a_spreadsheet(tmp_path):
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "a=1", "TP-"]
     table = pd.DataFrame({"quantity": texts}).assign(value=range(-3, 3), low=-1.5, high=1.5)
+    table["resampled"] = "prompts"
     write_table(tmp_path, "evidence", table)
     read = pd.read_csv(tmp_path / "evidence.csv")
     assert read["quantity"].tolist() == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "a=1", "TP-"]

@@ -11,7 +11,7 @@ These rules were written before any of it was run:
    by the rule of `claims`, with its interval. What cannot be measured somewhere does not pass there.
 3. A claim *tells nothing* if in some kind of place it passes in at least half of the cases, *tells* if in
    every kind it passes in at most one of twenty, and else *tells little*.
-4. A claim *hangs on the specimen* if its verdict is another one in some other run, untrained ones left out.
+4. A claim that is not inconclusive *hangs on the specimen* if its verdict is another one with another seed.
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ STANDINGS = ALONE, SOMETIMES, ANYWHERE, UNTRIED, SPECIMEN, FAILS, OPEN = (
 """What becomes of a claim: of those that apply the last one counts."""
 
 
-def split(runs: dict[str, Results]) -> tuple[list[Results], dict[str, Results]]:
-    """Runs on untrained networks, and the others by their names."""
-    untrained = [results for results in runs.values() if results.profile.name == UNTRAINED]
-    return untrained, {n: results for n, results in runs.items() if results.profile.name != UNTRAINED}
+def beside(results: Results, runs: dict[str, Results]) -> tuple[list[Results], dict[str, Results]]:
+    """Of some runs, those on untrained networks of the same shape, and those of other seeds by name."""
+    shape, profile = results.record.shape, results.profile.name
+    untrained = [one for one in runs.values() if one.profile.name == UNTRAINED and one.record.shape == shape]
+    seeds = {n: o for n, o in runs.items() if o.profile.name == profile and o.seed != results.seed}
+    return untrained, seeds
 
 
 def passes(results: Results, untrained: list[Results]) -> pd.DataFrame:

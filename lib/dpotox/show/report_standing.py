@@ -23,10 +23,9 @@ from dpotox.show.report import VERDICTS, interval, number, percent, shown
 SAID = {
     ALONE: "hold here and were not found, or hardly ever, in the cases tried where there is nothing to find",
     SOMETIMES: "hold here and sometimes where there is nothing to find",
-    ANYWHERE: "hold here, but also where there is nothing to find, so that they hold is no evidence of what the "
-    "paper explains",
+    ANYWHERE: "hold here, but also where there is nothing to find, so that their holding is no evidence",
     UNTRIED: "hold here and were not tried where there is nothing to find",
-    SPECIMEN: "come out otherwise with another seed of ours, so they depend on which model was drawn",
+    SPECIMEN: "come out otherwise with another seed, so they depend on which model was drawn",
     FAILS: "do not hold here",
     OPEN: "cannot be decided here",
 }
@@ -42,10 +41,10 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     standing = _standing(results, runs).loc[paper["id"]]
     counts = {kind: int((standing == kind).sum()) for kind in STANDINGS}
     first = "; ".join(f"**{counts[kind]}** {SAID[kind]}" for kind in STANDINGS if counts[kind])
-    untrained, others = nothing.split(runs)
+    untrained, others = nothing.beside(results, runs)
     where = ["along directions that mean nothing", "after placebos"]
     where += [f"in {len(untrained)} untrained networks"] if untrained else []
-    beside = f" Verdicts were compared with those of {len(others)} other runs." if others else ""
+    beside = f" Verdicts were compared with those of {len(others)} other seeds." if others else ""
     return Markdown(
         f"Of the paper's {len(paper)} claims tested on this small model, {first}. "
         "This is no score of the paper, whose own models were not tested. Claims were also tried "
@@ -55,13 +54,13 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
 
 def tells(results: Results, runs: dict[str, Results]) -> pd.Series:
     """By claim, whether it tells anything (`nothing.told`)."""
-    untrained, _ = nothing.split(runs)
+    untrained, _ = nothing.beside(results, runs)
     return nothing.told(nothing.passes(results, untrained))
 
 
 def carried(results: Results, runs: dict[str, Results], source: str = "paper") -> Styler:
     """Every claim with what its verdict carries, and its verdicts in other runs."""
-    _, others = nothing.split(runs)
+    _, others = nothing.beside(results, runs)
     told, standing = tells(results, runs), _standing(results, runs)
     rows = []
     for claim in results.claims[results.claims["source"] == source].itertuples():
@@ -74,7 +73,7 @@ def carried(results: Results, runs: dict[str, Results], source: str = "paper") -
 
 def passes(results: Results, runs: dict[str, Results]) -> Styler:
     """In how many cases every claim passes in each kind of place where there is nothing to find."""
-    untrained, _ = nothing.split(runs)
+    untrained, _ = nothing.beside(results, runs)
     places = nothing.passes(results, untrained)
     told = places["passed"].astype(str) + " of " + places["of"].astype(str)
     table = places.assign(told=told).pivot(index="id", columns="where", values="told").fillna("-")
@@ -105,7 +104,7 @@ def history() -> Styler:
 
 
 def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
-    _, others = nothing.split(runs)
+    _, others = nothing.beside(results, runs)
     return nothing.standing(results.claims, tells(results, runs), others)
 
 
