@@ -55,9 +55,9 @@ report_offset.offset(results)
 # %% [markdown]
 # ## Predictions
 #
-# Four rules were written, and committed to the project's history, before anything here was run for the first time, on
-# `mini` with seed 0. Known at that time were rows of [](08_controls.ipynb) on the same study: what single swaps recover, and
-# what shifts and copies of activations do. Here is what became of them:
+# Four rules were written, and committed to the project's history, before anything here was run for the first time, on the project's
+# smallest model. Known of it at that time were rows of [](08_controls.ipynb): what single swaps recover, and what shifts
+# and copies of activations do; and attention's share of the change along the probe. Here is what became of the rules:
 
 # %% tags=["hide-input"]
 report.verdicts(results.claims_of(claims.OFFSET))
@@ -207,4 +207,4 @@ report_offset.crossed(summary, "recovered_sampled")
 # `lib/dpotox/model/streams.py`:
 
 # %% tags=["hide-input"]
-report.source("run/offset.py", "read", "share", "by_writer")
+report.source("run/offset.py", "read", "share")
