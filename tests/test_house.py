@@ -135,7 +135,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("run/offset.py", "by_writer", {"offset_writers"}),
         ("paper/per_token.py", "pieces", {"step_through"}),
         ("paper/evidence.py", "residual_evidence", {"residual_evidence"}),
-        ("estimates.py", "around", {"comparisons", "neuron_evidence"}),
+        ("estimates.py", "around", {"comparisons", "neuron_evidence", "offset_evidence"}),
         ("estimates.py", "rank", {"null_evidence"}),
         ("estimates.py", "largest", {"table1_evidence"}),
         ("estimates.py", "over_seeds", set()),
