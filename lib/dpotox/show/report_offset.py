@@ -136,6 +136,8 @@ def _of_neurons(by: pd.DataFrame, top: str) -> list[str]:
 
 def _of_writers(writers: pd.DataFrame, top: str) -> list[str]:
     shares = writers[writers["which"] == top]
+    if shares["share"].isna().all():  # nothing moved
+        return []
     largest = shares.loc[shares["share"].idxmax()]
     norm = shares.loc[shares["writer"] == "norm", "share"].sum()
     return [
