@@ -15,6 +15,7 @@ from dpotox.show.figure_style import (
     WIDTH,
     label_right,
     name_y,
+    nothing,
     panel,
     percent,
     plt,
@@ -24,6 +25,9 @@ from dpotox.show.figure_style import (
 KINDS = {"embeddings": MUTED, "attention": INK, "MLP": GREY, "norm": MUTED}
 
 
+NO_SHIFT = "Nothing that the neurons read was shifted: there is nothing to divide."
+
+
 def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int) -> Figure:
     """For every neuron the shift upstream's part and the whole change of what enters its GELU.
 
@@ -31,6 +35,8 @@ def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int)
         moved: the table `offset_neurons`, in the order of the neuron table.
         top: how many of the most toxic neurons are marked.
     """
+    if not moved["upstream"].any():
+        return nothing(NO_SHIFT)
     figure, axes = plt.subplots(figsize=(WIDTH, 3.9))
     toxic = moved.loc[most_toxic(neurons, top).index]
     ends = [moved["upstream"].min(), moved["upstream"].max()]
@@ -48,6 +54,8 @@ def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int)
 
 def writers(table: pd.DataFrame) -> Figure:
     """What each writer makes of the shift, as each set of neurons reads it: a panel per set."""
+    if table["share"].isna().all():
+        return nothing(NO_SHIFT)
     sets = list(dict.fromkeys(table["which"]))
     depth = int(table["layer"].max()) + 1
     place = table["layer"].fillna(table["writer"].map({"embeddings": -1.2, "norm": depth + 0.2}))
