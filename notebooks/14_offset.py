@@ -185,9 +185,9 @@ report_offset.crossed(summary, "recovered_sampled")
 # ## Exercises
 #
 # 1. In the first layer the shift can come from two kinds of writers only. Which, and why not from an MLP?
-# 2. A shift upstream makes nearly all of the change of what enters the GELUs, and taking it away leaves two thirds
-#    of DPO's effect. How can both be true?
-# 3. The norm's own part is about 2 % of what some neurons read of the shift. How large could a writer's share be if the norm
+# 2. A shift upstream makes nearly all of the change of what enters the GELUs, and yet taking it away can
+#    leave much of DPO's effect. How can both be true?
+# 3. The norm has a part of its own in what neurons read of the shift. How large could a writer's share be if the norm
 #    had been held as it is after DPO instead?
 #
 # ```{admonition} Solutions

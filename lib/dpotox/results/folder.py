@@ -34,6 +34,8 @@ FILES = (RECORD, PROBE, *(table.file for table in TABLES.values()))
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
 """What text in a CSV file must not begin with, as a spreadsheet would take it for a formula."""
 MOST_COLUMNS, MOST_GROUPS, LONGEST_HEADER = 100, 1_000, 10_000
+ENDING = ".zip"
+"""Of a pack's name."""
 LARGEST_TABLE = 1_000_000_000
 """What a table may unpack to, in bytes."""
 
@@ -102,6 +104,11 @@ class Results:
         return found or agreement.disagreements(self)
 
 
+def is_pack(name: str | Path) -> bool:
+    """Whether a profile's name is that of a pack's file."""
+    return str(name).endswith(ENDING)
+
+
 def open_results(profile: str | Path = "mini", seed: int = 0, artifacts: str | Path = "") -> Results:
     """The results of a profile (name or path) and a seed, or those in a pack.
 
@@ -112,7 +119,7 @@ def open_results(profile: str | Path = "mini", seed: int = 0, artifacts: str | P
     Raises:
         UserError: there are none, or they were made with other settings.
     """
-    if str(profile).endswith(".zip"):
+    if is_pack(profile):
         from dpotox.results.pack import opened
 
         return opened(Path(profile))

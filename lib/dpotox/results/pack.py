@@ -20,9 +20,11 @@ from dpotox.errors import UserError
 from dpotox.places import OUTPUT
 from dpotox.results import record
 from dpotox.results.folder import (
+    ENDING,
     FILES,
     RECORD,
     Results,
+    is_pack,
     read_direction,
     write_claims,
     write_direction,
@@ -34,13 +36,7 @@ LARGEST_PACK, LARGEST_OTHER = 64_000_000, 1_000_000
 LARGEST = {".parquet": 64_000_000, ".csv": 8_000_000}
 """Bytes of a pack and, unpacked, of its files; GPT-2 medium's neuron table has 14 million."""
 MOST_LINES = 10
-ENDING = ".zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-def is_pack(name: str | Path) -> bool:
-    """Whether a profile's name is that of a pack's file."""
-    return str(name).endswith(ENDING)
 
 
 def digest(folder: Path) -> str:

@@ -30,7 +30,7 @@ from dpotox.errors import UserError
 from dpotox.places import OUTPUT, PROJECT
 from dpotox.progress import bar, note
 from dpotox.results import pack
-from dpotox.results.folder import Results
+from dpotox.results.folder import ENDING, Results, is_pack
 from dpotox.results.seeds import outcome
 from dpotox.run import artifacts, seeds
 from dpotox.run.keys import Keys, file_identity
@@ -96,7 +96,7 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
         UserError: a notebook failed; the message says where its partly executed copy is.
     """
     keys, content = Keys(results.profile, results.seed), pack.digest(results.folder)
-    packed = pack.is_pack(profile)
+    packed = is_pack(profile)
 
     def execute(name: str) -> Path:
         _go_on()
@@ -113,7 +113,7 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
             settings["seeds"] = {seed: file_identity(str(outcome(results, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
         if name in PACKS:
-            there = (PROJECT / "book" / "packs").glob(f"*{pack.ENDING}")
+            there = (PROJECT / "book" / "packs").glob(f"*{ENDING}")
             settings["packs"] = {path.name: file_identity(str(path)) for path in there}
         make = partial(_execute, results, source, parameters=parameters)
         return artifacts.keep(kept, settings, make) / f"{name}.ipynb"

@@ -12,7 +12,7 @@ from pathlib import Path
 from dpotox.errors import UserError
 from dpotox.progress import note
 from dpotox.results import pack
-from dpotox.results.folder import open_results
+from dpotox.results.folder import ENDING, open_results
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         results = open_results(arguments.profile, arguments.seed)
-        name = f"{results.profile.name}-seed{results.seed}{pack.ENDING}"
+        name = f"{results.profile.name}-seed{results.seed}{ENDING}"
         path = pack.write(results, arguments.to or results.folder.parent / name)
     except UserError as error:
         note(f"error: {error}")

@@ -17,8 +17,7 @@ import nbformat
 from dpotox.errors import UserError
 from dpotox.places import OUTPUT, PROJECT
 from dpotox.results import schema
-from dpotox.results.folder import CLAIMS, PROBE, RECORD, Results
-from dpotox.results.pack import ENDING
+from dpotox.results.folder import CLAIMS, ENDING, PROBE, RECORD, Results
 from dpotox.results.schema import TABLES
 from dpotox.run import artifacts
 from dpotox.show import explorer

@@ -100,7 +100,8 @@ def history() -> Styler:
     """When and why each rule last changed, and whether results had been seen."""
     entries = nothing.history()
     seen = entries["seen"].map({True: "yes", False: "no"})
-    return shown(entries.assign(seen=seen).rename(columns={"seen": "results seen"}))
+    table = shown(entries.assign(seen=seen).rename(columns={"seen": "results seen"}))
+    return table.set_table_attributes('class="texts"')
 
 
 def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
