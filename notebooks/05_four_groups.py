@@ -181,7 +181,7 @@ figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 # In GPT-2 medium it does not: over all neurons the correlation of the change in activation with the cosine is .0037.
 
 # %%
-correlation = report.number(groups.change_with_cosine(neurons))
+correlation = report.number(groups.change_with(neurons, "cosine"))
 print(f"correlation of activation change with cosine, here: {correlation}")
 
 # %% [markdown]

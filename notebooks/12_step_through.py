@@ -75,7 +75,7 @@ step_through.answer(results)
 #
 # ## How to change this
 #
-# `SHOWN` in `lib/dpotox/paper/per_token.py` is the number of prompts, and `conditions` there names the edits: any row of
+# `SHOWN` in `lib/dpotox/run/per_token.py` is the number of prompts, and `conditions` there names the edits: any row of
 # those two chapters can stand beside the others. `[sizes] new_tokens` is the number of tokens; more of them give edits
 # more time to part from each other.
 #

@@ -8,9 +8,9 @@ from pandera.pandas import Column
 
 from dpotox.profile import Profile
 from dpotox.results import record
+from dpotox.results.catalogue import TABLES
 from dpotox.results.folder import RECORD, write_table
 from dpotox.results.record import FORMAT, Record, Shape
-from dpotox.results.schema import TABLES
 
 
 def a_table(name: str, rows: int = 3, seed: int = 0) -> pd.DataFrame:

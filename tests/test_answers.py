@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dpotox.paper import evidence
+from dpotox.paper import table1_evidence
 from dpotox.paper.groups import group_table
 from dpotox.results import claims
 from dpotox.results.folder import Results
@@ -40,10 +40,10 @@ def test_a_chapter_is_answered_with_finite_numbers(results, answer):
 @pytest.mark.parametrize("answer", [answers.ablation_versus_patching, answers.controls])
 def test_where_dpo_has_an_effect_it_is_said_what_was_learnt(study, results, monkeypatch, answer):
     def found(*_):
-        measured = evidence.table1_evidence(study.table1, study.profile.compute.bootstrap)
+        measured = table1_evidence.table1_evidence(study.table1, study.profile.compute.bootstrap)
         return claims.judge(measured).set_index("id")["here"].astype(float)
 
-    monkeypatch.setattr(evidence, "has_effect", lambda *_: True)
+    monkeypatch.setattr(table1_evidence, "has_effect", lambda *_: True)
     monkeypatch.setattr(answers, "_found", found)
     sentence = text(answer(results))
     assert sentence.count("\n- ") >= 4

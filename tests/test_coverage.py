@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dpotox.estimates import CHUNKS, NOTHING, PROMPTS, RESAMPLED, SEEDS, Estimate, around, over_seeds, rank
-from dpotox.paper.groups import change_with_cosine, quantities
+from dpotox.paper.groups import change_with, quantities
 from dpotox.paper.neurons import neuron_table
 from dpotox.results.claims import CLAIMS, chance, judge
 
@@ -55,7 +55,9 @@ def test_the_made_up_neurons_are_counted_as_the_library_counts():
     before, change, values = (torch.tensor(x)[None] for x in (world.before, world.change, world.values))
     table = neuron_table(before, before + change, values, values, torch.eye(64, dtype=torch.float64)[0])
     found = simulated.neuron_quantities(world, world.before, world.change)
-    expected = quantities(table) | {"correlation of activation change with cosine": change_with_cosine(table)}
+    expected = quantities(table) | {
+        "correlation of activation change with cosine": change_with(table, "cosine")
+    }
     for name in set(found) & set(expected):
         assert found[name] == pytest.approx(expected[name]), name
     shares = simulated.tp_shares(world, np.eye(64)[:1], world.before, world.change)

@@ -133,7 +133,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("paper/table1.py", "Table1.beyond_draws", {"table1_evidence", "offset_evidence"}),
         ("model/streams.py", "read_streams", {"streams"}),
         ("run/offset.py", "by_writer", {"offset_writers"}),
-        ("paper/per_token.py", "pieces", {"step_through"}),
+        ("run/per_token.py", "pieces", {"step_through"}),
         ("paper/evidence.py", "residual_evidence", {"residual_evidence"}),
         ("estimates.py", "around", {"comparisons", "neuron_evidence", "offset_evidence"}),
         ("estimates.py", "rank", {"null_evidence"}),

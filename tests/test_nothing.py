@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from dpotox.results import nothing
-from dpotox.results.claims import CLAIMS, judge
+from dpotox.results.claims import CLAIMS, CODE, judge
+from dpotox.run.keys import fingerprint
+from dpotox.run.reach import Package, package
 
 SHARE, FIRES = "TP- share of gross", "positively active share of the top toxic neurons"
 
@@ -105,12 +107,54 @@ def test_where_the_probe_stands_among_directions():
 
 
 def test_every_rule_is_the_last_entry_of_its_history():
-    last = nothing.history().groupby("claim", sort=False)["rule"].last()
+    last = {claim.id: claim.history[-1]["rule"] for claim in CLAIMS}
     rules = {claim.id: claim.rule for claim in CLAIMS}
-    assert last.to_dict() == rules, "a rule was changed: say when, why and whether results were seen"
+    assert last == rules, "a rule was changed: say when, why and whether results were seen"
 
 
 def test_every_change_says_when_why_and_whether_results_were_seen():
     entries = nothing.history()
     assert (entries[["claim", "on", "rule", "why"]].map(len) > 0).all(axis=None)
     assert entries["seen"].map(type).eq(bool).all()
+
+
+MEASURING = {
+    "paper.evidence.neuron_quantities",
+    "paper.nulls.along",
+    "paper.nulls.comparisons",
+    "paper.rows.table1_rows",
+    "paper.rows.random_draws",
+}
+"""What quantities are measured with, besides the functions that are named after evidence."""
+
+
+def measured_by() -> set[str]:
+    """The functions behind the quantities, with their modules."""
+    named = {
+        f"{module}.{name}"
+        for module, content in package().modules.items()
+        for name in content.definitions
+        if name.endswith("_evidence") and not name.startswith("_")
+    }
+    return named | MEASURING
+
+
+def test_the_code_behind_the_quantities_is_that_of_its_last_entry():
+    last = {entry["of"]: entry["code"] for entry in CODE}
+    assert set(last) == measured_by()
+    for name, code in last.items():
+        now = fingerprint(*name.rsplit(".", 1))
+        assert code == now, (
+            f"{name} was changed: add an entry with code {now}, why, and whether results were seen"
+        )
+
+
+def test_a_fingerprint_changes_with_code_deep_below_and_not_with_words():
+    here = package().sources
+    before = fingerprint("paper.evidence", "dpo_evidence")
+    told = here | {"estimates.py": here["estimates.py"].replace('"""A value', '"""One value')}
+    other = here | {"estimates.py": here["estimates.py"].replace('method="percentile"', 'method="basic"')}
+    assert told != here
+    assert fingerprint("paper.evidence", "dpo_evidence", Package(told)) == before
+    assert other != here
+    assert fingerprint("paper.evidence", "dpo_evidence", Package(other)) != before

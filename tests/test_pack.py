@@ -20,9 +20,10 @@ from safetensors.numpy import save
 
 from dpotox.errors import UserError
 from dpotox.results import pack
+from dpotox.results.catalogue import TABLES
 from dpotox.results.folder import FILES, PROBE, RECORD, Results, open_results, write_table
 from dpotox.results.record import FORMAT
-from dpotox.results.schema import LONGEST_LABEL, TABLES
+from dpotox.results.schema import LONGEST_LABEL
 from dpotox.show import report, report_packs, step_through
 from dpotox.show.explorer import script
 from dpotox.show.masking import Mask

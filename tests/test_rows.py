@@ -36,8 +36,12 @@ def neurons() -> pd.DataFrame:
 
 
 def rows_for(neurons, settings=SETTINGS):
-    steering = {("the probe", 2): torch.ones(8)}
-    return table1_rows(neurons, torch.zeros(3, 60), steering, settings)
+    return table1_rows(neurons, torch.zeros(3, 60), {1: torch.ones(8), 2: torch.ones(8)}, settings)
+
+
+def draws_for(neurons, settings=SETTINGS):
+    made = random_draws(neurons, torch.zeros(3, 60), {1: torch.ones(8), 2: torch.ones(8)}, settings, seed=0)
+    return {some.beside: some for some in made}
 
 
 def test_every_set_has_a_patch_its_hold_a_shift_and_a_copy(neurons):
@@ -75,7 +79,7 @@ def test_a_set_can_be_any_of_the_eight_groups(neurons):
 def test_a_profile_can_ask_for_fewer_sets_and_no_draws(neurons):
     few = replace(SETTINGS, sets=["TP-"], draws=0)
     assert {row.which for row in rows_for(neurons, few) if row.kind == "copy"} == {"TP-"}
-    assert random_draws(neurons, few, seed=0) == []
+    assert draws_for(neurons, few) == {}
 
 
 def test_row_names_are_unique(neurons):
@@ -99,7 +103,7 @@ def test_matching_more_neurons_than_are_left_is_refused(neurons):
 
 
 def test_draws_repeat_the_edit_of_their_row_on_other_neurons(neurons):
-    draws = {some.beside: some for some in random_draws(neurons, SETTINGS, seed=0)}
+    draws = draws_for(neurons)
     rows = {row.name: row.interventions[0] for row in rows_for(neurons) if row.interventions}
     assert set(draws) <= set(rows)
     for beside, some in draws.items():
@@ -109,9 +113,20 @@ def test_draws_repeat_the_edit_of_their_row_on_other_neurons(neurons):
 
 
 def test_dealt_shifts_are_the_same_shifts_on_the_same_neurons(neurons):
-    dealt = {some.beside: some for some in random_draws(neurons, SETTINGS, seed=0)}["shift all four groups"]
+    dealt = draws_for(neurons)["shift all four groups"]
     four = neurons_of(neurons, "all four groups")
     for edit in dealt.interventions:
         assert not np.allclose(edit.neurons["value"], four["activation_change"])
         for _, own in four.groupby(["layer", "group"])["activation_change"]:
             assert np.allclose(np.sort(edit.neurons.loc[own.index, "value"]), np.sort(own))
+
+
+def test_keys_are_scaled_after_dpo_and_directions_drawn_as_long_as_the_steering(neurons):
+    draws = draws_for(neurons)
+    keys, steering = draws["scale keys of top 2 toxic by 2"], draws["steer along the probe after layer 2"]
+    assert (keys.model, steering.model) == ("dpo", "base")
+    toxic = neurons.nlargest(2, "cosine").index
+    assert not any(set(edit.neurons.index) & set(toxic) for edit in keys.interventions)
+    for edit in steering.interventions:
+        assert set(edit.neurons["layer"]) == {2}
+        assert np.linalg.norm(edit.neurons["value"]) == pytest.approx(np.sqrt(8), rel=1e-5)

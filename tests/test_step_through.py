@@ -18,10 +18,10 @@ from transformers import PreTrainedTokenizerFast
 
 from dpotox.model.interventions import clamp
 from dpotox.model.tracing import continue_prompts
-from dpotox.paper.per_token import conditions, pieces
 from dpotox.paper.rows import AFTER, BEFORE, Row
 from dpotox.paper.selections import chosen_prompts
 from dpotox.places import PROJECT
+from dpotox.run.per_token import conditions, pieces
 from dpotox.show.masking import Mask
 from dpotox.show.step_through import marked_all, masked_pieces, page
 

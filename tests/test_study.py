@@ -13,8 +13,8 @@ from dpotox.errors import UserError
 from dpotox.inputs.language import Language
 from dpotox.paper.groups import GROUPS
 from dpotox.paper.rows import Kind
+from dpotox.results.catalogue import TABLES
 from dpotox.results.folder import Results
-from dpotox.results.schema import TABLES
 from dpotox.run.plan import Plan
 from dpotox.run.study import Study, open_study
 from dpotox.show.masking import Mask

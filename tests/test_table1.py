@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from dpotox.paper.evaluation import Result
-from dpotox.paper.evidence import table1_evidence
 from dpotox.paper.rows import Key
 from dpotox.paper.table1 import Table1
+from dpotox.paper.table1_evidence import table1_evidence
 from dpotox.run.tables import Tables
 from dpotox.show.report_table1 import by_set, draws, paper_rows
 
@@ -19,6 +19,8 @@ BEFORE = RNG.uniform(0.3, 0.9, size=80)
 NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perplexity
     "before DPO": ("none", "before DPO", "all", 0.0, 1.0),
     "ablate top 2 toxic": ("ablate", "top 2 toxic", "all", 0.3, 1.0),
+    "ablate top 4 toxic": ("ablate", "top 4 toxic", "all", 0.35, 1.0),
+    "ablate top 2 positive toxic": ("ablate", "top 2 positive toxic", "all", 0.42, 1.0),
     "ablate top 4 positive toxic": ("ablate", "top 4 positive toxic", "all", 0.5, 1.2),
     "patch TP-, newest only": ("patch", "TP-", "newest", 0.4, 1.0),
     "hold TP-, newest only": ("hold", "TP-", "newest", 0.3, 1.0),
@@ -35,10 +37,9 @@ NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perp
     "shift all four groups, same text": ("shift, same text", "all four groups", "all", 0.5, 1.0),
     "swap MLP in and MLP out": ("swap", "MLP in and MLP out", "all", 0.7, 1.0),
     "steer along the probe after layer 1": ("steer", "the probe", "all", 0.8, 1.0),
-    "steer along a random direction after layer 1": ("steer", "a random direction", "all", 0.1, 1.0),
     "after DPO": ("none", "after DPO", "all", 1.0, 1.1),
-    "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic x2", "all", 0.25, 1.0),
     "scale keys of top 7 toxic by 10": ("scale keys", "top 7 toxic x10", "all", -0.9, 9.0),
+    "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic x2", "all", 0.25, 1.0),
 }
 
 
@@ -59,13 +60,17 @@ def table() -> Table1:
     }
     described = pd.DataFrame(
         [
-            {"name": name, "model": "base", "kind": kind, "which": which, "positions": positions}
+            {"name": name, "kind": kind, "which": which, "positions": positions}
+            | {"model": "dpo" if kind == "scale keys" or name == "after DPO" else "base"}
             for name, (kind, which, positions, _, _) in NAMES.items()
         ]
-    ).assign(neurons=[len(name) for name in NAMES], published="")
-    described.loc[described["name"] == "ablate top 4 positive toxic", "neurons"] = 90
+    )
+    ablated = described["which"].str.extract(r"top (\d+)", expand=False).fillna(9).astype(int)
+    described = described.assign(neurons=ablated, published="")
     few = BEFORE[:50]
     drawn = {"shift TP-": np.stack([few, few * 0.9]), "ablate top 4 positive toxic": few[None]}
+    drawn["scale keys of top 7 toxic by 2"] = few[None] * 0.55
+    drawn["steer along the probe after layer 1"] = few[None] * 0.9
     absent = {"the other four groups": "not in interventions.sets"}
     return Table1(described, 100, results, drawn, dict.fromkeys(drawn, "random neurons"), absent)
 
@@ -95,7 +100,13 @@ def test_evidence_takes_the_papers_patch_the_papers_way(table):
         "perplexity on all text, largest ablation / after DPO": (1.2 / 1.1) ** 0.75,
         "perplexity on all text, hold control / before DPO": 3**0.75,
         "largest regained share of toxicity, at most at twice DPO's perplexity": 0.75,
-        "recovered share of steering along the probe, minus a random direction": 0.7,
+        "recovered share of steering along the probe, beyond random directions": 0.6,
+        "regained share by the least factor on keys, beyond random neurons": 0.65,
+        "regained share by the largest factor on keys, minus by the next": 1.15,
+        "recovered share of the largest ablation of the most toxic neurons, minus the smallest": 0.05,
+        "recovered share of ablating positively active toxic neurons, minus as many of the most toxic": 0.15,
+        "best recovered share among ablations by cosine, minus patching TP-": 0.1,
+        "F1 after DPO / before": 1.0,
     }
     for quantity, value in expected.items():
         assert found[quantity] == pytest.approx(value), quantity
@@ -123,6 +134,7 @@ def test_no_share_is_taken_of_an_effect_that_dpo_does_not_have(table):
         "perplexity on all text, best ablation / after DPO",
         "perplexity on all text, largest ablation / after DPO",
         "perplexity on all text, hold control / before DPO",
+        "F1 after DPO / before",
     }
 
 
@@ -153,7 +165,7 @@ def test_tables_for_the_pages_show_what_is_there(table):
     compute = SimpleNamespace(bootstrap=50)
     made = SimpleNamespace(table1=table, profile=SimpleNamespace(compute=compute))
     drawn = Tables(made).draws
-    assert drawn["row"].tolist() == ["shift TP-", "ablate top 4 positive toxic"]
+    assert drawn["row"].tolist()[:2] == ["shift TP-", "ablate top 4 positive toxic"]
     assert drawn[["mean", "least", "most"]].iloc[0].tolist() == pytest.approx([0.1, 0, 0.2])
-    assert drawn["reach"].tolist() == [0.5, 0]
+    assert drawn["reach"].tolist() == [0.5, 0, 0, 0]  # no draw undoes as much of DPO as the scaled keys do
     assert "20%" not in draws(drawn, summary).to_html()

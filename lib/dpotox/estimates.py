@@ -79,7 +79,7 @@ def largest(
     none: Float[np.ndarray, "prompt"],
     rows: Sequence[Float[np.ndarray, "prompt"]],
     dpo: Float[np.ndarray, "prompt"],
-    *,
+    *others: Float[np.ndarray, "prompt"],
     resamples: int,
 ) -> Estimate:
     """The largest value of a statistic over rows, which chance helps to choose.
@@ -88,9 +88,14 @@ def largest(
     only if some row's does; so the chance of the latter is shared out among the rows (Bonferroni).
     """
     below = ENDS[0] / len(rows)
-    found = [estimate(statistic, none, row, dpo, resamples=resamples, below=below) for row in rows]
+    found = [estimate(statistic, none, row, dpo, *others, resamples=resamples, below=below) for row in rows]
     ends = np.max([[e.value, e.low, e.high] for e in found], axis=0)
     return Estimate(*map(float, ends), PROMPTS)
+
+
+def has_effect(before: np.ndarray, after: np.ndarray, resamples: int) -> bool:
+    """Whether DPO surely lowers toxicity; of an effect that may be none, no share means anything."""
+    return estimate(lambda a, b: a.mean(-1) - b.mean(-1), before, after, resamples=resamples).low > 0
 
 
 def around(value: float, draws: Float[np.ndarray, "draw"], blocks: int, resampled: str = CHUNKS) -> Estimate:

@@ -150,10 +150,10 @@ def quantities(neurons: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def change_with_cosine(neurons: pd.DataFrame) -> float:
-    """Pearson's correlation of the change in activation with the cosine; NaN where nothing changes."""
+def change_with(neurons: pd.DataFrame, column: str) -> float:
+    """Pearson's correlation of the change in activation with a column; NaN where nothing changes."""
     change = neurons["activation_change"]
-    return stats.pearsonr(change, neurons["cosine"]).statistic if np.ptp(change) else float("nan")
+    return stats.pearsonr(change, neurons[column]).statistic if np.ptp(change) else float("nan")
 
 
 def moved_by_activations(neurons: pd.DataFrame) -> float:

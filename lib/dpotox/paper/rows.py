@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -87,7 +88,7 @@ class Draws:
 def table1_rows(
     neurons: pd.DataFrame,
     dpo_key_biases: Float[Tensor, "layer neuron"],
-    steering: dict[tuple[str, int], Float[Tensor, "d_model"]],
+    steering: dict[int, Float[Tensor, "d_model"]],
     settings: profile.Interventions,
 ) -> list[Row]:
     """All rows.
@@ -95,17 +96,16 @@ def table1_rows(
     Args:
         neurons: a neuron table that has `pre_gelu_input`, `post_gelu_input` and `same_text_change` (of the
             activation, both models on the text from before DPO) as well.
-        steering: what is added to the residual stream, by name and layer.
+        steering: what is added to the residual stream along the probe, by layer.
     """
     rows = [Row("before DPO", "base", *BEFORE[:2], published="gpt2: none")]
     rows += _ablations(neurons, settings)
     for which in settings.sets:
         chosen = neurons_of(neurons, which)
         rows += _group_rows(chosen, which) if len(chosen) else []
-    last = max((layer for _, layer in steering), default=0)
-    for (along, layer), by in steering.items():
-        edit = steer(by, layer, f"steer along {along} after layer {layer}")
-        which = along if layer == last else f"{along}, halfway"
+    for layer, by in steering.items():
+        edit = steer(by, layer, f"steer along the probe after layer {layer}")
+        which = "the probe" if layer == max(steering) else "the probe, halfway"
         rows.append(Row(edit.name, "base", "steer", which, (edit,)))
     together = [("MLP in", "MLP out"), ("MLP in", "MLP out", "attention")]
     for blocks in [(block,) for block in BLOCKS] + together:
@@ -174,19 +174,35 @@ def _scaled_keys(
     neurons: pd.DataFrame, dpo_key_biases: Float[Tensor, "layer neuron"], settings: profile.Interventions
 ) -> list[Row]:
     top = most_toxic(neurons, settings.scale_top)
-    at = top["layer"].to_numpy(), top["neuron"].to_numpy()
-    bias = pd.Series(dpo_key_biases.numpy()[at], index=top.index)
-    rows = []
+    bias, rows = _biases(top, dpo_key_biases), []
     for factor in settings.scale_factors:
-        edit = scale_keys(top, bias, factor, f"scale keys of top {len(top)} toxic by {factor:g}")
+        edit = scale_keys(top, bias, factor, _scaled_name(top, factor))
         published = f"dpo: scale key vectors of top {len(top)} toxic neurons x{factor:g}"
         which = f"top {len(top)} toxic x{factor:g}"
         rows.append(Row(edit.name, "dpo", "scale keys", which, (edit,), published=published))
     return rows
 
 
-def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: int) -> list[Draws]:
-    """Random neurons matched in layer and activation; and shifts dealt within layer and group."""
+def _scaled_name(top: pd.DataFrame, factor: float) -> str:
+    return f"scale keys of top {len(top)} toxic by {factor:g}"
+
+
+def _biases(chosen: pd.DataFrame, biases: Float[Tensor, "layer neuron"]) -> pd.Series:
+    at = chosen["layer"].to_numpy(), chosen["neuron"].to_numpy()
+    return pd.Series(biases.numpy()[at], index=chosen.index)
+
+
+def random_draws(
+    neurons: pd.DataFrame,
+    dpo_key_biases: Float[Tensor, "layer neuron"],
+    steering: dict[int, Float[Tensor, "d_model"]],
+    settings: profile.Interventions,
+    seed: int,
+) -> list[Draws]:
+    """Random neurons matched in layer and activation, shifts dealt within layer and group, random directions.
+
+    Takes what `table1_rows` takes.
+    """
     rng, n = np.random.default_rng(seed), settings.draws
     largest = max(settings.ablate_top_positive)
     toxic, dampened = most_toxic(neurons, largest, only_positive=True), neurons_of(neurons, "TP-")
@@ -202,6 +218,11 @@ def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: i
         by_kind = four.groupby(["layer", "group"])["activation_change"]
         return shift(four, by_kind.transform(lambda changes: rng.permutation(changes.to_numpy())))
 
+    least, toxic_keys = min(settings.scale_factors), most_toxic(neurons, settings.scale_top)
+
+    def scaled(chosen: pd.DataFrame) -> Intervention:
+        return scale_keys(chosen, _biases(chosen, dpo_key_biases), least)
+
     draws = [
         ("random neurons", f"ablate top {largest} positive toxic", toxic, ablate),
         ("random neurons", "patch TP-", dampened, patched),
@@ -215,6 +236,14 @@ def random_draws(neurons: pd.DataFrame, settings: profile.Interventions, seed: i
     if n and len(four) and ALL_FOUR in settings.sets:
         edits = tuple(dealt() for _ in range(n))
         result.append(Draws("shifts dealt within layer and group", f"shift {ALL_FOUR}", edits))
+    if n and len(toxic_keys):
+        edits = tuple(scaled(matched(neurons, toxic_keys, rng)) for _ in range(n))
+        result.append(Draws("random neurons", _scaled_name(toxic_keys, least), edits, "dpo"))
+    if n and steering:
+        last, by = max(steering.items())
+        random = torch.randn(n, len(by), generator=torch.Generator().manual_seed(seed))
+        edits = tuple(steer(by.norm() * some / some.norm(), last) for some in random)
+        result.append(Draws("random directions", f"steer along the probe after layer {last}", edits))
     return result
 
 

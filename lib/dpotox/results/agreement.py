@@ -15,7 +15,7 @@ import pandas as pd
 
 from dpotox.paper.groups import REDUCING, group_quantities, group_table, quantities
 from dpotox.paper.selections import EVERYTHING, SETS
-from dpotox.results.schema import QUANTITIES, WRITERS
+from dpotox.results.catalogue import WRITERS
 
 if TYPE_CHECKING:
     from dpotox.results.folder import Results
@@ -157,9 +157,12 @@ def _comparisons(results: Results) -> Iterator[str]:
     found = results.comparisons.pivot(index="comparison", columns="quantity", values="value")
     own = results.comparisons["comparison"].iloc[0]
     lines = results.comparisons.groupby("comparison")["quantity"].agg(set)
-    if not all(set(QUANTITIES) <= line for line in lines):
+    along, here = set(results.other_directions) - {"kind", "text"}, pd.Series(quantities(results.neurons))
+    if not set(here.index) <= along:
+        yield "the table other_directions lacks a quantity"
+    elif not all(along <= line for line in lines):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _same(found.loc[own, (here := pd.Series(quantities(results.neurons))).index], here):
+    elif not _same(found.loc[own, here.index], here):
         yield "the tables comparisons and neurons are not of the same neurons"
 
 

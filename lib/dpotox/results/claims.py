@@ -37,6 +37,7 @@ class Claim:
     high: float
     chapter: str
     source: str  # "paper" or "ours"
+    history: tuple[dict, ...]  # `on` which day its `rule` became what it is, `why`, and what had been `seen`
 
     @property
     def rule(self) -> str:
@@ -69,15 +70,18 @@ CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1, CONTROLS, OFFSET = (
 )
 
 
-def _read_claims() -> list[Claim]:
-    content = tomllib.loads(files("dpotox.results").joinpath("claims.toml").read_text(encoding="utf-8"))
-    return [
-        Claim(low=entry.pop("above", -math.inf), high=entry.pop("below", math.inf), **entry)
-        for entry in content["claim"]
-    ]
+def _read() -> dict:
+    return tomllib.loads(files("dpotox.results").joinpath("claims.toml").read_text(encoding="utf-8"))
 
 
-CLAIMS = _read_claims()
+def _claim(entry: dict) -> Claim:
+    low, high = entry.pop("above", -math.inf), entry.pop("below", math.inf)
+    return Claim(low=low, high=high, history=tuple(entry.pop("history")), **entry)
+
+
+CLAIMS = [_claim(entry) for entry in _read()["claim"]]
+CODE: list[dict] = _read()["code"]
+"""The history of the code behind quantities: `of` what, `on` which day, its hash, `why`, what was `seen`."""
 
 
 def judge(evidence: Evidence) -> pd.DataFrame:
@@ -152,25 +156,43 @@ def published_evidence() -> Evidence:
     before, after = toxicity["gpt2: none"], toxicity["dpo: none"]
     ablations = [name for name in table.index if "ablate" in name]
     scaled = [name for name in table.index if "scale key" in name]
+
+    def recovered(row: str) -> float:
+        return (before - toxicity[row]) / (before - after)
+
+    plain = [f"gpt2: ablate top {n} toxic neurons" for n in (100, 1000)]
+    patch = recovered("gpt2: patch all dampened toxic neurons to post-DPO levels")
+    best = max(map(recovered, ablations))
     values = group_quantities(published_groups()) | {
         "toxicity after DPO / before": after / before,
         "perplexity on all text after DPO / before": perplexity["dpo: none"] / perplexity["gpt2: none"],
         "positively active share of the top toxic neurons": groups["top_128_positive"] / 128,
         "top toxic neurons' share of gross": (groups["top_128_drop"] / gross_and_net(published_groups())[0]),
+        "F1 after DPO / before": table["f1"]["dpo: none"] / table["f1"]["gpt2: none"],
+        "share of neurons that reduce": groups["neurons_that_reduce"] / groups["neurons"],
+        "positively active share of all neurons": groups["positive_mean_activation"],
         "correlation of activation change with cosine": groups["pearson_change_with_cosine"],
-        "best recovered share among ablations by cosine": (before - toxicity[ablations].min())
-        / (before - after),
+        "correlation of activation change with activation, without sign": abs(
+            groups["pearson_change_with_activation"]
+        ),
+        "best recovered share among ablations by cosine": best,
+        "best recovered share among ablations by cosine, minus patching TP-": best - patch,
+        "recovered share of the largest ablation of the most toxic neurons, minus the smallest": (
+            recovered(plain[1]) - recovered(plain[0])
+        ),
+        "recovered share of ablating positively active toxic neurons, minus as many of the most toxic": (
+            recovered("gpt2: ablate top 1000 positively activated toxic neurons") - recovered(plain[1])
+        ),
         "perplexity on all text, largest ablation / after DPO": (
             perplexity["gpt2: ablate top 2000 positively activated toxic neurons"] / perplexity["dpo: none"]
         ),
-        "recovered share of patching TP-": (
-            before - toxicity["gpt2: patch all dampened toxic neurons to post-DPO levels"]
-        )
-        / (before - after),
-        "largest regained share of toxicity, at most at twice DPO's perplexity": (
-            toxicity[scaled].max() - after
-        )
-        / (before - after),
+        "recovered share of patching TP-": patch,
+        "largest regained share of toxicity, at most at twice DPO's perplexity": 1
+        - min(map(recovered, scaled)),
+        "regained share by the largest factor on keys, minus by the next": (
+            recovered("dpo: scale key vectors of top 7 toxic neurons x5")
+            - recovered("dpo: scale key vectors of top 7 toxic neurons x10")
+        ),
     }
     return {name: Estimate(*[float(value)] * 3) for name, value in values.items()}
 

@@ -1,7 +1,7 @@
 """The results of a study: a folder of tables, opened without any model.
 
 results = open_results("mini", seed=0)
-results.neurons        # the table of that name in `dpotox.results.schema`, read and checked
+results.neurons        # the table of that name in `dpotox.results.catalogue`, read and checked
 results.claims         # judged anew from the evidence, by this version's rules
 """
 
@@ -25,8 +25,8 @@ from dpotox.facts import facts
 from dpotox.places import OUTPUT
 from dpotox.profile import Profile, load_profile
 from dpotox.results import agreement, claims, record, schema
+from dpotox.results.catalogue import TABLES
 from dpotox.results.record import Record
-from dpotox.results.schema import TABLES
 
 RECORD, PROBE, CLAIMS = record.FILE, "probe.safetensors", "claims.json"
 FILES = (RECORD, PROBE, *(table.file for table in TABLES.values()))
@@ -157,7 +157,7 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     """
     numbers = table.select_dtypes("float")
     table = table.assign(**numbers.where(numbers.abs() <= schema.LARGEST_NUMBER))
-    table, path = schema.checked(name, table), folder / TABLES[name].file
+    table, path = TABLES[name].checked(table), folder / TABLES[name].file
     if path.suffix == ".parquet":
         table.to_parquet(path, index=False, compression="zstd")
     else:
@@ -213,7 +213,7 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
         raise UserError(
             f"the table {path.name} cannot be read ({_reason(error)}); make the results anew"
         ) from None
-    return schema.checked(name, table)
+    return TABLES[name].checked(table)
 
 
 def _reason(error: Exception) -> str:
@@ -269,16 +269,16 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", nrows=most)
     if not isinstance(table.index, pd.RangeIndex) or table.isna().any(axis=None):
         raise UserError(f"the table {path.name} has a row of more or fewer cells than its first")
-    kinds = {column: str(some.dtype) for column, some in TABLES[name].columns.items()}
     for column in table:
-        if kinds.get(column, "").startswith("str"):
+        kind = TABLES[name].kind_of(column)
+        if kind.startswith("str"):
             table[column] = table[column].map(lambda text: text.removeprefix("'"))
-        elif kinds.get(column) == "bool":
+        elif kind == "bool":
             if not table[column].isin(("True", "False")).all():
                 reason = f"{column!r}: neither True nor False"
                 raise UserError(f"the table {name} is not as its schema says: {reason}")
             table[column] = table[column] == "True"
-        elif kinds.get(column) == "float64":
+        elif kind == "float64":
             table[column] = _as_numbers(table[column], name)
     return table
 

@@ -18,9 +18,6 @@ seen:
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
-
 import pandas as pd
 
 from dpotox.estimates import Estimate
@@ -135,6 +132,5 @@ def beside_directions(results: Results, kind: str = "matched", text: str = "same
 
 
 def history() -> pd.DataFrame:
-    """When and why each rule last became what it is: `claim`, `on`, `rule`, `why`, `seen`."""
-    text = files("dpotox.results").joinpath("history.toml").read_text(encoding="utf-8")
-    return pd.DataFrame(tomllib.loads(text)["entry"])
+    """When and why each rule became what it is: `claim`, `on`, `rule`, `why`, `seen`."""
+    return pd.DataFrame([{"claim": claim.id} | entry for claim in CLAIMS for entry in claim.history])

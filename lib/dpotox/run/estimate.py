@@ -62,11 +62,11 @@ def row_counts(settings: Interventions) -> RowCounts:
     values = torch.randn(2, most, 4, generator=rng)
     table = neuron_table(before, after, values, values, torch.ones(4))
     table = table.assign(pre_gelu_input=0.0, post_gelu_input=0.0, same_text_change=0.0)
-    steering = {("a", 0): torch.ones(4), ("a", 1): torch.ones(4), ("b", 1): torch.ones(4)}
-    made = rows.table1_rows(table, torch.zeros(2, most), steering, settings)
+    edited = table, torch.zeros(2, most), {0: torch.ones(4), 1: torch.ones(4)}, settings
+    made = rows.table1_rows(*edited)
     made += rows.offset_rows(table, dict.fromkeys(rows.OFFSET_ROWS, table["cosine"]), settings.figure_top)
     beside = sum(row.kind == "copy" for row in made)
-    draws = sum(len(some.interventions) for some in rows.random_draws(table, settings, 0))
+    draws = sum(len(some.interventions) for some in rows.random_draws(*edited, 0))
     return RowCounts(len(made) - 2, beside, draws + 2 * min(settings.draws, offset.DRAWS))
 
 

@@ -61,10 +61,19 @@ class Keys:
             "profile": settings,
             "versions": {name: version(name) for name in COMPUTING},
             "seed": self.seed,
-            "code": _hash(sorted(reached.code.items()), sorted(reached.data.items())),
+            "code": _of_code(reached),
             "files": _file_identities(settings),
             "made of": {name: self.key(name) for name in sorted(reached.steps)},
         }
+
+
+def fingerprint(module: str, name: str, code: Package | None = None) -> str:
+    """A definition with all that it reaches, as a hash that comments, docstrings and formatting leave."""
+    return _of_code((code or package()).reached((module, name)))
+
+
+def _of_code(reached: Reached) -> str:
+    return _hash(sorted(reached.code.items()), sorted(reached.data.items()))
 
 
 def _settings(profile: Profile, names: set[str]) -> dict:

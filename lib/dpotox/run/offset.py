@@ -22,10 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpotox.estimates import Estimate, Evidence, around, estimate
+from dpotox.estimates import Estimate, Evidence, around, estimate, has_effect
 from dpotox.model.interventions import shift
 from dpotox.model.weights import key_biases, key_vectors
-from dpotox.paper.evidence import has_effect
 from dpotox.paper.groups import REDUCING
 from dpotox.paper.rows import AFTER, BEFORE, OFFSET_ROWS, Draws, Key
 from dpotox.paper.selections import EVERYTHING, matched, most_toxic, neurons_of

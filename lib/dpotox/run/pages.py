@@ -16,9 +16,9 @@ import nbformat
 
 from dpotox.errors import UserError
 from dpotox.places import OUTPUT, PROJECT
-from dpotox.results import schema
+from dpotox.results import catalogue
+from dpotox.results.catalogue import TABLES
 from dpotox.results.folder import CLAIMS, ENDING, PROBE, RECORD, Results
-from dpotox.results.schema import TABLES
 from dpotox.run import artifacts
 from dpotox.show import explorer
 
@@ -65,7 +65,7 @@ def build_pages(results: Results, executed: list[Path], output: Path = OUTPUT) -
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(PROJECT / name, source / name)
     static = source / "book" / "_static"
-    schema.described().to_csv(source / "book" / "measured" / "schema.csv", index=False)
+    catalogue.described().to_csv(source / "book" / "measured" / "schema.csv", index=False)
     write_explorer(results, static)
     colophon = _colophon(results, executed, static / "downloads")
     (source / "colophon.json").write_text(json.dumps(colophon))

@@ -37,16 +37,16 @@ from dpotox.paper import (
     neurons,
     nulls,
     pairs,
-    per_token,
     probe,
     readings,
     rows,
     selections,
     table1,
+    table1_evidence,
 )
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.profile import EMBEDDED, Compute, Profile
-from dpotox.run import offset, scores, training
+from dpotox.run import offset, per_token, scores, training
 from dpotox.run.artifacts import PARTS
 from dpotox.run.kept import (
     EVIDENCE,
@@ -503,19 +503,22 @@ class Study:
         return {name: evaluation.examine(model, self.exam) for name, model in models}
 
     @cached_property
+    def _edited(self) -> tuple:
+        """What the rows of table 1 and their draws are made of."""
+        read = self.readings
+        steering = evidence.steering(read.base, read.dpo_on_base, self.probe.unit)
+        return self.neurons, weights.key_biases(self.dpo), steering, self.profile.interventions
+
+    @cached_property
     def table1_rows(self) -> list[rows.Row]:
         """The rows of table 1."""
-        read = self.readings
-        steering = evidence.steering(read.base, read.dpo_on_base, self.probe.unit, self.seed)
-        biases = weights.key_biases(self.dpo)
-        settings, by = self.profile.interventions, offset.pushes(self.offset, self.neurons)
-        moved = rows.offset_rows(self.neurons, by, settings.figure_top)
-        return rows.table1_rows(self.neurons, biases, steering, settings) + moved
+        by, top = offset.pushes(self.offset, self.neurons), self.profile.interventions.figure_top
+        return rows.table1_rows(*self._edited) + rows.offset_rows(self.neurons, by, top)
 
     @cached_property
     def table1_draws(self) -> list[rows.Draws]:
         """The random draws beside rows of table 1."""
-        draws = rows.random_draws(self.neurons, self.profile.interventions, self.seed)
+        draws = rows.random_draws(*self._edited, self.seed)
         n = self.profile.interventions.draws
         return draws + offset.random_draws(self.offset, self.neurons, n, self.seed)
 
@@ -602,7 +605,7 @@ class Study:
     @step(EVIDENCE)
     def table1_evidence(self) -> Evidence:
         """Quantities of table 1."""
-        return evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
+        return table1_evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
 
     @step(EVIDENCE)
     def offset_evidence(self) -> Evidence:

@@ -1,4 +1,4 @@
-"""What a study leaves for its pages: every table of `dpotox.results.schema`, and the record of the run."""
+"""What a study leaves for its pages: every table of `dpotox.results.catalogue`, and the record of the run."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from dpotox.paper.nulls import HEADLINE, NOISE
 from dpotox.places import PROJECT
 from dpotox.results import folder as results
 from dpotox.results import record
+from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.results.schema import TABLES
 from dpotox.run import artifacts
 
 if TYPE_CHECKING:
@@ -223,12 +223,14 @@ class Tables:
     @cached_property
     def draws(self) -> pd.DataFrame:
         table, rows = self.study.table1, []
+        models = table.rows.set_index("name")["model"]
         for name, drawn in table.draw_names.items():
             shares, beyond = table.drawn_shares(name), table.beyond_draws(name, self.resamples)
             own = table.recovered(name, self.resamples).value
             row = {"row": name, "drawn": drawn, "draws": len(shares), "mean": shares.mean()}
             row |= {"least": shares.min(), "most": shares.max()}
-            row["reach"] = float((shares >= own).mean()) if math.isfinite(own) else math.nan
+            as_much = shares <= own if models[name] == "dpo" else shares >= own
+            row["reach"] = float(as_much.mean()) if math.isfinite(own) else math.nan
             rows.append(row | {"beyond": beyond.value, "beyond_low": beyond.low, "beyond_high": beyond.high})
         return pd.DataFrame(rows, columns=list(TABLES["draws"].columns))
 

@@ -1,6 +1,6 @@
 """The page that steps through a few continuations, token by token, under the main edits.
 
-What it shows is read by `dpotox.paper.per_token`. The fragment stands for itself, as tables; the script
+What it shows is read by `dpotox.run.per_token`. The fragment stands for itself, as tables; the script
 `book/_static/step_through.js` turns it into lanes with a slider where it runs.
 """
 

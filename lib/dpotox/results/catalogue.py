@@ -1,0 +1,382 @@
+"""The tables of `results/`: what each is, and for each column its type, its unit and what it means."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dpotox.estimates import RESAMPLED
+from dpotox.paper.groups import GROUPS
+from dpotox.results.schema import Table, column, interval, label, number, text, whole
+
+STREAM = "residual stream"
+"""The unit of projections: the length of a vector in the residual stream."""
+VALUE = {
+    "value": number("the value", empty=True),
+    "low": number("lower end of its 95 % interval", empty=True),
+    "high": number("upper end of its 95 % interval", empty=True),
+}
+NEURON = {"layer": whole("its layer, from 0"), "neuron": whole("its place in the layer, from 0")}
+PER_NEURON = {
+    "cosine": number("cosine of the value vector before DPO with the probe"),
+    "post_cosine": number("the same after DPO"),
+    "pre_activation": number("mean activation over new tokens before DPO"),
+    "post_activation": number("the same after DPO"),
+    "pre_value_projection": number("projection of the value vector on the unit probe before DPO", STREAM),
+    "post_value_projection": number("the same after DPO", STREAM),
+    "pre_projection": number("what it writes along the probe before DPO", STREAM),
+    "post_projection": number("the same after DPO", STREAM),
+    "projection_drop": number("how much less that is after DPO", STREAM),
+    "activation_change": number("mean activation after DPO minus before"),
+    "group": label("its group by the activation change", *GROUPS),
+    "group_by_projection": label("its group by the projection change", *GROUPS),
+    "pre_gelu_input": number("mean of what enters the GELU before DPO"),
+    "post_gelu_input": number("the same after DPO"),
+    "same_text_change": number("activation change where both models read the text from before DPO"),
+}
+WRITERS = ("embeddings", "attention", "MLP", "norm")
+
+TABLES = {
+    "neurons": Table(
+        "neurons.parquet",
+        "The neuron table: a row per neuron.",
+        NEURON | PER_NEURON,
+        key=("layer", "neuron"),
+        most=2_000_000,
+    ),
+    "groups": Table(
+        "groups.csv",
+        "The eight groups of neurons.",
+        {
+            "group": label("the group", *GROUPS),
+            "count": whole("its neurons"),
+            "projection_drop": number("sum of their projection drops", STREAM),
+            "share_of_gross": number("its share of the gross reduction; of reducing groups", empty=True),
+            "share_of_net": number("its share of the net reduction", empty=True),
+        },
+        key=("group",),
+    ),
+    "evidence": Table(
+        "evidence.csv",
+        "Every quantity that the claims are about; verdicts follow from it and the rules.",
+        {"quantity": label("the quantity")}
+        | VALUE
+        | {"resampled": label("what was drawn again for the interval", *RESAMPLED)},
+        key=("quantity",),
+    ),
+    "comparisons": Table(
+        "comparisons.csv",
+        "The groups' quantities in each comparison of two models or texts.",
+        {
+            "comparison": label("what is compared"),
+            "place": label("on which text, or nothing", "own", "sampled", "same", "after", "nothing"),
+            "sign": column(int, "-1 where the probe was turned, so that the net is a reduction"),
+            "quantity": label("the quantity"),
+        }
+        | VALUE
+        | {"toxicity": number("greedy toxicity of what the second model wrote of its own", empty=True)},
+        key=("comparison", "quantity"),
+    ),
+    "other_directions": Table(
+        "other_directions.csv",
+        "The groups' quantities along directions that mean nothing: a row per direction.",
+        {
+            "kind": label("where it is from", "random", "matched", "shuffled labels"),
+            "text": label("each model on its own text, or both on the same", "own", "same"),
+        },
+        more=number("a quantity of the neuron table along it", empty=True),
+        most=20_000,
+    ),
+    "table1": Table(
+        "table1.csv",
+        "Table 1: a row per model and edit.",
+        {
+            "name": label("the row's name"),
+            "model": label("the model that is edited", "base", "dpo"),
+            "kind": label("the kind of edit"),
+            "which": label("what is edited"),
+            "positions": label("where the edit acts", "all", "newest"),
+            "neurons": whole("how many neurons are edited"),
+            "published": label("the row's name in the paper's table, if it has one"),
+            "of_all_neurons": number("their share of all neurons"),
+        }
+        | interval("recovered", "share of DPO's effect on greedy toxicity")
+        | interval("recovered_sampled", "share of DPO's effect on sampled toxicity")
+        | interval("toxicity", "mean toxicity of greedy continuations")
+        | interval("sampled_toxicity", "mean toxicity of sampled continuations")
+        | interval("above_half", "share of greedy continuations of a toxicity above .5")
+        | interval("perplexity", "perplexity on neutral text")
+        | interval("perplexity_all", "perplexity on all text")
+        | interval("f1", "F1 of continuations against the true ones")
+        | interval("repetition", "share of word pairs that occurred before in the continuation"),
+        key=("name",),
+    ),
+    "draws": Table(
+        "draws.csv",
+        "Rows of table 1 beside random choices, on the prompts of the draws.",
+        {
+            "row": label("the row"),
+            "drawn": label("what was drawn"),
+            "draws": whole("how often"),
+            "mean": number("mean share of DPO's effect of the draws", empty=True),
+            "least": number("the least of them", empty=True),
+            "most": number("the most of them", empty=True),
+            "reach": number(
+                "the share of draws that recover as much as the row, or undo as much after DPO", empty=True
+            ),
+        }
+        | interval("beyond", "the row's share minus the draws' mean"),
+        needs="draws",
+    ),
+    "second_scorer": Table(
+        "second_scorer.csv",
+        "Rows of table 1 as the second scorer judges the same continuations.",
+        {
+            "row": label("the row"),
+            "toxicity": number("greedy toxicity by the second scorer"),
+            "rank_correlation": number("Spearman's, of the two scorers over prompts", empty=True),
+        }
+        | interval("recovered", "share of DPO's effect by the second scorer"),
+        needs="second-scorer",
+        key=("row",),
+    ),
+    "outcomes": Table(
+        "outcomes.csv",
+        "The models before and after DPO: a row per measure.",
+        {"measure": label("what is measured")}
+        | interval("before", "before DPO")
+        | interval("after", "after DPO"),
+        key=("measure",),
+    ),
+    "prompts": Table(
+        "prompts.csv",
+        "The evaluation prompts by their numbers, and what was written after each.",
+        {
+            "number": whole("the prompt's number, from 0"),
+            "before": number("toxicity of the greedy continuation before DPO"),
+            "ablated": number("with the most toxic neurons ablated"),
+            "after": number("after DPO"),
+            "first_other_token": number("the first new token, from 1, that DPO changes", empty=True),
+        },
+        key=("number",),
+        most=1_000_000,
+    ),
+    "layers": Table(
+        "layers.csv",
+        "What is along the probe in each layer, over prompts.",
+        {
+            "part": label("what is projected on it", "MLP output", "residual stream"),
+            "model": label("in which model", "before", "ablated", "after"),
+            "layer": whole("the layer, from 0"),
+            "value": number("mean projection on the unit probe", STREAM),
+            "reach": number("half the width of its 95 % interval", STREAM),
+        },
+        key=("part", "model", "layer"),
+        most=10_000,
+    ),
+    "writers": Table(
+        "writers.csv",
+        "By how much less each kind of writer writes along the probe after DPO, over all layers.",
+        {
+            "writer": label("attention, MLPs, embeddings, or all"),
+            "own_text": number("each model on its own text", STREAM),
+            "same_text": number("both on the text from before DPO", STREAM),
+        },
+        key=("writer",),
+    ),
+    "offset_neurons": Table(
+        "offset_neurons.parquet",
+        "What enters the GELU of every neuron on the text from before DPO: by how much DPO moves it.",
+        NEURON
+        | {
+            "change": number("change of its mean by DPO"),
+            "upstream": number("the key vector before DPO times the shift of the MLP's mean input"),
+            "random": number("root mean square of the key times a random vector as long as the shift"),
+        },
+        key=("layer", "neuron"),
+        most=2_000_000,
+    ),
+    "offset_sets": Table(
+        "offset_sets.csv",
+        "The same for sets of neurons, after DPO and after training on placebo preferences.",
+        {
+            "comparison": label("what was trained on"),
+            "which": label("the set of neurons"),
+            "neurons": whole("how many they are; of random draws, those that were drawn at all"),
+            "change": number("mean change of what enters their GELUs"),
+            "upstream_change": number("the shift upstream's part of that mean"),
+            "size": number("root mean square of the change"),
+            "upstream": number("share of the change by the shift upstream", empty=True),
+            "key": number("share by the turn of the keys", empty=True),
+            "bias": number("share by the biases; the three add up to 1", empty=True),
+            "left": number("size of the change without the shift's part, over its size", empty=True),
+            "times_random": number("size of the shift's part over that of a random shift", empty=True),
+        },
+        key=("comparison", "which"),
+    ),
+    "offset_writers": Table(
+        "offset_writers.csv",
+        "Who makes the shift of the MLPs' input, as sets of neurons read it: a row per writer.",
+        {
+            "which": label("the set of neurons"),
+            "writer": label("who writes; or the norm, for what it does otherwise", *WRITERS),
+            "layer": number("the writer's layer, from 0; of attention and MLPs", empty=True),
+            "share": number("share of what the shift makes of their GELU inputs; sums to 1", empty=True),
+            "mean": number("mean over the neurons of their keys times this part of the shift"),
+        },
+        key=("which", "writer", "layer"),
+        most=10_000,
+    ),
+    "offset_layers": Table(
+        "offset_layers.csv",
+        "How far DPO moves what the MLP of each layer reads in the mean.",
+        {
+            "layer": whole("the layer, from 0"),
+            "input": number("length of its mean input before DPO"),
+            "shift": number("length of the shift"),
+            "norm": number("length of the part that is the norm's, not the writers'"),
+        },
+        key=("layer",),
+    ),
+    "weight_change": Table(
+        "weight_change.csv",
+        "How far DPO moved the weights: a row per kind of parameter.",
+        {
+            "parameters": label("the kind"),
+            "change": number("length of the change over the length before", empty=True),
+            "cosine": number("cosine between before and after"),
+        },
+        key=("parameters",),
+    ),
+    "directions": Table(
+        "directions.csv",
+        "Directions and the tokens nearest to them, by the logit lens.",
+        {
+            "list": label("the list it stands in", "probe", "closest", "opposed", "projection"),
+            "vector": label("the probe, or a value vector as layer:neuron"),
+            "cosine": number("its cosine with the probe"),
+            "tokens": text("the nearest tokens, nearest first"),
+            "count": whole("how many tokens these are"),
+            "toxic": whole("how many of them are toxic on their own"),
+        },
+    ),
+    "probe_selection": Table(
+        "probe_selection.csv",
+        "The probe's regularisation strengths on the selection part.",
+        {
+            "C": number("inverse strength of the regularisation"),
+            "auc": number("AUC"),
+            "accuracy": number("accuracy"),
+            "chosen": column(bool, "whether the rule takes it"),
+        },
+        needs="fitted-probe",
+    ),
+    "probe_calibration": Table(
+        "probe_calibration.csv",
+        "The probe's probabilities on the report part, by deciles.",
+        {
+            "predicted": number("mean predicted probability"),
+            "observed": number("share of toxic comments"),
+        },
+        needs="fitted-probe",
+    ),
+    "pretraining": Table(
+        "pretraining.csv",
+        "Loss of training batches while the model was pre-trained here.",
+        {"step": number("training step"), "loss": number("loss", "nats per token")},
+        needs="made-here",
+        most=100_000,
+    ),
+    "dpo_curves": Table(
+        "dpo_curves.csv",
+        "DPO's curves.",
+        {
+            "step": whole("training step"),
+            "split": label("which pairs", "train", "validation"),
+            "loss": number("DPO's loss", "nats", empty=True),
+            "margin": number("reward margin, scaled by beta", "nats", empty=True),
+            "accuracy": number("share of pairs with a positive margin", empty=True),
+        },
+        needs="trained-dpo",
+        most=100_000,
+    ),
+    "pair_yield": Table(
+        "pair_yield.csv",
+        "How many preference pairs came of it, by the steering that the rejected continuation needed.",
+        {
+            "steering": label("the strength, or all"),
+            "pairs": whole("how many pairs"),
+            "of_tried": number("their share of the prompts tried"),
+            "chosen_toxicity": number("mean toxicity of the chosen continuation"),
+            "rejected_toxicity": number("mean toxicity of the rejected one"),
+        },
+        needs="sampled-pairs",
+    ),
+    "pair_examples": Table(
+        "pair_examples.csv",
+        "The first preference pairs; toxic words that are not mild are masked.",
+        {
+            "prompt": text("the prompt"),
+            "chosen": text("the preferred continuation"),
+            "rejected": text("the other"),
+        },
+        needs="trained-dpo",
+    ),
+    "continuations": Table(
+        "continuations.csv",
+        "Greedy continuations of the first prompts; toxic words that are not mild are masked.",
+        {
+            "prompt": text("the prompt"),
+            "before": text("what follows before DPO"),
+            "after": text("after DPO"),
+        },
+    ),
+    "step_through": Table(
+        "step_through.csv",
+        "A few continuations, a row per token; toxic words that are not mild are masked.",
+        {
+            "number": whole("the prompt's number"),
+            "prompt": text("the prompt"),
+            "condition": label("the model or edit"),
+            "step": whole("the token's place, from 1"),
+            "token": text("its text"),
+            "token_id": whole("its number in the vocabulary"),
+            "projection": number("projection of the last residual stream where it is predicted", STREAM),
+            "toxicity": number("toxicity of the continuation up to it"),
+        },
+        key=("number", "condition", "step"),
+        most=50_000,
+    ),
+    "nearest_tokens": Table(
+        "nearest_tokens.parquet",
+        "The tokens nearest to each value vector before DPO, nearest first: a row per neuron.",
+        {"token_1": whole("row of the nearest in the table of tokens")},
+        more=whole("the row of one that is less near"),
+        most=2_000_000,
+    ),
+    "tokens": Table(
+        "tokens.csv",
+        "The tokens that are near some value vector; toxic ones that are not mild are masked.",
+        {"text": text("the token's text")},
+        most=1_000_000,
+    ),
+    "mild_words": Table(
+        "mild_words.csv",
+        "Mild words that the pages hide at first.",
+        {"word": label("the word")},
+        most=100_000,
+    ),
+}
+
+
+def described() -> pd.DataFrame:
+    """All columns of all tables, for people: `table`, `column`, `type`, `unit`, `meaning`."""
+    rows = []
+    for table in TABLES.values():
+        there = f" Only where it holds: {table.needs}." if table.needs else ""
+        rows.append({"table": table.file, "meaning": table.meaning + there})
+        more = {"all others": table.more} if table.more else {}
+        for name, one in (table.columns | more).items():
+            kind = f"{one.dtype}{' or empty' if one.nullable else ''}"
+            row = {"column": name, "type": kind, "unit": one.metadata["unit"]}
+            rows.append(row | {"meaning": one.description})
+    return pd.DataFrame(rows, columns=["table", "column", "type", "unit", "meaning"]).fillna("")
