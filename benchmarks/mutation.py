@@ -25,9 +25,9 @@ from dpotox.places import PROJECT
 COPY = PROJECT / "artifacts" / "mutation"
 MODULES = (
     *("paper/groups", "paper/selections", "estimates", "paper/evaluation"),
-    *("model/interventions", "results/claims"),
+    *("paper/table1_evidence", "model/interventions", "results/claims"),
 )
-TESTS = ("groups", "properties", "interventions", "edits", "claims", "evaluation", "examine")
+TESTS = ("groups", "properties", "interventions", "edits", "claims", "evaluation", "examine", "table1", "rows")
 AT_LEAST = 0.85
 CONFIG = """
 [tool.mutmut]
@@ -73,7 +73,7 @@ def mutmut(*arguments: str, output: int | None = subprocess.PIPE) -> str:
 
 def outcomes() -> pd.DataFrame:
     """One row per mutant: module, name and what became of it."""
-    lines = re.findall(r"dpotox\.(\w+\.\w+)\.(\S+): (.+)", mutmut("results", "--all", "true"))
+    lines = re.findall(r"dpotox\.([\w.]+)\.([^.\s]+): (.+)", mutmut("results", "--all", "true"))
     return pd.DataFrame(lines, columns=["module", "mutant", "outcome"])
 
 

@@ -75,6 +75,13 @@ report.claims_table(results.claims.query("source == 'paper'"))
 report.claims_table(results.claims.query("source == 'ours'"))
 
 # %% [markdown]
+# How many neurons are called *the most toxic* is a choice: as many as the profile says, or as large a share of all as the
+# paper's 128. Does it decide a verdict?
+
+# %% tags=["hide-input"]
+report_standing.flips(results)
+
+# %% [markdown]
 # ## What the verdicts carry
 #
 # A claim can hold for a reason that has nothing to do with toxicity. So each rule was also tried where there is nothing
@@ -135,6 +142,13 @@ report_standing.beside_directions(results)
 
 # %% tags=["full-width", "hide-output"]
 report_standing.history()
+
+# %% [markdown]
+# A rule is no better than the code that measures its quantity. When that last changed, comments and formatting aside,
+# stands here; the hash is of all that the function reaches in this package, and a test fails when it is another:
+
+# %% tags=["full-width", "hide-output"]
+report_standing.code_history()
 
 # %% [markdown]
 # ## What chance may have decided

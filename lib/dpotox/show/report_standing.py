@@ -7,6 +7,7 @@ from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from dpotox.results import nothing
+from dpotox.results.claims import CODE
 from dpotox.results.folder import Results
 from dpotox.results.nothing import (
     ALONE,
@@ -20,6 +21,8 @@ from dpotox.results.nothing import (
 )
 from dpotox.show.report import VERDICTS, interval, number, percent, shown
 
+AT_PAPERS_SHARE = "-at-papers-share"
+"""What the name of a claim ends in that judges another at the paper's share of all neurons."""
 SAID = {
     ALONE: "hold here and were not found, or hardly ever, in the cases tried where there is nothing to find",
     SOMETIMES: "hold here and sometimes where there is nothing to find",
@@ -102,6 +105,32 @@ def history() -> Styler:
     seen = entries["seen"].map({True: "yes", False: "no"})
     table = shown(entries.assign(seen=seen).rename(columns={"seen": "results seen"}))
     return table.set_table_attributes('class="texts"')
+
+
+def code_history() -> Styler:
+    """When and why the code behind the quantities last changed, comments and formatting aside."""
+    entries = pd.DataFrame(CODE)
+    entries["seen"] = entries["seen"].map({True: "yes", False: "no"})
+    table = shown(entries.rename(columns={"of": "function", "seen": "results seen"}))
+    return table.set_table_attributes('class="texts"')
+
+
+def flips(results: Results) -> Markdown:
+    """The claims on the most toxic neurons that come out otherwise at the paper's share of all neurons."""
+    verdicts = results.claims.set_index("id")["verdict"]
+    pairs = {name: f"{name}{AT_PAPERS_SHARE}" for name in verdicts.index}
+    pairs = {name: other for name, other in pairs.items() if other in verdicts}
+    top = results.profile.interventions.figure_top
+    turned = [
+        f"`{name}` *{verdicts[name]}* with {top} neurons, and *{verdicts[other]}* with the paper's share"
+        for name, other in pairs.items()
+        if verdicts[name] != verdicts[other]
+    ]
+    if not turned:
+        return Markdown(f"The {len(pairs)} claims that are judged at both sizes come out the same at both.")
+    return Markdown(
+        f"Of {len(pairs)} claims that are judged at both sizes, {len(turned)} turn: {'; '.join(turned)}."
+    )
 
 
 def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
