@@ -89,9 +89,9 @@ report_standing.flips(results)
 #
 # - along **directions** that mean nothing: random ones, ones that vary as the residual stream does (*matched*), and
 #   probes fitted to shuffled labels, with each model on its *own* text and with both on the *same*;
-# - with the model **against itself**, sampled twice;
-# - after **placebos**, DPO on shuffled or reversed preferences, signed so that what they change counts as a reduction;
-# - in **untrained** networks of the same shape, taken through the whole study, as far as their packs lie in `book/packs/`.
+# - with the model **against itself**, sampled twice, and after **placebos**, DPO on shuffled or reversed preferences,
+#   signed so that what they change counts as a reduction: here and with every other seed whose pack lies in `book/packs/`;
+# - in **untrained** networks of the same shape, taken through the whole study, as far as their packs lie there.
 #
 # A claim that passes there in at least half of the cases of some kind *tells nothing*: it would also be found in noise.
 # One that passes in at most one of twenty of every kind *tells*; the others *tell little*. These limits were written

@@ -42,6 +42,11 @@ def test_directions_in_the_range_and_comparisons_that_hold_are_counted():
     assert found(straddling, "tp-is-a-minority")["noise"] == (0, 1)
 
 
+def test_placebos_of_other_seeds_count_beside_those_here():
+    places = nothing.passes(a_run(), [], [a_run(noise=(0.3, 0.2, 0.6)), a_run()])
+    assert found(places, "tp-is-a-minority")["noise"] == (2, 3)
+
+
 def test_a_value_that_is_not_known_does_not_pass():
     places = nothing.passes(a_run(shares=(0.2, float("nan"))), [])
     assert found(places, "tp-is-a-minority")["random, own text"] == (1, 2)

@@ -7,8 +7,8 @@ seen:
 1. Where there is nothing: along *directions* that mean nothing, random ones, ones that vary as the residual
    stream does, and probes fitted to shuffled labels, each with every model on its own text and with both on
    the same; with the model *against itself*, sampled twice; after *placebos*, DPO on preferences that are
-   shuffled or reversed, signed so that what they change counts as a reduction; and in *untrained* networks,
-   which are taken through the whole study.
+   shuffled or reversed, signed so that what they change counts as a reduction, with every seed whose pack
+   lies there; and in *untrained* networks, which are taken through the whole study.
 2. Along a direction a claim passes if its quantity lies in the claim's range. Elsewhere it passes if it holds
    by the rule of `claims`, with its interval. What cannot be measured somewhere does not pass there.
 3. A claim *tells nothing* if in some kind of place it passes in at least half of the cases, *tells* if in
@@ -17,6 +17,8 @@ seen:
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -48,11 +50,12 @@ def beside(results: Results, runs: dict[str, Results]) -> tuple[list[Results], d
     return untrained, seeds
 
 
-def passes(results: Results, untrained: list[Results]) -> pd.DataFrame:
+def passes(results: Results, untrained: list[Results], others: Sequence[Results] = ()) -> pd.DataFrame:
     """How often each claim passes in each kind of place where there is nothing to find.
 
     Args:
-        results: of the run that the pages are of, whose directions, placebos and noise are looked at.
+        results: of the run that the pages are of, along whose directions claims are looked for.
+        others: other seeds of it, whose placebos and noise count beside its own.
 
     Returns:
         `id` of the claim, `where`, `passed`, `of`; no row where a claim's quantity is not known there.
@@ -60,23 +63,28 @@ def passes(results: Results, untrained: list[Results]) -> pd.DataFrame:
     rows = [
         {"id": claim.id, "where": where, "passed": passed, "of": of}
         for claim in CLAIMS
-        for where, (passed, of) in _places(claim, results, untrained).items()
+        for where, (passed, of) in _places(claim, results, untrained, others).items()
     ]
     return pd.DataFrame(rows, columns=["id", "where", "passed", "of"])
 
 
-def _places(claim: Claim, results: Results, untrained: list[Results]) -> dict[str, tuple[int, int]]:
+def _places(
+    claim: Claim, results: Results, untrained: list[Results], others: Sequence[Results]
+) -> dict[str, tuple[int, int]]:
     """By kind of place: in how many cases the claim passes, and of how many."""
-    found, others, compared = {}, results.other_directions, results.comparisons
-    if claim.quantity in others:
-        for (kind, text), some in others.groupby(["kind", "text"], sort=False):
+    found, along = {}, results.other_directions
+    if claim.quantity in along:
+        for (kind, text), some in along.groupby(["kind", "text"], sort=False):
             values = some[claim.quantity]
             inside = (values > claim.low) & (values < claim.high)
             found[f"{kind}, {text} text"] = int(inside.sum()), len(values)
-    nothing = compared[(compared["quantity"] == claim.quantity) & (compared["place"] == "nothing")]
-    for line in nothing.itertuples():
-        verdict = claim.verdict(Estimate(line.value, line.low, line.high))
-        found[line.comparison] = int(verdict == "holds"), 1
+    for one in (results, *others):
+        compared = one.comparisons
+        nothing = compared[(compared["quantity"] == claim.quantity) & (compared["place"] == "nothing")]
+        for line in nothing.itertuples():
+            verdict = claim.verdict(Estimate(line.value, line.low, line.high))
+            passed, of = found.get(line.comparison, (0, 0))
+            found[line.comparison] = passed + int(verdict == "holds"), of + 1
     if untrained:
         verdicts = [one.claims.set_index("id").loc[claim.id, "verdict"] for one in untrained]
         found["untrained networks"] = verdicts.count("holds"), len(verdicts)

@@ -57,8 +57,7 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
 
 def tells(results: Results, runs: dict[str, Results]) -> pd.Series:
     """By claim, whether it tells anything (`nothing.told`)."""
-    untrained, _ = nothing.beside(results, runs)
-    return nothing.told(nothing.passes(results, untrained))
+    return nothing.told(_passes(results, runs))
 
 
 def carried(results: Results, runs: dict[str, Results], source: str = "paper") -> Styler:
@@ -76,8 +75,7 @@ def carried(results: Results, runs: dict[str, Results], source: str = "paper") -
 
 def passes(results: Results, runs: dict[str, Results]) -> Styler:
     """In how many cases every claim passes in each kind of place where there is nothing to find."""
-    untrained, _ = nothing.beside(results, runs)
-    places = nothing.passes(results, untrained)
+    places = _passes(results, runs)
     told = places["passed"].astype(str) + " of " + places["of"].astype(str)
     table = places.assign(told=told).pivot(index="id", columns="where", values="told").fillna("-")
     table = table.loc[places["id"].unique(), places["where"].unique()]
@@ -131,6 +129,11 @@ def flips(results: Results) -> Markdown:
     return Markdown(
         f"Of {len(pairs)} claims that are judged at both sizes, {len(turned)} turn: {'; '.join(turned)}."
     )
+
+
+def _passes(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
+    untrained, others = nothing.beside(results, runs)
+    return nothing.passes(results, untrained, list(others.values()))
 
 
 def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
