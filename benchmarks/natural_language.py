@@ -66,7 +66,7 @@ max_tokens = 48
 
 [scorer]
 name = "trained"
-mask_from = 0.45
+mask_from = {mask_from}
 
 [pairs]
 count = 1500
@@ -105,11 +105,17 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--passes", type=int, default=4, help="over the texts; decides the time (default 4)")
     parser.add_argument("--seed", default="0")
+    parser.add_argument(
+        "--no-texts", action="store_true", help="hide every word, for a pack that others may have"
+    )
     arguments = parser.parse_args()
     paths = {k: v.resolve() for k, v in vars(arguments).items() if isinstance(v, Path)}
     profile = PROJECT / "artifacts" / "natural-language.toml"
     profile.parent.mkdir(exist_ok=True)
-    profile.write_text(PROFILE.format(**paths, passes=arguments.passes), encoding="utf-8")
+    profile.write_text(
+        PROFILE.format(**paths, passes=arguments.passes, mask_from=0.0 if arguments.no_texts else 0.45),
+        encoding="utf-8",
+    )
     command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(profile), "--seeds", arguments.seed]
     return subprocess.call(command, cwd=PROJECT)
 

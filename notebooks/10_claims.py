@@ -99,7 +99,8 @@ report_standing.flips(results)
 # narrowed to other seeds after results had been seen. Of edits and ranks there is only the untrained kind, and to pass in none of three shows little. A
 # claim that is inconclusive here cannot be decided here. Of the others, one *hangs on the specimen* if its verdict is
 # another with another seed, as far as its pack lies there too. The
-# verdicts and values of these runs stand in columns of their own. First the paper's claims, by the names that the rules
+# verdicts and values of these runs stand in columns of their own, beside those of runs of other profiles, which decide
+# nothing here. First the paper's claims, by the names that the rules
 # give them:
 
 # %% tags=["full-width"]

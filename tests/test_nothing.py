@@ -95,9 +95,10 @@ def test_beside_a_run_stand_untrained_networks_of_its_shape_and_other_seeds_of_i
 
     runs = {"a": run("untrained", 0), "b": run("mini", 1), "c": run("mini", 0), "d": run("mine", 1)}
     runs["e"] = run("untrained", 1, shape=2)
-    untrained, others = nothing.beside(run("mini", 0), runs)
-    assert untrained == [runs["a"]]
-    assert others == {"b": runs["b"]}
+    held = nothing.beside(run("mini", 0), runs)
+    assert held.untrained == [runs["a"]]
+    assert held.seeds == {"b": runs["b"]}
+    assert held.elsewhere == {"d": runs["d"]}
 
 
 def test_where_the_probe_stands_among_directions():

@@ -19,6 +19,7 @@ seen:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -42,12 +43,30 @@ STANDINGS = ALONE, SOMETIMES, ANYWHERE, UNTRIED, SPECIMEN, FAILS, OPEN = (
 """What becomes of a claim: of those that apply the last one counts."""
 
 
-def beside(results: Results, runs: dict[str, Results]) -> tuple[list[Results], dict[str, Results]]:
-    """Of some runs, those on untrained networks of the same shape, and those of other seeds by name."""
+@dataclass(frozen=True)
+class Beside:
+    """What a run is held against: other runs, by their names where these are shown.
+
+    Attributes:
+        untrained: untrained networks of the same shape.
+        seeds: other seeds of the same profile.
+        elsewhere: runs of other profiles, which decide nothing here.
+    """
+
+    untrained: list[Results]
+    seeds: dict[str, Results]
+    elsewhere: dict[str, Results]
+
+
+def beside(results: Results, runs: dict[str, Results]) -> Beside:
+    """Some runs, sorted by what they are for one."""
     shape, profile = results.record.shape, results.profile.name
-    untrained = [one for one in runs.values() if one.profile.name == UNTRAINED and one.record.shape == shape]
-    seeds = {n: o for n, o in runs.items() if o.profile.name == profile and o.seed != results.seed}
-    return untrained, seeds
+    trained = {name: one for name, one in runs.items() if one.profile.name != UNTRAINED}
+    return Beside(
+        [one for n, one in runs.items() if n not in trained and one.record.shape == shape],
+        {n: one for n, one in runs.items() if one.profile.name == profile and one.seed != results.seed},
+        {n: one for n, one in trained.items() if one.profile.name != profile},
+    )
 
 
 def passes(results: Results, untrained: list[Results], others: Sequence[Results] = ()) -> pd.DataFrame:

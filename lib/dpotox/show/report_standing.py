@@ -44,10 +44,10 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     standing = _standing(results, runs).loc[paper["id"]]
     counts = {kind: int((standing == kind).sum()) for kind in STANDINGS}
     first = "; ".join(f"**{counts[kind]}** {SAID[kind]}" for kind in STANDINGS if counts[kind])
-    untrained, others = nothing.beside(results, runs)
+    held = nothing.beside(results, runs)
     where = ["along directions that mean nothing", "after placebos"]
-    where += [f"in {len(untrained)} untrained networks"] if untrained else []
-    beside = f" Verdicts were compared with those of {len(others)} other seeds." if others else ""
+    where += [f"in {len(held.untrained)} untrained networks"] if held.untrained else []
+    beside = f" Verdicts were compared with those of {len(held.seeds)} other seeds." if held.seeds else ""
     return Markdown(
         f"Of the paper's {len(paper)} claims tested on this small model, {first}. "
         "This is no score of the paper, whose own models were not tested. Claims were also tried "
@@ -61,13 +61,16 @@ def tells(results: Results, runs: dict[str, Results]) -> pd.Series:
 
 
 def carried(results: Results, runs: dict[str, Results], source: str = "paper") -> Styler:
-    """Every claim with what its verdict carries, and its verdicts in other runs."""
-    _, others = nothing.beside(results, runs)
+    """Every claim with what its verdict carries, and its verdicts in other runs.
+
+    What a claim carries follows from other seeds, not from runs of other profiles.
+    """
+    held = nothing.beside(results, runs)
     told, standing = tells(results, runs), _standing(results, runs)
     rows = []
     for claim in results.claims[results.claims["source"] == source].itertuples():
         row = {"claim": claim.id, "standing": standing[claim.id], "here": _marked(claim)}
-        for name, other in others.items():
+        for name, other in (held.seeds | held.elsewhere).items():
             row[name] = _marked(other.claims.set_index("id").loc[claim.id])
         rows.append(row | {"where there is nothing": told.get(claim.id, "not tried")})
     return shown(pd.DataFrame(rows))
@@ -132,13 +135,12 @@ def flips(results: Results) -> Markdown:
 
 
 def _passes(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
-    untrained, others = nothing.beside(results, runs)
-    return nothing.passes(results, untrained, list(others.values()))
+    held = nothing.beside(results, runs)
+    return nothing.passes(results, held.untrained, list(held.seeds.values()))
 
 
 def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
-    _, others = nothing.beside(results, runs)
-    return nothing.standing(results.claims, tells(results, runs), others)
+    return nothing.standing(results.claims, tells(results, runs), nothing.beside(results, runs).seeds)
 
 
 def _marked(claim) -> str:
