@@ -156,7 +156,12 @@ def change_with(neurons: pd.DataFrame, column: str) -> float:
     return stats.pearsonr(change, neurons[column]).statistic if np.ptp(change) else float("nan")
 
 
+def with_vectors_held(neurons: pd.DataFrame) -> pd.DataFrame:
+    """All neurons with the projection drop that they would have if value vectors were as before DPO."""
+    return neurons.assign(projection_drop=-neurons["activation_change"] * neurons["pre_value_projection"])
+
+
 def moved_by_activations(neurons: pd.DataFrame) -> float:
     """The part of the net reduction that is left when the value vectors are held as before DPO."""
-    by_activation = -(neurons["activation_change"] * neurons["pre_value_projection"]).sum()
-    return ratio(by_activation, neurons["projection_drop"].sum())
+    held = with_vectors_held(neurons)["projection_drop"].sum()
+    return ratio(held, neurons["projection_drop"].sum())
