@@ -37,7 +37,9 @@ class Claim:
     high: float
     chapter: str
     source: str  # "paper" or "ours"
-    history: tuple[dict, ...]  # `on` which day its `rule` became what it is, `why`, and what had been `seen`
+    history: tuple[
+        dict, ...
+    ] = ()  # `on` which day its `rule` became what it is, `why`, and what had been `seen`
 
     @property
     def rule(self) -> str:
