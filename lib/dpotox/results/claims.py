@@ -37,9 +37,7 @@ class Claim:
     high: float
     chapter: str
     source: str  # "paper" or "ours"
-    history: tuple[
-        dict, ...
-    ] = ()  # `on` which day its `rule` became what it is, `why`, and what had been `seen`
+    history: tuple[dict, ...] = ()  # `on` which day its `rule` came to be, `why`, and if results were `seen`
 
     @property
     def rule(self) -> str:
