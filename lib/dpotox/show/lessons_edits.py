@@ -47,21 +47,24 @@ def patching(results: Results) -> Markdown:
     beyond = edits[edits["recovered"] > 1]
     facts = [
         cost,
-        f"**{{term}}`Ablation <ablation>`** of toxic neurons has a recovered share of at most {share(best['recovered'])} (paper: "
-        f"{paper('ablation-is-partial'):.2f}), at {_times(best, rows):.2f} times DPO's perplexity",
+        f"**{{term}}`Ablation <ablation>`** of toxic neurons has a recovered share of at most "
+        f"{share(best['recovered'])} (paper: {paper('ablation-is-partial'):.2f}), at {_times(best, rows):.2f} "
+        "times DPO's perplexity",
     ]
-    if math.isfinite(recovered(rows, "patch", "TP-", "newest")):
+    patch, hold = (recovered(rows, kind, "TP-", "newest") for kind in ("patch", "hold"))
+    if math.isfinite(patch):
         facts.append(
-            f"**The published {{term}}`patch <patching>`** of {{term}}`TP-` has {share(recovered(rows, 'patch', 'TP-', 'newest'))} (paper: "
-            f"{paper('patching-tp-is-partial'):.2f}); TP- {{term}}`held still <hold>`, with nothing of DPO in it, has "
-            f"{share(recovered(rows, 'hold', 'TP-', 'newest'))}"
+            f"**The published {{term}}`patch <patching>`** of {{term}}`TP-` has {share(patch)} (paper: "
+            f"{paper('patching-tp-is-partial'):.2f}); TP- {{term}}`held still <hold>`, with nothing of DPO in "
+            f"it, has {share(hold)}"
         )
+    undone, whole = measured["keys-undo-dpo"], _whole(keys, rows)
     return lines(
         [
             *facts,
-            f"**{{term}}`Scaled keys <key scaling>`** undo at most {share(measured['keys-undo-dpo'])} of DPO's effect (paper: "
-            f"{paper('keys-undo-dpo'):.2f}), counting the {len(_whole(keys, rows))} of {len(keys)} factors "
-            "that leave perplexity below twice DPO's",
+            f"**{{term}}`Scaled keys <key scaling>`** undo at most {share(undone)} of DPO's effect (paper: "
+            f"{paper('keys-undo-dpo'):.2f}), counting the {len(whole)} of {len(keys)} factors that leave "
+            "perplexity below twice DPO's",
             f"**Above 1 is not better.** Of {len(edits)} edits of the model before DPO {len(beyond)} leave "
             f"less toxicity than DPO, and {int(broken(beyond, rows).sum())} of these break the text",
         ]
@@ -117,11 +120,11 @@ def controls(results: Results) -> Markdown:
     if math.isnan(measured["mlps-are-enough"]):
         return lines([no_effect(results)])
     facts = []
-    if math.isfinite(recovered(rows, "hold", "TP-", "newest")):
+    patch, hold = (recovered(rows, kind, "TP-", "newest") for kind in ("patch", "hold"))
+    if math.isfinite(hold):
         facts.append(
-            "**Clamping alone.** TP- {term}`held <hold>` at its own means, with nothing of DPO in it, recovers "
-            f"{share(recovered(rows, 'hold', 'TP-', 'newest'))}; the published patch "
-            f"{share(recovered(rows, 'patch', 'TP-', 'newest'))}"
+            "**Clamping alone.** TP- {term}`held <hold>` at its own means, with nothing of DPO in it, "
+            f"recovers {share(hold)}; the published patch {share(patch)}"
         )
     if f"shift {ALL_FOUR}" in set(rows["name"]):
         facts += [

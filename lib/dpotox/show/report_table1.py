@@ -61,8 +61,8 @@ def toxicity(rows: pd.DataFrame, summary: pd.DataFrame) -> Styler:
         for line, mark in zip(rows.itertuples(), marks, strict=True)
     ]
     caption = (
-        f"{BROKEN} broken text, whose toxicity means nothing: perplexity above {SURPRISED:g} or repetition above "
-        f"{REPEATS:g} times DPO's"
+        f"{BROKEN} broken text, whose toxicity means nothing: perplexity above {SURPRISED:g} or repetition "
+        f"above {REPEATS:g} times DPO's"
     )
     return shown(pd.DataFrame(table)).set_caption(caption if marks.any() else "")
 
