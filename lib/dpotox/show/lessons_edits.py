@@ -48,15 +48,15 @@ def patching(results: Results) -> Markdown:
     facts = [
         cost,
         f"**{{term}}`Ablation <ablation>`** of toxic neurons has a recovered share of at most "
-        f"{share(best['recovered'])} (paper: {paper('ablation-is-partial'):.2f}), at {_times(best, rows):.2f} "
-        "times DPO's perplexity",
+        f"{share(best['recovered'])} (paper: {paper('ablation-is-partial'):.2f}), at "
+        f"{_times(best, rows):.2f} times DPO's perplexity",
     ]
     patch, hold = (recovered(rows, kind, "TP-", "newest") for kind in ("patch", "hold"))
     if math.isfinite(patch):
         facts.append(
             f"**The published {{term}}`patch <patching>`** of {{term}}`TP-` has {share(patch)} (paper: "
-            f"{paper('patching-tp-is-partial'):.2f}); TP- {{term}}`held still <hold>`, with nothing of DPO in "
-            f"it, has {share(hold)}"
+            f"{paper('patching-tp-is-partial'):.2f}); TP- {{term}}`held still <hold>`, with nothing of DPO "
+            f"in it, has {share(hold)}"
         )
     undone, whole = measured["keys-undo-dpo"], _whole(keys, rows)
     return lines(
