@@ -18,9 +18,6 @@
 # **Question.** Which model do we study, and how good is it?
 #
 # The paper studies GPT-2 medium. Which model this book studies is said by a {term}`profile`, a file of settings.
-#
-# How good a model is, is measured by its *loss*: how surprised it is by each next token of a text, $-\ln p$ in the mean,
-# where $p$ is the probability that it gave to the token. Its unit is the *nat*. Lower is better.
 
 # %% [markdown] tags=["only-generated"]
 # This one studies a {term}`model organism`: a small model with GPT-2's architecture, pre-trained on the spot on a
@@ -32,6 +29,10 @@
 
 # %% [markdown] tags=["not-made-here"]
 # This one studies a model that is given: its weights come from a folder or from the hub.
+
+# %% [markdown]
+# How good a model is, is measured by its *loss*: how surprised it is by each next token of a text. That is $-\ln p$ in the
+# mean, where $p$ is the probability that the model gave to the token. The unit is the {term}`nat`. Lower is better.
 
 # %% tags=["parameters"]
 profile = "mini"

@@ -22,9 +22,9 @@
 # pages say *table 1*, they mean both. An edit is judged by its {term}`recovered share`, the share of DPO's
 # effect on {term}`greedy toxicity`:
 #
-# $$\text{recovered share} = \frac{\text{toxicity before DPO} - \text{toxicity with the edit}}{\text{toxicity before DPO} - \text{toxicity after DPO}}$$
+# $$\text{recovered share} = \frac{\text{before} - \text{edited}}{\text{before} - \text{after}}$$
 #
-# It is read like this:
+# where *before*, *edited* and *after* are the toxicities before DPO, with the edit and after DPO. It is read like this:
 #
 # - **0**: as toxic as before DPO;
 # - **1**: as toxic as after DPO;

@@ -81,7 +81,7 @@ lessons_edits.controls(results)
 #
 # {numref}`fig-recovered` shows what each of them recovers, and at what price.
 
-# %% mystnb={"figure": {"caption": "What is due to DPO's values, and what to clamping? In the panels of patches compare each dot with the ring beside it, the same clamp at the neurons' own means: where they lie close together, clamping does it. In the other panels look at how far the dots come towards 1. One panel per kind of edit; lines are 95 % intervals over prompts. The number at a row's end is the perplexity on neutral text, times that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
+# %% mystnb={"figure": {"caption": "What is due to DPO's values, and what to clamping? In the panels of patches compare each dot with the ring beside it, the same clamp at the neurons' own means: where they lie close together, clamping does it. In the other panels look at how far the dots come towards 1. A cross in place of a dot: the text is broken. One panel per kind of edit; lines are 95 % intervals over prompts. The number at a row's end is the perplexity on neutral text, times that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
 figure = figures_table1.recovered_by_set(summary)
 
 # %% [markdown]

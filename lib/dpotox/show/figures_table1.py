@@ -149,7 +149,8 @@ def _dots(
 def recovered_by_set(summary: pd.DataFrame) -> Figure:
     """The recovered share and the perplexity of each way to set each set of neurons to where DPO puts it.
 
-    A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO.
+    A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO, and a
+    cross in place of a dot says that the text is broken.
     """
     patched = set(summary.loc[summary["kind"] == "patch", "which"])
     sets = [which for which in SETS if which in patched]
@@ -169,10 +170,10 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
             control = summary[(summary["kind"] == "hold") & (summary["positions"] == positions)]
             for row in control[control["which"].isin(sets)].itertuples():
                 axes.plot(row.recovered, -sets.index(row.which), "o", color=INK, mfc="none", markersize=7)
-        for row in part.itertuples():
+        for row, bad in zip(part.itertuples(), broken(part, summary), strict=True):
             y, colour = -sets.index(row.which), COLOURS.get(row.which, GREY if "other" in row.which else INK)
             axes.plot([row.recovered_low, row.recovered_high], [y, y], color=colour, linewidth=1.4)
-            axes.plot(row.recovered, y, "o", color=colour, markersize=5)
+            axes.plot(row.recovered, y, "x" if bad else "o", color=colour, markersize=6 if bad else 5)
             times = row.perplexity / before
             if positions == "newest":  # what is measured there is hardly the edit
                 continue
