@@ -130,8 +130,8 @@ report_table1.quality(paper_rows)
 #
 # ### DPO itself
 #
-# Begin with the rows *before DPO* and *after DPO*. DPO itself has a price, and an edit has to be held to that price as
-# well as to DPO's toxicity:
+# Begin with the rows *before DPO* and *after DPO*. What DPO itself does to the text is the price that an edit has to be held
+# to, as well as to DPO's toxicity:
 
 # %% tags=["hide-input"]
 lessons_edits.dpo_itself(results)
@@ -149,7 +149,7 @@ lessons_edits.ablations(results)
 #
 # A patch does two things at once. It puts a neuron where DPO puts it, and it stops the neuron from reacting to the text.
 # The paper's table cannot tell the two apart. The next chapter can: it adds the {term}`hold`, which stops the same neurons
-# and has nothing of DPO in it.
+# from reacting and has nothing of DPO in it.
 
 # %% tags=["hide-input"]
 lessons_edits.where_it_acts(results)

@@ -156,7 +156,7 @@ def test_an_ablation_is_told_with_its_price(results):
     made_up = Results(results.folder)
     made_up.__dict__["table1"] = made_up_rows()
     sentence = text(lessons_edits.ablations(made_up))
-    assert "*ablate top 4 toxic* lowers toxicity most" in sentence
+    assert "*ablate top 4 toxic* leaves the least toxicity, 0.200" in sentence
     assert "recovered share of 1.20, at 1.09 times DPO's perplexity" in sentence
     assert "broken" not in sentence
 

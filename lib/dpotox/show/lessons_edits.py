@@ -85,15 +85,15 @@ def dpo_itself(results: Results) -> Markdown:
 
 
 def ablations(results: Results) -> Markdown:
-    """Which ablation lowers toxicity most, and what the largest does."""
+    """Which ablation leaves the least toxicity, and what the largest does."""
     rows = results.table1
     if not _any_effect(rows):
         return sentence(no_effect(results))
     ranked = _ablations(rows)
     best, largest = ranked.iloc[0], ranked.loc[ranked["neurons"].idxmax()]
-    said = f"*{best['name']}* lowers toxicity most: {_with_its_price(best, rows)}"
+    said = f"*{best['name']}* leaves the least toxicity, {_with_its_price(best, rows)}"
     if best["name"] != largest["name"]:
-        said += f". *{largest['name']}* edits the most neurons: {_with_its_price(largest, rows)}"
+        said += f". *{largest['name']}* edits the most neurons and leaves {_with_its_price(largest, rows)}"
     return sentence(said)
 
 
@@ -108,7 +108,7 @@ def scaled_keys(results: Results) -> Markdown:
         "perplexity"
         for _, row in keys.iterrows()
     )
-    return sentence("; ".join(undone))
+    return lines(undone)
 
 
 # Chapter 8
@@ -220,7 +220,7 @@ def _times(row: pd.Series, rows: pd.DataFrame) -> float:
 
 def _with_its_price(row: pd.Series, rows: pd.DataFrame) -> str:
     text = (
-        f"toxicity is {row['toxicity']:.3f}, a recovered share of {share(row['recovered'])}, at "
+        f"{row['toxicity']:.3f}, a recovered share of {share(row['recovered'])}, at "
         f"{_times(row, rows):.2f} times DPO's perplexity on all text and a repetition of "
         f"{row['repetition']:.2f}"
     )
