@@ -23,8 +23,8 @@
 # reduce toxicity take out together ([](05_four_groups.ipynb)).
 #
 # The paper compares the share with nothing. Here it is compared with the share along
-# {term}`random directions <random direction>`, which mean nothing, and with other readings that are explained below. None
-# of these comparisons is the paper's.
+# {term}`random directions <random direction>`, which mean nothing, and with other readings that are explained below. The
+# paper has no such comparison.
 
 # %% tags=["parameters"]
 profile = "mini"
