@@ -208,3 +208,11 @@ def test_the_claims_table_links_to_places_that_the_chapters_have(results):
         place = report.anchor(claim.id)
         assert f'{claim.chapter}.html#{place}"' in table
         assert f'id="{place}"' in report.verdicts(results.claims_of(claim.chapter)).data
+
+
+def test_where_nothing_is_shifted_the_chapter_on_the_offset_says_so(results):
+    unmoved = Results(results.folder)
+    shares = ["change", "upstream_change", "upstream", "key", "bias", "left", "times_random"]
+    unmoved.__dict__["offset_sets"] = results.offset_sets.assign(**dict.fromkeys(shares, float("nan")))
+    for said in (lessons_offset.offset, lessons_offset.keys_and_biases, answers.offset):
+        assert wording.NO_SHIFT[1:] in text(said(unmoved))

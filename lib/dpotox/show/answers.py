@@ -18,7 +18,7 @@ from dpotox.results.folder import Results
 from dpotox.results.record import Loss
 from dpotox.show import lessons_edits
 from dpotox.show.report_nulls import stands
-from dpotox.show.wording import NO_DROP, found, no_effect, paper, part, sentence, share
+from dpotox.show.wording import NO_DROP, NO_SHIFT, found, no_effect, paper, part, sentence, share
 
 STANDS_IN = "How far it stands in for GPT-2 medium, the claims have to show"
 
@@ -54,7 +54,7 @@ def dpo(results: Results) -> Markdown:
     left, largest = ratio(greedy["after"], greedy["before"]), results.weight_change["change"].max()
     return sentence(
         f"DPO leaves {part(left)} of the greedy toxicity, changes perplexity on all text by "
-        f"{everything['after'] / everything['before'] - 1:+.1%}, and moves no kind of parameter by more than "
+        f"{everything['after'] / everything['before'] - 1:+z.1%}, and moves no kind of parameter by more than "
         f"{largest:.2%} of its length"
     )
 
@@ -156,6 +156,8 @@ def offset(results: Results) -> Markdown:
     """Chapter 14: does a shift of what the MLPs read explain what DPO does?"""
     recovered = results.table1.set_index("name")["recovered"]
     upstream = results.offset_sets.set_index(["comparison", "which"]).loc[("DPO", EVERYTHING), "upstream"]
+    if pd.isna(upstream):
+        return sentence(NO_SHIFT)
     return sentence(
         f"the shift makes {part(upstream, 1)} of the change of what enters the GELUs; without it the "
         f"model after DPO keeps {share(recovered['remove offset, all neurons'])} of DPO's effect"

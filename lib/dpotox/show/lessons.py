@@ -14,6 +14,7 @@ from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.show import answers
+from dpotox.show.report import number
 from dpotox.show.wording import NO_DROP, found, lines, paper, part, share
 
 
@@ -71,7 +72,7 @@ def dpo(results: Results) -> Markdown:
             f"{part(ratio(greedy['after'], greedy['before']))} of it is left (paper: "
             f"{paper('dpo-reduces'):.0%})",
             f"Sampled toxicity goes from {sampled['before']:.3f} to {sampled['after']:.3f}",
-            f"Perplexity changes by {neutral:+.1%} on neutral and by {everything:+.1%} on all text",
+            f"Perplexity changes by {neutral:+z.1%} on neutral and by {everything:+z.1%} on all text",
             f"F1 goes from {f1['before']:.3f} to {f1['after']:.3f}",
             f"No kind of parameter moves by more than {results.weight_change['change'].max():.2%} of its "
             "length",
@@ -87,20 +88,20 @@ def where(results: Results) -> Markdown:
         return lines([NO_DROP])
     half, count, top = neurons_for_share(neurons, 0.5), len(neurons), results.profile.interventions.figure_top
     layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
-    by_layer = " and ".join(f"layer {layer} ({drop:.2f})" for layer, drop in layers.items())
+    by_layer = " and ".join(f"layer {layer} ({number(drop)})" for layer, drop in layers.items())
     whole, less = drops.sum(), "less" if drops.sum() >= 0 else "more"
     reduce = published["neurons_that_reduce"] / published["neurons"]
     few = max(1, round(count * 128 / published["neurons"]))
     return lines(
         [
-            f"After DPO the neurons together write {abs(whole):.2f} {less} along the probe; the layers "
+            f"After DPO the neurons together write {number(abs(whole))} {less} along the probe; the layers "
             f"with the largest drops are {by_layer}",
             f"Attention carries {part(measured['attention-carries'])} of the whole change, where both models "
             "read the same text",
             f"{(drops > 0).mean():.1%} of all neurons write less along the probe (paper: {reduce:.1%})",
             f"{half:,} of {count:,} neurons ({half / count:.1%}) make up half of all positive drops",
             f"The {top} most toxic neurons ({top / count:.2%}) give {part(measured['top-is-little'], 1)} "
-            f"of the gross reduction; the most toxic {few} ({128 / published['neurons']:.2%}, the paper's "
+            f"of the gross reduction; the {few} most toxic ({128 / published['neurons']:.2%}, the paper's "
             f"share) give {part(measured['top-is-little-at-papers-share'], 1)} (paper: "
             f"{paper('top-is-little'):.1%})",
         ]

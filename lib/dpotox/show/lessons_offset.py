@@ -10,7 +10,7 @@ from dpotox.paper.selections import EVERYTHING
 from dpotox.results.folder import Results
 from dpotox.show.report import number, percent
 from dpotox.show.report_offset import LIKE, SWAPS
-from dpotox.show.wording import lines, sentence, share
+from dpotox.show.wording import NO_SHIFT, lines, sentence, share
 
 
 def offset(results: Results) -> Markdown:
@@ -19,6 +19,8 @@ def offset(results: Results) -> Markdown:
     shares = results.table1.set_index("name")["recovered"]
     by = results.offset_sets.set_index(["comparison", "which"])
     every, toxic = (by.loc[("DPO", which)] for which in (EVERYTHING, top))
+    if math.isnan(every["upstream"]):
+        return lines([NO_SHIFT])
     attention = results.offset_writers.query("which == @top and writer == 'attention'")["share"].sum()
     aimed = (
         f"**Aim.** It moves the {top} neurons {number(toxic['times_random'])} times as far as a random shift "
@@ -51,6 +53,8 @@ def keys_and_biases(results: Results) -> Markdown:
     """What besides the shift changes what enters the GELUs, and how far the shift moves the toxic neurons."""
     by = results.offset_sets.set_index(["comparison", "which"])
     every, toxic = (by.loc[("DPO", which)] for which in (EVERYTHING, _top(results)))
+    if math.isnan(every["upstream"]):
+        return sentence(NO_SHIFT)
     return sentence(
         f"the turn of the keys makes {percent(every['key'], 1)} of the change, and the biases "
         f"{percent(every['bias'], 1)}. In the mean the shift moves the {_top(results)} neurons by "

@@ -13,6 +13,7 @@ from dpotox.results.folder import Results
 from dpotox.show.report import percent
 
 NO_DROP = "no neuron writes less along the probe after DPO, so there is no reduction to divide"
+NO_SHIFT = "nothing that the neurons read is shifted on the same text, so there is nothing to divide"
 MOST_LINES = 5
 """So many lines say what a chapter has learnt; more would not be read."""
 
