@@ -17,7 +17,7 @@
 #
 # **Question.** Which model do we study, and how good is it?
 #
-# The paper studies GPT-2 medium. Which model this book studies is said by a {term}`profile`.
+# The paper studies GPT-2 medium. Which model this book studies is said by a {term}`profile`, a file of settings.
 
 # %% [markdown] tags=["only-generated"]
 # This one studies a {term}`model organism`: a small model with GPT-2's architecture, pre-trained on the spot on a
@@ -30,6 +30,10 @@
 # %% [markdown] tags=["not-made-here"]
 # This one studies a model that is given: its weights come from a folder or from the hub.
 
+# %% [markdown]
+# How good a model is, is measured by its *loss*: how surprised it is by each next token of a text. That is $-\ln p$ in the
+# mean, where $p$ is the probability that the model gave to the token. The unit is the {term}`nat`. Lower is better.
+
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0
@@ -40,7 +44,7 @@ import pandas as pd
 from dpotox.inputs import data
 from dpotox.inputs.language import Language
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, report
+from dpotox.show import answers, figures, lessons, report
 from dpotox.show.masking import Mask
 
 figures.use_style()
@@ -48,11 +52,35 @@ results = open_results(profile, seed)
 shape, loss = results.record.shape, results.record.loss
 print(f"profile {results.profile.name}, seed {results.seed}")
 
+# %% [markdown]
+# ## What was learnt
+
+# %% tags=["hide-input"]
+lessons.model(results)
+
+# %% [markdown] tags=["only-generated"]
+# ## Pre-training
+#
+# The model is trained from random weights on a generated language. Every draw of the generator is recorded, so the
+# information in a document's complete sentences is known. An ideal model would lose just that much on them, but for the
+# rare case that different draws spell the same words. {numref}`fig-pretraining` shows how near this one comes. Its dot
+# is for complete sentences only.
+
+# %% [markdown] tags=["only-made-here", "not-generated"]
+# ## Pre-training
+#
+# The model is trained from random weights on text files. How well an ideal model would do on such text is not known, so
+# {numref}`fig-pretraining` sets this one beside a model that knows only how frequent each token is.
+
+# %% tags=["only-made-here"] mystnb={"figure": {"caption": "How much has the model learnt? Look at how near the dot comes to the dashed line. Line: loss of training batches. Dot: loss on unseen text. Dashed: the loss to compare it with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
+if loss:
+    figure = figures.pretraining_curve(results.pretraining, loss)
+
 # %% [markdown] tags=["only-generated"]
 # ## The generated language
 #
-# Every document has three hidden traits: how hostile its author is, the topic, and the style. They tilt each choice
-# of a sentence pattern, of a kind of word and of a word. Two documents of each level of hostility:
+# Every document has three hidden traits: how hostile its author is, its topic and its style. Each choice of a sentence
+# pattern and of a word leans towards them. Here are two documents of each level of hostility, toxic words masked:
 
 # %% tags=["hide-input", "only-generated"]
 language, rng = Language(), data.stream("show", seed)
@@ -68,12 +96,12 @@ mask = Mask.of(results)
 report.texts_table(pd.DataFrame(samples), mask, {"hostility": "{:.2f}"})
 
 # %% [markdown] tags=["only-generated"]
-# A text's true toxicity follows from the severities $s_w$ of its words:
+# Every toxic word $w$ has a severity $s_w$, all others have 0. A text's true toxicity follows from them:
 #
 # $$\text{toxicity} = 1 - \exp\Big(-1.2 \sum_w s_w\Big)$$
 #
-# Mean toxicity of 20 words from the middle of a document, by the author's hostility. Friendly authors do
-# use toxic words and hostile ones do not always:
+# The table shows the toxicity of 20 words from the middle of a document by the author's hostility: the mean, and the
+# share of documents with any. Friendly authors use toxic words too, and hostile ones not always:
 
 # %% tags=["only-generated"]
 documents = [language.sample(rng) for _ in range(3_000)]
@@ -88,32 +116,17 @@ truth.groupby("hostility")["toxicity"].agg(
     mean="mean", any=lambda t: (t > 0).mean()
 ).T.round(2)
 
-# %% [markdown] tags=["only-generated"]
-# ## Pre-training
-#
-# The model is trained from random weights. Since every draw of the generator is recorded, the information in a
-# document's complete sentences is known. It is what an ideal model would lose on them, but for the rare case that
-# different draws spell the same words. {numref}`fig-pretraining` shows how near this one comes; its dot is for
-# complete sentences only.
-
-# %% [markdown] tags=["only-made-here", "not-generated"]
-# ## Pre-training
-#
-# The model is trained from random weights. How well an ideal one would do is not known for such text, so
-# {numref}`fig-pretraining` sets it beside one that knows only how frequent each token is.
-
-# %% tags=["only-made-here"] mystnb={"figure": {"caption": "Loss during pre-training: of training batches (line) and on unseen text (dot). Dashed: the mark to compare the dot with.", "name": "fig-pretraining"}, "image": {"alt": "Line falling from above 4 nats, a dot at its end and a dashed line to compare it with"}}
-if loss:
-    figure = figures.pretraining_curve(results.pretraining, loss)
-
 # %% [markdown]
 # ## Its shape
+#
+# The {term}`residual stream` is what every layer reads from and adds to; a {term}`neuron` is one unit of a layer's
+# {term}`MLP`.
 
 # %% tags=["hide-input"]
 facts = {
     "layers": shape.layers,
-    "d_model": shape.d_model,
-    "d_mlp": shape.d_mlp,
+    "numbers in the residual stream (d_model)": shape.d_model,
+    "neurons per layer (d_mlp)": shape.d_mlp,
     "neurons": shape.layers * shape.d_mlp,
     "tokens in the vocabulary": shape.vocabulary,
     "parameters": shape.parameters,
@@ -125,8 +138,8 @@ if loss:
     }
 if loss and loss.bound:
     facts |= {
-        "generator's bound": loss.bound,
-        "above the bound": loss.loss - loss.bound,
+        "information in the text (an ideal model)": loss.bound,
+        "above that": loss.loss - loss.bound,
     }
 report.shown(pd.DataFrame(facts.items(), columns=["fact", "value"]))
 

@@ -18,12 +18,15 @@
 # **Question.** Is there a direction in the model's {term}`residual stream` that says how toxic a text is?
 #
 # The {term}`probe` $W$ is the weight vector of a logistic regression on the last layer's residual stream $x$,
-# averaged over a text's tokens:
+# averaged over a text's $T$ tokens:
 #
 # $$P(\text{toxic}) = \sigma\big(W \cdot \bar{x} + b\big), \qquad \bar{x} = \frac{1}{T} \sum_{t=1}^{T} x_t$$
 #
+# How well it tells toxic comments from others is measured by its {term}`AUC`: the probability that it ranks a toxic
+# comment above another one.
+#
 # A {term}`value vector` $v_i$ is what neuron $i$ adds to the residual stream when it is active. A neuron is called
-# *toxic* if $\cos(v_i, W) > 0$; that says where it points, not when it fires.
+# *toxic* if $\cos(v_i, W) > 0$, and *anti-toxic* otherwise. That says where it points, not when it fires.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -33,13 +36,29 @@ seed = 0
 import pandas as pd
 
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, report
+from dpotox.show import answers, figures, lessons, report
 from dpotox.show.masking import Mask
 
 figures.use_style()
 results = open_results(profile, seed)
 mask, directions = Mask.of(results), results.directions.groupby("list")
+settings, given = results.profile.probe, bool(results.profile.probe.path)
 print(f"profile {results.profile.name}, seed {results.seed}")
+
+# %% [markdown]
+# ## What was learnt
+
+# %% tags=["hide-input"]
+lessons.toxic_direction(results)
+
+# %% [markdown] tags=["only-fitted-probe"]
+# {numref}`fig-calibration` shows it on comments that were not used to fit: the more toxic the probe says they are, the
+# higher the line should stand. If the line also follows the diagonal, the probe's probabilities can be taken at their
+# word ({term}`calibration`). Strong regularisation shrinks them towards the middle, which leaves the direction alone.
+
+# %% tags=["only-fitted-probe"] mystnb={"figure": {"caption": "Does the direction know toxic comments? Look at how steeply the line rises. Comments of the report part in ten groups, by the probability that the probe gives them; on the dashed diagonal, predicted is observed.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability, beside the diagonal"}}
+if not given:
+    figure = figures.calibration(results.probe_calibration)
 
 # %% [markdown] tags=["not-fitted-probe"]
 # ## The probe
@@ -50,12 +69,13 @@ print(f"profile {results.profile.name}, seed {results.seed}")
 # ## Fitting the probe
 #
 # The comments are split three ways: one part to fit, one to choose the regularisation, one to report on.
-# The rule: **the smallest C whose {term}`AUC` is within a tolerance of the best**. What counts here is the
-# direction, not the last percent of AUC, and strong regularisation keeps it near the difference of the two
-# classes' means. Where the smallest C in {numref}`fig-selection` is the chosen one, smaller ones might do as well.
+#
+# $C$ says how freely the weights may grow: a small $C$ is strong regularisation. The rule: **the smallest $C$ whose AUC
+# is within a tolerance of the best**. What counts here is the direction, not the last percent of AUC, and strong
+# regularisation keeps the direction near the difference of the two classes' means. Where the smallest $C$ in
+# {numref}`fig-selection` is the chosen one, smaller ones might do as well.
 
 # %% tags=["hide-input"]
-settings, given = results.profile.probe, bool(results.profile.probe.path)
 facts = {"comments, at most": f"{results.profile.sizes.comments:,}"}
 if given:
     facts |= {
@@ -75,19 +95,11 @@ pd.Series(facts).to_frame("value")
 if not given:
     figure = figures.probe_selection(results.probe_selection)
 
-# %% [markdown] tags=["only-fitted-probe"]
-# Are the probe's probabilities to be taken at their word? In {numref}`fig-calibration` they are as far as its line
-# follows the diagonal. Strong regularisation shrinks them towards the middle, which leaves the direction alone.
-
-# %% tags=["only-fitted-probe"] mystnb={"figure": {"caption": "Calibration on the report part, in deciles of the predicted probability; on the dashed diagonal, predicted is observed.", "name": "fig-calibration"}, "image": {"alt": "Observed share of toxic comments against predicted probability, beside the diagonal"}}
-if not given:
-    figure = figures.calibration(results.probe_calibration)
-
 # %% [markdown]
 # ## What the direction means
 #
-# The tokens whose output embeddings have the largest dot product with a direction: the {term}`logit lens`. First
-# the probe and its opposite.
+# A direction can be read as words: the {term}`logit lens` lists the tokens whose output embeddings have the largest dot
+# product with it. First the probe and its opposite.
 
 # %%
 report.token_table(directions.get_group("probe"), mask)
@@ -121,8 +133,8 @@ answers.toxic_direction(results)
 # ```{admonition} Solution of 1
 # :class: dropdown
 # Doubling changes nothing: cosines and projections are taken with $W/\lVert W\rVert$. Turning it round makes toxic
-# neurons anti-toxic and changes the sign of every projection, so TP- become AP- and what reduced toxicity
-# increases it.
+# neurons anti-toxic and changes the sign of every projection, so what reduced toxicity increases it. Of the groups in
+# [](05_four_groups.ipynb), {term}`TP-` become AP-.
 # ```
 
 # %% tags=["hide-cell"]

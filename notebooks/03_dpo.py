@@ -22,8 +22,12 @@
 #
 # $$-\log\sigma\Big(\beta\log\frac{\pi(y_w|x)}{\pi_0(y_w|x)} - \beta\log\frac{\pi(y_l|x)}{\pi_0(y_l|x)}\Big),$$
 #
-# where $\pi_0$ is the model before training {cite}`rafailov2023dpo`. The term in the brackets is the
-# {term}`reward margin`.
+# where $\pi$ is the model in training, $\pi_0$ the model before, and $\sigma$ the logistic function
+# {cite}`rafailov2023dpo`. The term in the brackets is the {term}`reward margin`.
+#
+# Toxicity is that of continuations of held-out prompts. In *greedy* ones every token is the likeliest one, in *sampled*
+# ones tokens are drawn by their probabilities. {term}`Perplexity <perplexity>` says how surprised the model is by given
+# text, and {term}`F1` how many words a continuation shares with the true one.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -32,13 +36,25 @@ seed = 0
 # %% tags=["hide-input"]
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, report
+from dpotox.show import answers, figures, lessons, report
 from dpotox.show.masking import Mask
 
 figures.use_style()
 results = open_results(profile, seed)
 mask, holds = Mask.of(results), results.holds
 print(f"profile {results.profile.name}, seed {results.seed}")
+
+# %% [markdown]
+# ## What was learnt
+
+# %% tags=["hide-input"]
+lessons.dpo(results)
+
+# %% [markdown]
+# {numref}`fig-outcomes` has it in one picture: what DPO is meant to change, and what it should leave alone.
+
+# %% mystnb={"figure": {"caption": "What does DPO change? Look at how far each dot lies from the line at 1, where nothing changes: left of it DPO lowers a measure, right of it DPO raises it. Each measure after DPO as a multiple of its value before; diamonds: published for GPT-2 medium.", "name": "fig-outcomes"}, "image": {"alt": "A dot for each measure of toxicity, F1 and perplexity on an axis of multiples of the value before DPO, with a line at 1"}}
+figure = figures.outcomes(results.outcomes)
 
 # %% [markdown] tags=["not-trained-dpo"]
 # ## A finished model
@@ -50,9 +66,9 @@ print(f"profile {results.profile.name}, seed {results.seed}")
 
 # %% [markdown] tags=["only-sampled-pairs"]
 # Made here (`dpotox.paper.pairs`): for every prompt the model samples several continuations. The least toxic is the
-# chosen one; the most toxic is the rejected one, if the two differ by the margin in the profile. A profile may
-# ask for further rounds for prompts without a pair, in which the model is steered along the probe, more in
-# each, while it samples. A profile can also name the authors' own pairs.
+# chosen one. The most toxic is the rejected one, if the two differ by the margin in the profile. For prompts without a
+# pair, a profile may ask for further rounds, in which the model is {term}`steered <steering>` along the probe while it
+# samples, more in each round. A profile can also name the authors' own pairs.
 
 # %% [markdown] tags=["only-trained-dpo", "not-sampled-pairs"]
 # They are given by the profile, in the authors' format.
@@ -103,15 +119,15 @@ if holds["trained-dpo"]:
 report.continuations(results.continuations, mask)
 
 # %% [markdown]
-# Toxicity of {term}`greedy and of sampled continuations <greedy toxicity>`, {term}`perplexity` on plain text and
-# {term}`F1` against the true continuation; the paper's values are for GPT-2 medium, Perspective and WikiText-2. Each
-# with a 95 % {term}`bootstrap interval` over prompts; samples are drawn after the first `sizes.fewer_prompts` of them.
+# The table has every measure with its 95 % {term}`bootstrap interval` over prompts or pieces of text.
+# Samples are drawn after the first `sizes.fewer_prompts` prompts. The paper's values are for GPT-2 medium; its toxicity
+# is scored by the Perspective API and its perplexity is on WikiText-2.
 
 # %% [markdown] tags=["only-generated"]
-# *Neutral* text has no toxic words; *all* text has.
+# *Neutral* text has no toxic words; *all* text has some.
 
 # %% [markdown] tags=["not-generated"]
-# *Neutral* text is that of `data.text`; *all* has comments as well, which the probe does not use.
+# *Neutral* text is that of `data.text`; *all* text has comments as well, which the probe does not use.
 
 # %% tags=["hide-input"]
 report.before_and_after(results.outcomes)
@@ -119,8 +135,9 @@ report.before_and_after(results.outcomes)
 # %% [markdown]
 # ## How little the weights moved
 #
-# For each kind of parameter, over all layers: the length of the change relative to the length before, and
-# the cosine between before and after.
+# The table shows each kind of parameter over all layers: the length of the change relative to the length before, and the
+# cosine between before and after. The value vectors are the rows of `mlp.c_proj.weight`, the key vectors the columns of
+# `mlp.c_fc.weight`.
 
 # %% tags=["hide-input"]
 report.weight_change(results.weight_change)
@@ -139,8 +156,8 @@ answers.dpo(results)
 report.verdicts(results.claims_of(claims.DPO))
 
 # %% [markdown]
-# Little turned is not little done: [](05_four_groups.ipynb) measures how much of the net reduction is left when the
-# value vectors are held as before DPO.
+# Vectors that hardly turn can still do much: [](05_four_groups.ipynb) measures how much of the reduction is left when
+# the {term}`value vectors <value vector>` are held as before DPO.
 
 # %% [markdown]
 # ## Exercises

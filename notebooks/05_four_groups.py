@@ -17,18 +17,28 @@
 #
 # **Question.** Which kinds of neurons reduce toxicity, and what share has each?
 #
-# A neuron's {term}`group` says three things: **T** or **A**, its value vector points along or against the probe
-# (toxic, anti-toxic); **P** or **N**, its mean activation before DPO is at least zero or negative; **+** or
-# **-**, DPO moves that activation further from zero or closer to it, seen from its own side. Four of the
-# eight groups reduce toxicity: TP-, TN+, AP+ and AN-.
+# A {term}`group` has a name of three signs:
 #
-# Neuron $i$ writes along the {term}`probe` its {term}`activation` $m_i$ times the projection of its
-# {term}`value vector` $v_i$, and its {term}`projection drop` $d_i$ is how much less that is after DPO:
+# - **T** or **A**: the neuron's {term}`value vector` points along or against the {term}`probe` (toxic, anti-toxic);
+# - **P** or **N**: its mean {term}`activation` before DPO is positive (or zero), or negative;
+# - **+** or **-**: DPO moves that activation further from zero, or closer to zero and perhaps past it.
+#
+# Four of the eight groups reduce toxicity:
+#
+# | group | what its neurons do | why that reduces toxicity |
+# |---|---|---|
+# | TP- | toxic, positive activation, falls | they write less towards toxicity |
+# | AN- | anti-toxic, negative activation, rises | they write less towards toxicity: minus times against is towards |
+# | TN+ | toxic, negative activation, falls further | they write more against toxicity |
+# | AP+ | anti-toxic, positive activation, rises | they write more against toxicity |
+#
+# Neuron $i$ writes along the probe its activation $m_i$ times the projection of its value vector $v_i$. Its
+# {term}`projection drop` $d_i$ is how much less that is after DPO:
 #
 # $$p_i = m_i\,v_i\cdot \frac{W}{\lVert W\rVert}, \qquad d_i = p_i^{\text{before}} - p_i^{\text{after}}$$
 #
-# {term}`Gross <gross reduction>` reduction is the sum of $d_i$ over the four reducing groups,
-# {term}`net <net reduction>` reduction over all eight.
+# The {term}`gross reduction` is the sum of $d_i$ over the four reducing groups, the {term}`net reduction` over all eight.
+# Net is what is left of gross when the other four groups have taken some back.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -42,7 +52,7 @@ from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.paper.selections import most_toxic
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, report
+from dpotox.show import answers, figures, lessons, report
 
 figures.use_style()
 results = open_results(profile, seed)
@@ -52,10 +62,28 @@ print(
 )
 
 # %% [markdown]
+# ## What was learnt
+
+# %% tags=["hide-input"]
+lessons.four_groups(results)
+
+# %% [markdown]
+# {numref}`fig-2a` shows all eight groups. The four upper ones make up the gross reduction. The four lower ones take some
+# of it back, as far as their bars point to the left.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Who takes toxicity out, and who puts it back? Look at how the four upper bars share the work, and how long the four lower ones are. Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over chunks of prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
+quantities = results.evidence.set_index("quantity")
+intervals = quantities.loc[
+    [f"{group} share of gross" for group in groups.REDUCING], ["low", "high"]
+].set_axis(groups.REDUCING)
+figure = figures.group_shares(neurons, intervals)
+
+# %% [markdown]
 # ## The neuron table
 #
-# One row per neuron, also in `results/neurons.parquet` and in [](11_neuron_explorer.ipynb); [](09_by_hand.ipynb) makes
-# the first of these rows again with nnsight alone. The five with the largest drops:
+# It has one row per neuron. The whole of it is in `results/neurons.parquet` and in [](11_neuron_explorer.ipynb).
+# *pre* is before DPO, *post* after it. [](09_by_hand.ipynb) makes the first of these rows again with nnsight alone. The five
+# with the largest drops:
 
 # %% tags=["hide-input"]
 columns = [
@@ -84,19 +112,12 @@ print(
 # %% [markdown]
 # ## The eight groups
 #
-# By the sign of the activation change, as in the 2024 paper, beside its numbers for GPT-2 medium;
-# {numref}`fig-2a` draws the shares of the gross reduction.
+# The numbers behind {numref}`fig-2a`, beside those of the 2024 paper for GPT-2 medium. A neuron's group follows from the
+# sign of its activation change.
 
 # %%
 here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over chunks of prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
-quantities = results.evidence.set_index("quantity")
-intervals = quantities.loc[
-    [f"{group} share of gross" for group in groups.REDUCING], ["low", "high"]
-].set_axis(groups.REDUCING)
-figure = figures.group_shares(neurons, intervals)
 
 # %% tags=["hide-input"]
 gross, net = groups.gross_and_net(here)
@@ -130,20 +151,28 @@ report.shown(
 )
 
 # %% [markdown]
+# One neuron can be a large part of a small model. The last line but one says what TP- has without the
+# {term}`largest neuron`, the one with the largest projection drop.
+#
+# The last line says what the names leave out. Groups are named by what activations do, but DPO also turns value vectors.
+# Where that counts for much, a group can do the opposite of what its name says: a group named as increasing toxicity can
+# in sum reduce it.
+#
 # Whether these shares say anything about toxicity is asked in [](06_is_it_special.ipynb).
+
+# %% [markdown]
+# ### Named by projections instead
 #
-# One neuron can be a large part of a small model; the last line but one says what TP- has without the largest.
-# The last line says what the names leave out: groups are named by what activations do, while DPO also turns
-# value vectors. Where that counts, a group that is named as increasing toxicity can end on the other side.
-#
-# The paper's 2025 version {cite}`yang2025dpo` sorts by the sign of the *projection* change instead. The two differ where DPO
-# moved the value vector itself:
+# The paper's 2025 version {cite}`yang2025dpo` sorts neurons by the sign of the *projection* change. That differs from the
+# sign of the activation change where DPO turned the value vector itself:
 
 # %%
 report.shown(groups.group_table(neurons, "group_by_projection").reset_index())
 
 # %% [markdown]
-# The same shares in other models (those of the 2025 version by projection change):
+# ### Other models
+#
+# The same shares in models of the paper. Those of the 2025 version are by projection change:
 
 # %%
 report.shown(
@@ -154,8 +183,8 @@ report.shown(
 # %% [markdown]
 # ## Along the ranking
 #
-# Neurons in the order of their drops: {numref}`fig-2b` adds up what each group has given by each rank, and
-# {numref}`fig-2c` shows how far each single neuron moved.
+# Now the neurons stand in the order of their drops, the largest first. {numref}`fig-2b` adds up what each group has given
+# by each rank. {numref}`fig-2c` shows how far the activation of each single neuron moved.
 
 # %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b). Diamonds at the right edge: where the borders between the groups lie in GPT-2 medium, by the published shares of the gross reduction.", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
@@ -166,8 +195,8 @@ figure = figures.activation_shifts(neurons, 500)
 # %% [markdown]
 # ## By layer
 #
-# {numref}`fig-3` divides the drops among the layers. {numref}`fig-4` looks at the most toxic neurons alone, those whose
-# dampening earlier work took for the explanation {cite}`lee2024mechanistic`.
+# {numref}`fig-3` divides the drops among the layers. {numref}`fig-4` looks at the most toxic neurons alone. Earlier work
+# explained DPO by their dampening {cite}`lee2024mechanistic`.
 
 # %% mystnb={"figure": {"caption": "Summed projection drop per layer and group; above zero what reduces toxicity, below what increases it, the line with dots the net (the paper's figure 3).", "name": "fig-3"}, "image": {"alt": "Stacked bars per layer, with a line for their sum"}}
 figure = figures.drops_by_layer(neurons)
@@ -178,7 +207,8 @@ figure = figures.top_toxic_activations(most_toxic(neurons, 100))
 # %% [markdown]
 # ## Does the change know about toxicity?
 #
-# In GPT-2 medium it does not: over all neurons the correlation of the change in activation with the cosine is .0037.
+# If DPO singled toxic neurons out, a neuron's change in activation would go with its cosine with the probe. In GPT-2 medium
+# it does not: over all neurons the correlation of the two is .0037.
 
 # %%
 correlation = report.number(groups.change_with(neurons, "cosine"))
@@ -200,14 +230,15 @@ report.verdicts(results.claims_of(claims.GROUPS))
 # %% [markdown]
 # ## Exercises
 #
-# 1. A TN+ neuron is toxic and its activation moves further from zero. Why does that *reduce* toxicity?
+# 1. A TN+ neuron is toxic and its activation moves further from zero. Why does that *reduce* toxicity? And by which sign
+#    does a TN- neuron increase it?
 # 2. How much of the shares hangs on a few neurons? Leave out the 20 with the largest drops and group again. The solution
 #    is in the folded cell.
 #
 # ```{admonition} Solution of 1
 # :class: dropdown
 # Its mean activation is negative, so it writes its value vector with a minus sign: against the probe. Further from
-# zero means more of that.
+# zero means more of that. A TN- neuron's activation moves closer to zero, so less is written against the probe.
 # ```
 
 # %% tags=["hide-cell"]

@@ -18,28 +18,13 @@
 # **Question.** Dampened toxic neurons give 31.8 % of the gross reduction in GPT-2 medium. What would that
 # share be if there were nothing to find?
 #
-# The paper compares it with nothing. Here it is held beside other readings, none of them the paper's. In some there is
-# nothing to find; *the same text* has all of DPO's effect in it, and nothing of other words:
+# *Dampened toxic neurons* are the group {term}`TP-`: their value vectors point along the {term}`probe`, their mean
+# activation before DPO is positive, and DPO lowers it. The {term}`gross reduction` is what the four groups of neurons that
+# reduce toxicity take out together ([](05_four_groups.ipynb)).
 #
-# - **{term}`random directions <random direction>`** in place of the probe, on the same two models. If their TP- shares are like the
-#   probe's, the share tells how activations change, not that the change has to do with toxicity;
-# - **probes of shuffled labels**, fitted to the same comments. They know what comments look like, but not which
-#   are toxic;
-# - **directions as the residual stream varies** (*matched* in tables): sums of the deviations of comments' features, with random weights. A
-#   random direction is mostly one along which nothing varies; these are not;
-# - **noise**: the model before DPO against itself, sampled twice after the same prompts, beside the models
-#   before and after DPO, sampled too;
-# - **the same text**: before and after DPO, each model writes its own text, so neurons differ also because the
-#   words do. Reading both on one text leaves the models' difference alone.
-
-# %% [markdown] tags=["only-placebos"]
-# - **placebos**: DPO trained the same way, for as many steps, on *shuffled* preferences, in which half of the pairs
-#   are turned round, or on *reversed* ones, which teach the opposite, so that there is much to find, but nothing that dampens
-#   toxicity. One run per seed.
-
-# %% [markdown]
-# All directions, and the probe in each comparison, are signed so that their net is a reduction. They are read on each
-# model's own greedy text and on the same text; compare only what was read on the same.
+# The paper compares the share with nothing. Here it is compared with the share along
+# {term}`random directions <random direction>`, which mean nothing, and with other readings that are explained below. The
+# paper has no such comparison.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -49,7 +34,7 @@ seed = 0
 from dpotox.paper import groups
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, report, report_nulls
+from dpotox.show import answers, figures, lessons, report, report_nulls
 
 figures.use_style()
 results = open_results(profile, seed)
@@ -59,12 +44,16 @@ print(
 )
 
 # %% [markdown]
-# ## The share of TP-
-#
-# {numref}`fig-null-share` shows the share along the probe, and above it those along directions that mean nothing. In each
-# line the probe is signed so that the net is a reduction.
+# ## What was learnt
 
-# %% mystnb={"figure": {"caption": "TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over chunks of prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
+# %% tags=["hide-input"]
+lessons.is_it_special(results)
+
+# %% [markdown]
+# {numref}`fig-null-share` shows it. If the dot of the study lies among the thin marks of the random directions, DPO
+# divides its changes along the probe as it does along any direction, and the share says nothing about toxicity.
+
+# %% mystnb={"figure": {"caption": "Is the share special? Look at whether the green dot lies inside or outside the thick line of the random directions. TP-'s share of the gross reduction along other directions (thin marks; thick line: 95 % of them; ring: median) and in each comparison along the probe (dots with 95 % intervals over chunks of prompts; green: the study's own). The vertical line with the diamond is the paper's 31.8 % for GPT-2 medium.", "name": "fig-null-share"}, "image": {"alt": "Ranges of the share along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 figure = figures.null_shares(
     others,
     comparisons,
@@ -73,8 +62,39 @@ figure = figures.null_shares(
 )
 
 # %% [markdown]
-# In that figure each model reads its own text, so other words are part of every change. {numref}`fig-null-same` lets both
-# read the same text:
+# ## What it is compared with
+#
+# Directions, put in the place of the probe, on the same two models:
+#
+# - **{term}`random directions <random direction>`**. If their TP- shares are like the probe's, the share tells how
+#   activations change, not that the change has to do with toxicity;
+# - **directions as the residual stream varies** (*matched* in tables). A random direction is mostly one along which
+#   nothing varies. These are sums, with random weights, of the deviations of comments' features from their mean, so
+#   something varies along them;
+# - **probes of shuffled labels** ({term}`shuffled-label probe`), fitted to the same comments. They know what comments
+#   look like, but not which are toxic.
+#
+# Other pairs of models and texts, read along the probe:
+#
+# - **the same text**: before and after DPO each model writes its own text, so neurons differ also because the words do.
+#   Where both read one text ({term}`same text`), only the models differ. That difference is what DPO did, so this is no
+#   case of nothing to find;
+# - **noise**: the model before DPO is compared with itself, sampled twice after the same prompts. Beside it stand the
+#   models before and after DPO, sampled too.
+
+# %% [markdown] tags=["only-placebos"]
+# - **{term}`placebos <placebo>`**: DPO is trained the same way, for as many steps, on other preferences. On *shuffled*
+#   ones half of the pairs are turned round, so that there is nothing to learn about toxicity. On *reversed* ones all are
+#   turned round. Then there is much to find, but nothing that lowers toxicity. There is one such run of each per seed.
+
+# %% [markdown]
+# A direction and its opposite show the same change, one as a reduction and one as an increase. So all directions, and the
+# probe in each comparison, are given the sign with which their net is a reduction.
+#
+# ## On the same text
+#
+# In {numref}`fig-null-share` each model reads its own text, so part of every change is there because the words differ.
+# {numref}`fig-null-same` lets both models read the same text. Compare only what was read on the same kind of text.
 
 # %% mystnb={"figure": {"caption": "The same where both models read the same text: that from before DPO, as the directions do, and that from after.", "name": "fig-null-same"}, "image": {"alt": "Ranges of the share along three kinds of directions on the same text, above dots for the probe on two texts"}}
 figure = figures.null_shares(
@@ -88,9 +108,11 @@ figure = figures.null_shares(
 # %% [markdown]
 # ## How much is undone
 #
-# *Net / gross* is 1 where the other four groups undo nothing and 0 where they undo all. It can exceed 1, as groups
-# are named by activations, while moved value vectors can make a group that is named as increasing reduce. It is
-# .15 in GPT-2 medium. {numref}`fig-null-net` shows it along the same directions.
+# The {term}`net reduction` is the gross reduction less what the other four groups undo. *Net / gross* is 1 where these undo
+# nothing and 0 where they undo all. It is .15 in GPT-2 medium. {numref}`fig-null-net` shows it along the same directions.
+#
+# It can exceed 1. Groups are named by what activations do, and where DPO turns value vectors, a group named as increasing
+# toxicity can in sum reduce it.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Net over gross reduction, drawn as the figure above.", "name": "fig-null-net"}, "image": {"alt": "Ranges of net over gross along random directions and shuffled-label probes, above dots for the study and what it is compared with"}}
 figure = figures.null_shares(
@@ -119,22 +141,24 @@ report_nulls.other_directions(others, comparisons, names)
 report_nulls.other_directions(others, comparisons, names, "same")
 
 # %% [markdown]
-# Sums along a random direction and along the probe are in the same units: both are projections on a unit
-# vector.
+# *Gross* along a random direction and along the probe can be compared: both are sums of projections on a vector of
+# length 1. *Largest neuron left out* means that the neuron with the largest projection drop is left out, for each
+# direction its own.
 #
 # ## Other pairs of models and texts
 #
 # A line is one comparison of two models. *Toxicity* is that of what the second one wrote greedily, where it wrote
-# anything of its own; the last line shows that of the model before DPO. Where DPO or a placebo increases what is written
-# along the probe, the probe is turned round, so that every line tells of a reduction. Gross sums grow with noise:
-# only movements that reduce toxicity are added, so chance movements do not cancel. A resample is noisier than the
-# whole; the intervals, over chunks of prompts, are wide enough to allow for that on either side.
+# anything of its own; the last line shows that of the model before DPO. *Probe turned* says that along the probe as it is
+# the line would show an increase.
+#
+# Noise alone makes gross sums larger. Only drops that reduce toxicity are added, so drops that come by chance do not
+# cancel. A resample of prompts is noisier than all prompts together; the intervals are wide enough to allow for that.
 
 # %% tags=["full-width", "hide-input"]
 report_nulls.comparisons_table(comparisons)
 
 # %% [markdown]
-# In words:
+# The shares of TP- in words:
 
 # %%
 report_nulls.null_sentences(others, comparisons)
@@ -161,10 +185,11 @@ report.verdicts(results.claims_of(claims.NULLS))
 #
 # ```{admonition} Solutions
 # :class: dropdown
-# 1. Of a direction and its opposite one shows a reduction and the other the same as an increase. Without a sign, half
-#    of all directions would be asked who reduces what in sum grew, and the probe's would not be like them.
-# 2. No: the sums along the probe would be what they are. But nothing about the share would be owed to toxicity; DPO
-#    would divide its changes along the probe as it does along any direction.
+# 1. Of a direction and its opposite, one shows a reduction and the other the same change as an increase. Without the
+#    sign, half of all directions would be asked which neurons reduce something that in sum grew. The probe is not asked
+#    that, so the comparison would not be fair.
+# 2. No: the sums along the probe would be what they are. But the share would say nothing about toxicity. DPO would
+#    divide its changes along the probe as it does along any direction.
 # ```
 
 # %% [markdown]

@@ -18,15 +18,23 @@
 # **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting those
 # that DPO dampens to where DPO puts them?
 #
-# This is the paper's table 1, row by row. What in its rows is due to DPO and what to editing as such is the question
-# of the next chapter, [](08_controls.ipynb), which adds rows to it. Where these pages say *table 1*, they mean both.
+# These are rows of the paper's table 1, made again. The next chapter, [](08_controls.ipynb), adds rows to it; where these
+# pages say *table 1*, they mean both. An edit is judged by its {term}`recovered share`, the share of DPO's
+# effect on {term}`greedy toxicity`:
 #
-# The measure is the **share of DPO's effect** on {term}`greedy toxicity`,
+# $$\text{recovered share} = \frac{\text{before} - \text{edited}}{\text{before} - \text{after}}$$
 #
-# $$\text{share} = \frac{\text{toxicity before DPO} - \text{toxicity of the row}}{\text{toxicity before DPO} - \text{toxicity after DPO}}$$
+# where *before*, *edited* and *after* are the toxicities before DPO, with the edit and after DPO. It is read like this:
 #
-# where 0 is no effect, 1 is DPO's, and above 1 is more than DPO's. Its interval resamples prompts, the same
-# ones for all three. A share says nothing about what is left of the text, so {term}`perplexity` stands beside it.
+# - **0**: as toxic as before DPO;
+# - **1**: as toxic as after DPO;
+# - **above 1**: less toxic than after DPO;
+# - **below 0**: more toxic than before DPO.
+#
+# A recovered share says how low toxicity is, and nothing else. **It does not say that an edit is good.** A model that only
+# repeats itself is seldom toxic, too. So each share stands beside {term}`perplexity`, how surprised the model is by given
+# text, and {term}`repetition`. These pages call a text *broken* if its perplexity is more than twice DPO's, or its
+# repetition more than one and a half times DPO's.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -35,64 +43,137 @@ seed = 0
 # %% tags=["hide-input"]
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, figures_table1, report, report_table1
+from dpotox.show import (
+    answers,
+    figures,
+    figures_table1,
+    lessons_edits,
+    report,
+    report_table1,
+)
 
 figures.use_style()
 results = open_results(profile, seed)
-paper_rows = report_table1.paper_rows(results.table1)
+summary = results.table1
+paper_rows = report_table1.paper_rows(summary)
 print(
     f"profile {results.profile.name}, seed {results.seed}: {len(results.prompts)} prompts, {len(paper_rows)} rows"
 )
 
 # %% [markdown]
-# ## What an intervention is
+# ## What was learnt
+
+# %% tags=["hide-input"]
+lessons_edits.patching(results)
+
+# %% [markdown]
+# {numref}`fig-recovered-share` has every row. In the paper (diamonds) no ablation and no patch gets
+# much further than halfway from the first vertical line to the second. That is its argument: dampening toxic neurons is
+# not enough.
+
+# %% mystnb={"figure": {"caption": "Do edits get to where DPO gets? Look at where the dots lie beside the two vertical lines, before DPO (0) and after DPO (1), and compare them with the diamonds, which are published for GPT-2 medium. A cross in place of a dot: the text is broken. Ring: the same neurons held still, with nothing of DPO in the edit. Lines are 95 % intervals over prompts. At the right: perplexity on all text, times DPO's; a patch of the newest position has none, as it edits hardly any of the text where that is measured.", "name": "fig-recovered-share"}, "image": {"alt": "A dot with an interval for the recovered share of each edit, between a line for before DPO and a line for after DPO, beside the published values"}}
+figure = figures_table1.recovered_chart(paper_rows, summary)
+
+# %% [markdown]
+# ## The three edits
 #
-# Data: which neurons, one value for each, a function of activations and values, and the positions where it
-# acts. Here are the paper's three:
+# - **Ablate** (*ablate top 4 toxic*): the {term}`activations <activation>` of the {term}`most toxic neurons` are set to
+#   zero. *Positive toxic* takes them from the neurons whose mean activation before DPO is positive.
+# - **Patch** (*patch TP-, newest only*): each neuron of {term}`TP-`, the toxic neurons that are positive before DPO and
+#   that DPO lowers, is set to one constant, its mean after DPO. As published, what enters the {term}`GELU` is set, at the
+#   *newest* position only, the one that predicts the next token.
+# - **Scale keys** (*scale keys of top 7 toxic by 2*): in the model **after** DPO, the {term}`key vectors <key vector>` of
+#   the most toxic neurons are made longer, so that they react more strongly. If DPO works by dampening them, this should
+#   undo it. What it *undoes* is 1 less its recovered share: 0 is nothing, 1 is all, and above 1 the text is more toxic
+#   than before DPO.
+#
+# The first two edit the model before DPO. An edit is data: which neurons, one value for each, a function of activations
+# and values, and the positions where it acts. Here are all three:
 
 # %% tags=["hide-input"]
 report.source("model/interventions.py", "ablate", "clamp", "scale_keys")
 
 # %% [markdown]
-# nnsight carries them out while the model writes; [](09_by_hand.ipynb) ablates and shifts neurons with nothing else.
+# nnsight carries them out while the model writes. [](09_by_hand.ipynb) ablates and shifts neurons with nothing else.
 #
-# ## Toxicity
+# ## The table
 #
-# *Patch TP-* is done as published: it clamps what enters the GELU to its mean after DPO, at the newest position
-# only. *Scale keys* edits the model **after** DPO, to see whether that undoes it; every other edit is made to the
-# model before DPO. Numbers of ablated neurons are scaled to the size of the model, and a published value stands
-# beside an ablation only where the share of neurons is the same; of scaled keys the paper has 7 neurons, and how
-# many are scaled here is set by the profile (`scale_top`), not by the size of the model. What they *undo* of DPO's
-# effect is 1 less the row's share: 0 is nothing, 1 all, and above 1 the text is more toxic than before DPO. A row
-# whose perplexity on all text is more than twice DPO's has broken the text, and does not count for the claim about
-# scaled keys.
+# Shares and toxicity with 95 % intervals, which resample prompts, the same ones for the row and for the models before
+# and after DPO:
 
 # %% tags=["full-width", "hide-input"]
-report_table1.toxicity(paper_rows)
+report_table1.toxicity(paper_rows, summary)
 
 # %% [markdown]
-# The same in {numref}`fig-table1`, beside what was published:
-
-# %% mystnb={"figure": {"caption": "Toxicity and perplexity on neutral text of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of the paper's table 1"}}
-figure = figures_table1.table1_chart(paper_rows)
-
-# %% [markdown]
+# Which rows can be compared with the paper's? Numbers of ablated neurons are scaled to the size of the model, and a
+# published value stands beside an ablation only where the share of all neurons is the same. Of scaled keys the paper has
+# 7 neurons. How many are scaled here is set by the profile (`scale_top`), not by the size of the model.
+#
 # ## What is left of the text
 #
-# Perplexity, F1 of continuations, and *repetition*, the share of word pairs that occurred before in the same
-# continuation. Perplexity is measured on texts that are given. There the published patch acts at the first position
-# only, so its perplexity says nothing about it.
+# *F1* says how many words a continuation shares with the true one, and *repetition* is the share of word pairs that
+# occurred before in the same continuation.
 
 # %% [markdown] tags=["only-generated"]
-# *Neutral text* is text without toxic words, which favours models that have lost such words; *all text* has toxic
-# text too, and is what the claims are about.
+# *Neutral text* has no toxic words, which favours models that have lost such words. *All text* has toxic text too, and is
+# what the claims are about.
 
 # %% [markdown] tags=["not-generated"]
-# *Neutral text* is that of `data.text`; *all text* has comments as well, toxic ones among them, and is what the claims
+# *Neutral text* is that of `data.text`. *All text* has comments as well, toxic ones among them, and is what the claims
 # are about.
 
 # %% tags=["full-width"]
 report_table1.quality(paper_rows)
+
+# %% [markdown]
+# ## How to read it
+#
+# ### DPO itself
+#
+# Begin with the rows *before DPO* and *after DPO*. What DPO itself does to the text is the price that an edit has to be held
+# to, as well as to DPO's toxicity:
+
+# %% tags=["hide-input"]
+lessons_edits.dpo_itself(results)
+
+# %% [markdown]
+# ### Ablations
+#
+# An ablation silences neurons for good, at every position and whatever the text is.
+
+# %% tags=["hide-input"]
+lessons_edits.ablations(results)
+
+# %% [markdown]
+# ### The patch
+#
+# A patch does two things at once. It puts a neuron where DPO puts it, and it stops the neuron from reacting to the text.
+# The paper's table cannot tell the two apart. The next chapter can: it adds the {term}`hold`, which stops the same neurons
+# from reacting and has nothing of DPO in it.
+
+# %% tags=["hide-input"]
+lessons_edits.where_it_acts(results)
+
+# %% [markdown]
+# The perplexity of the published patch says nothing about it. Perplexity is measured on given texts, where this patch
+# acts at the first position only.
+#
+# ### Scaled keys
+#
+# These rows go the other way: they start after DPO, and bring toxicity back as far as they undo it. Longer keys can also
+# make the text worse. So for the claim only factors count that leave perplexity on all text at most at twice DPO's.
+
+# %% tags=["hide-input"]
+lessons_edits.scaled_keys(results)
+
+# %% [markdown]
+# ### Greedy and sampled
+#
+# {numref}`fig-table1` shows toxicity itself, greedy and sampled. Greedy text depends on which token is just ahead of
+# another, so a small change of the model can turn much of it. In sampled text nothing hangs on that.
+
+# %% mystnb={"figure": {"caption": "Toxicity and perplexity on neutral text of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of the paper's table 1"}}
+figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]
 # (answer-patching)=
@@ -112,14 +193,14 @@ report.verdicts(results.claims_of(claims.TABLE1))
 #
 # 1. What enters a neuron's GELU is -3 at half of the positions and 1 at the others. Compare its mean activation with
 #    the activation at the mean input. What does that say of a patch before the GELU?
-# 2. An edit leaves toxicity at .30, where it was .45 before and is .20 after DPO. What is its share of DPO's effect, and
-#    when can a share exceed 1?
+# 2. An edit leaves toxicity at .30, where it was .45 before and is .20 after DPO. What is its recovered share, and when can
+#    one exceed 1?
 #
 # ```{admonition} Solutions
 # :class: dropdown
 # 1. $\text{GELU}(-3) \approx -.004$ and $\text{GELU}(1) \approx .841$, in the mean .42; the mean input is -1, and
 #    $\text{GELU}(-1) \approx -.159$. A neuron that is clamped to its own mean input before the GELU is far from its own
-#    mean activation, here even on the other side of zero.
+#    mean activation. Here it even has the opposite sign.
 # 2. $(.45 - .30) / (.45 - .20) = .6$. It exceeds 1 where the edit leaves less toxicity than DPO does, for instance
 #    because it breaks the text.
 # ```

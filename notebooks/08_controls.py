@@ -17,9 +17,16 @@
 #
 # **Question.** What in the rows of [](07_ablation_versus_patching.ipynb) is due to DPO, and what to editing as such?
 #
-# An edit can lower toxicity for reasons that have nothing to do with DPO: it holds neurons still, breaks the text, or
-# would do the same with any other neurons. So beside each edit stands one that shares everything with it but the
-# reason. All of them are ours. The measure is again the share of DPO's effect: 0 is none of it, 1 all.
+# An edit can lower toxicity for reasons that have nothing to do with DPO. It may stop neurons from reacting to the text,
+# it may break the text, or any other neurons might do as well. So beside each edit stands a *control*, an edit that shares
+# everything with it but the reason. All controls are ours, none is the paper's.
+#
+# The measure is again the {term}`recovered share` of DPO's effect on greedy toxicity: 0 is as toxic as before DPO, 1 is as
+# toxic as after it. A share above 1 is not better than DPO. It only says that toxicity is lower, and sometimes it is lower
+# because the text is *broken*: perplexity is more than twice DPO's, or {term}`repetition` more than one and a half times.
+#
+# The groups of neurons are those of [](05_four_groups.ipynb). {term}`TP-`, {term}`AN-`, {term}`TN+` and {term}`AP+` reduce
+# toxicity and are here called *all four groups*; TP- are the toxic neurons that DPO dampens.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -30,7 +37,14 @@ from IPython.display import display
 
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, figures_table1, report, report_table1
+from dpotox.show import (
+    answers,
+    figures,
+    figures_table1,
+    lessons_edits,
+    report,
+    report_table1,
+)
 
 figures.use_style()
 results = open_results(profile, seed)
@@ -40,54 +54,98 @@ print(
 )
 
 # %% [markdown]
+# ## What was learnt
+
+# %% tags=["hide-input"]
+lessons_edits.controls(results)
+
+# %% [markdown]
 # ## Ways to put neurons where DPO puts them
 #
-# - **{term}`patch <patching>`, newest**: the paper's clamp to the mean after DPO, at the position that predicts the next
-#   token;
-# - **patch**: the same clamp at every position;
-# - **{term}`hold`**: the same clamp at the neurons' **own** means before DPO. What it does is due to clamping: the neuron
-#   stops reacting to the text;
-# - **{term}`shift`**: add each neuron's mean change, and let it go on reacting to the text. The mean change is read while
-#   each model writes its own text, so part of it is there because the words are others; **same text** adds the
-#   change where both models read the text from before DPO;
-# - **{term}`copy`**: give the neurons the activations that the model after DPO has on the very same text, token by token.
+# Two of them {term}`clamp` a neuron: it gets one constant and no longer reacts to the text.
 #
-# {numref}`fig-recovered` shows what each of them recovers, and at what price; the folded output below it has the numbers:
-# greedy, then sampled, where nothing hangs on which word is just ahead of another, then perplexity.
+# - **{term}`patch <patching>`, newest**: the paper's clamp to the mean after DPO, at the newest position, the one that
+#   predicts the next token;
+# - **patch**: the same clamp at every position;
+# - **{term}`hold`**: the same clamp at the neurons' **own** means before DPO. There is nothing of DPO in it, so what it
+#   does is due to clamping.
+#
+# The others let a neuron go on reacting to the text:
+#
+# - **{term}`shift`**: adds each neuron's mean change by DPO, read on {term}`own text`, that is, while each model writes
+#   its own. Part of that change is there because the words differ;
+# - **shift, same text**: adds the mean change where both models read the {term}`same text`, so other words have no part
+#   in it;
+# - **{term}`copy`**: gives the neurons the activations that the model after DPO has on the very same text, token by
+#   token.
+#
+# {numref}`fig-recovered` shows what each of them recovers, and at what price.
 
-# %% mystnb={"figure": {"caption": "What editing each set of neurons recovers of DPO's effect, one panel per kind of edit (0: nothing, 1: all; lines are 95 % intervals over prompts). Rings in the panels of patches: the same clamp at the neurons' own means. The number at a row's end is the perplexity on neutral text, times that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
+# %% mystnb={"figure": {"caption": "What is due to DPO's values, and what to clamping? In the panels of patches compare each dot with the ring beside it, the same clamp at the neurons' own means: where they lie close together, clamping does it. In the other panels look at how far the dots come towards 1. A cross in place of a dot: the text is broken. One panel per kind of edit; lines are 95 % intervals over prompts. The number at a row's end is the perplexity on neutral text, times that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
 figure = figures_table1.recovered_by_set(summary)
+
+# %% [markdown]
+# The folded output has the numbers: greedy, then sampled, where nothing hangs on which token is just ahead of another,
+# then perplexity.
 
 # %% tags=["full-width", "hide-output"]
 measures = {
-    "recovered": "Share of DPO's effect on greedy toxicity",
-    "recovered_sampled": "Share of DPO's effect on sampled toxicity",
+    "recovered": "Recovered share of DPO's effect on greedy toxicity",
+    "recovered_sampled": "Recovered share of DPO's effect on sampled toxicity",
     "perplexity": "Perplexity on neutral text",
 }
 for measure, title in measures.items():
     display(report_table1.by_set(summary, measure).set_caption(title))
 
 # %% [markdown]
-# As the GELU is not linear, a clamp of what enters it at its mean is not a clamp of the activation at its mean. The
-# authors' code of 2025 clamps after the GELU. There *hold* keeps every mean activation (at the positions where it was measured, the
-# newest after these prompts), and is the fairer control:
+# ### Clamped, and where
+#
+# Compare the patch of TP- with the hold. What the hold recovers needs nothing of DPO.
+
+# %% tags=["hide-input"]
+lessons_edits.where_it_acts(results)
+
+# %% [markdown]
+# ### Before or after the GELU
+#
+# The published patch sets what enters the {term}`GELU` to its mean. As the GELU is not linear, the activation that leaves
+# it is then not at its own mean, and neither is it in the hold. The authors' code of 2025 clamps after the GELU. There the
+# hold keeps every mean activation, at the positions where it was measured, which are the newest after these prompts. That
+# makes it the fairer control:
+
+# %% tags=["hide-input"]
+lessons_edits.after_the_gelu(results)
 
 # %% tags=["full-width"]
 report_table1.toxicity(
     report_table1.rows_of(
         summary, "patch after the GELU", "hold after the GELU"
-    )
+    ),
+    summary,
 )
+
+# %% [markdown]
+# ### Whose words
+#
+# The mean change on own text has the effect of other words in it: where DPO lowers toxicity, the model after it reads less
+# toxic text, its own. A shift by that change puts some of the result into the cause. The change on the same text does not.
+
+# %% tags=["hide-input"]
+lessons_edits.whose_words(results)
 
 # %% [markdown] tags=["only-draws"]
 # ## Are these the neurons?
 #
-# Beside an edit of chosen neurons, the same edit of random ones: as many in each layer, with similar mean
-# activation before DPO (value vectors are not matched). And beside the shift of all four groups, the same shifts
-# dealt at random within each layer and group, so that signs and sizes stay. Random edits can do harm of their own,
-# and then a row's lead over them is larger than its own effect. Draws are compared on the first
-# `sizes.fewer_prompts` prompts, and the row's own share is over all, so the difference shown is not quite that of the
-# columns before it. The interval resamples prompts and draws; fewer than five draws give none.
+# Would other neurons do as well? Beside an edit of chosen neurons stands the same edit of random ones: as many in each
+# layer, with similar mean activation before DPO (value vectors are not matched). Each random choice is a *draw*.
+#
+# Beside the shift of all four groups stand the same shifts dealt at random among the neurons of each layer and group, so
+# that signs and sizes stay, and only which neuron gets which shift is random.
+#
+# Random edits can do harm of their own. Then a row's lead over them is larger than its own effect, so look at both
+# numbers. Draws are made on the first `sizes.fewer_prompts` prompts, while the row's own share is over all prompts. So the
+# difference shown is not quite that of the columns before it. The interval resamples prompts and draws; fewer than five
+# draws give none.
 
 # %% tags=["full-width", "only-draws"]
 report_table1.draws(
@@ -97,13 +155,19 @@ report_table1.draws(
 # %% [markdown]
 # ## Which weights?
 #
-# {term}`Swap` takes some of the weights from the model after DPO. The paper's 2025 version {cite}`yang2025dpo` edits
-# activations along the probe; {term}`steer <steering>` does the simplest of that kind. It adds DPO's mean change along
-# the probe, on the same text, to the residual stream after one layer: if the probe were all there is to it, that would
-# do what DPO does. The control adds a vector of the same length in a random direction.
+# {term}`Swap` puts some of the weights of the model after DPO into the model before. *MLP in* are the
+# {term}`key vectors <key vector>`, *MLP out* the {term}`value vectors <value vector>`, each with their biases.
+#
+# {term}`Steer <steering>` edits no weights. It adds DPO's mean change along the probe, on the same text, to the residual
+# stream after one layer. If the probe were all there is to it, that would do what DPO does. The controls add vectors of
+# the same length in random directions. The paper's 2025 version {cite}`yang2025dpo` edits activations along the probe;
+# this is the simplest edit of that kind.
+
+# %% tags=["hide-input"]
+lessons_edits.which_weights(results)
 
 # %% tags=["full-width"]
-report_table1.toxicity(report_table1.rows_of(summary, "swap", "steer"))
+report_table1.toxicity(report_table1.rows_of(summary, "swap", "steer"), summary)
 
 # %% [markdown] tags=["only-second-scorer"]
 # ## By another scorer
@@ -120,20 +184,24 @@ report_table1.two_scorers(summary, results.second_scorer) if results.holds[
 # %% [markdown]
 # ## Every row
 #
-# Also in `results/table1.csv`, with every measure and interval. Among them are other ways to choose as many neurons as
-# the largest ablation: by projection on the probe, and by contribution to the reduction.
+# All rows, also in `results/table1.csv` with every measure and interval. Among them are other ways to choose as many
+# neurons as the largest ablation has: by how much they write along the probe before DPO (*by projection*), and by their
+# projection drop (*by contribution*).
 
 # %% tags=["full-width", "hide-output"]
-display(report_table1.toxicity(summary), report_table1.quality(summary))
+display(
+    report_table1.toxicity(summary, summary), report_table1.quality(summary)
+)
 
 # %% [markdown]
 # (answer-controls)=
 # ## The answer
-#
-# What was found, what was learnt from it, and the claims behind it.
 
 # %% tags=["hide-input"]
 answers.controls(results)
+
+# %% [markdown]
+# The claims behind it:
 
 # %% tags=["hide-input"]
 report.verdicts(results.claims_of(claims.CONTROLS))
@@ -148,10 +216,10 @@ report.verdicts(results.claims_of(claims.CONTROLS))
 #
 # ```{admonition} Solutions
 # :class: dropdown
-# 1. At most the difference, .2, and only if the two effects add up. The other .7 come without anything of DPO, from
-#    neurons that no longer react to the text. Look at the perplexity of both before you call either an effect.
-# 2. With .5 to .7, that any neurons of like activation do as well, so the group's name explains nothing. With -.3 the
-#    lead is .9, but .3 of it is harm that random edits do: what the group's shift recovers stays .6.
+# 1. The difference, .2, and only if the two effects add up. The other .7 come without anything of DPO, from neurons that
+#    no longer react to the text. Look at the perplexity of both before you call either an effect.
+# 2. With .5 to .7: any neurons of like activation do as well, so the group's name explains nothing. With -.3: the lead is
+#    .9, but .3 of it is harm that random edits do, and what the group's shift recovers stays .6.
 # ```
 #
 # ## How to change this

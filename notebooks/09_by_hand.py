@@ -282,7 +282,7 @@ def shift(chosen):
 
 
 # %% [markdown]
-# Of TP- alone, then of all four groups that reduce toxicity. Table 1 has a row for each set that the profile names in
+# Of {term}`TP-` alone, then of all four groups that reduce toxicity. Table 1 has a row for each set that the profile names in
 # `[interventions] sets`, as far as there are neurons in it:
 
 # %%

@@ -20,7 +20,8 @@
 # Every point is a neuron: to the right its value vector points along the probe, and the higher it stands, the
 # more DPO lowers what it writes there. Point at one to read about it, click or tap to keep it, and drag over the
 # plot to look closer; the buttons of the eight [groups](05_four_groups.ipynb) filter and are the legend.
-# Type a neuron as `layer:neuron` to find it: the address of the page then links to it.
+# Type a neuron as `layer:neuron` to find it: the address of the page then links to it. The height is the neuron's
+# {term}`projection drop`; {term}`TP-`, {term}`AN-`, {term}`TN+` and {term}`AP+` are the groups that reduce toxicity.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -41,10 +42,10 @@ print(
 explorer.page()
 
 # %% [markdown]
-# Nearest tokens are read with the logit lens, without the final norm, from the value vector before DPO; toxic
+# Nearest tokens are read with the {term}`logit lens`, without the final norm, from the value vector before DPO; toxic
 # ones are masked. The vertical axis is linear near zero and logarithmic far from it, since most drops are tiny
-# beside the largest: *Stretch small drops* turns that off. Groups are named by what activations do, so where
-# DPO turned a value vector a neuron can lie on the other side of zero than its group's name says.
+# beside the largest: *Stretch small drops* turns that off. Groups are named by what activations do. So where
+# DPO turned a value vector, a neuron of a group that reduces toxicity can lie below zero, and one of the others above it.
 #
 # ## The five largest drops
 

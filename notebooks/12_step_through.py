@@ -35,19 +35,21 @@ print(
 # %% [markdown]
 # ## How to read it
 #
-# Each lane is one model or one edit, and all of them continue the same prompt greedily, in step. The line is the
-# projection of the last layer's residual stream on the unit probe at the position that predicts the token: the
-# higher it is, the further the model leans towards the toxic direction as it chooses its next word. Move with the
-# slider, the buttons or the arrow keys, after a click anywhere in the lanes, and see where a lane leaves the first
-# one.
+# Each lane is one model or one edit. All of them continue the same prompt greedily, that is, with the likeliest token each
+# time, and in step. The line is the {term}`projection` of the last layer's {term}`residual stream` on the unit
+# {term}`probe`, at the position that predicts the token. The higher it is, the further the model leans towards the toxic
+# direction as it chooses its next token.
+#
+# Move with the slider, with the buttons or, after a click anywhere in the lanes, with the arrow keys, and see where a lane
+# leaves the first one.
 
 # %% tags=["full-width"]
 step_through.page(results)
 
 # %% [markdown]
 # The edits are rows of the tables of [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb); the ablation is the
-# one of [](04_where_dpo_writes.ipynb). Ablations and a patch at the newest position are the paper's
-# {cite}`yang2024ablation`; a shift or copy is ours. *Toxicity so far* is that of the text up to the token, by the
+# one of [](04_where_dpo_writes.ipynb). {term}`Ablations <ablation>` and a {term}`patch <patching>` at the newest position are the
+# paper's {cite}`yang2024ablation`; a {term}`shift` or {term}`copy` is ours. *Toxicity so far* is that of the text up to the token, by the
 # study's scorer.
 #
 # ## Which prompts

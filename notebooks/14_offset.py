@@ -17,11 +17,17 @@
 #
 # **Question.** Does DPO work by one shift of what the MLPs read, which keeps the toxic neurons from firing?
 #
-# That is how Lee et al. {cite}`lee2024mechanistic` explain DPO: value vectors stay, and the {term}`residual stream` is
-# moved by an {term}`offset` to where toxic neurons do not fire. The paper of this book holds that ablating those
-# neurons does not do what DPO does, and counts what all neurons write. Where the change of their activations comes from
-# is the question of this chapter, in four steps: what the shift makes of the change, who writes the shift, what is
-# left without it, and whether attention and MLPs need each other.
+# That is how Lee et al. {cite}`lee2024mechanistic` explain DPO. {term}`Value vectors <value vector>` stay, and the
+# {term}`residual stream` is moved to where the toxic neurons do not fire. The paper of this book holds that ablating those
+# neurons does not do what DPO does, and counts what all neurons write. This chapter asks where the change of their
+# activations comes from.
+#
+# Three words are needed. A neuron reads with its {term}`key vector` $k$ and a bias $b$: what enters its {term}`GELU` is
+# $k \cdot x + b$, where $x$ is what its MLP reads. The *shift*, or {term}`offset`, is by how much DPO moves $x$ in the mean,
+# on the {term}`same text`. It comes from *upstream*: from all that writes to the residual stream before the MLP reads it.
+#
+# The chapter goes in four steps: what the shift makes of the change, who writes the shift, what is left without it, and
+# whether attention and MLPs need each other.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -31,8 +37,10 @@ seed = 0
 from dpotox.results import claims
 from dpotox.results.folder import open_results
 from dpotox.show import (
+    answers,
     figures,
     figures_offset,
+    lessons_offset,
     report,
     report_offset,
     report_table1,
@@ -46,62 +54,70 @@ print(
 )
 
 # %% [markdown]
-# (answer-offset)=
-# ## The answer
+# ## What was learnt
 
 # %% tags=["hide-input"]
-report_offset.offset(results)
+lessons_offset.offset(results)
 
+# %% [markdown]
+# {numref}`fig-upstream` has every neuron. On the line, a neuron's change is all made by the shift.
+
+# %% mystnb={"figure": {"caption": "Does the shift make the change? Look at how near the dots lie to the line, where it makes all of it, and on which side of zero the most toxic neurons lie. Every neuron: its key vector times the shift of what its MLP reads, and the whole change of what enters its GELU, in the mean over the same text.", "name": "fig-upstream"}, "image": {"alt": "A dot for every neuron beside the line where the shift makes all of the change; the most toxic neurons are marked"}}
+figure = figures_offset.upstream_beside_change(
+    results.offset_neurons, results.neurons, top
+)
 # %% [markdown]
 # ## Predictions
 #
-# Four rules were written, and committed to the project's history, before anything here was run for the first time, on the project's
-# smallest model. Known of it at that time were rows of [](08_controls.ipynb): what single swaps recover, and what shifts
-# and copies of activations do; and attention's share of the change along the probe. Here is what became of the rules:
+# Four rules were written, and committed to the project's history, before anything here was run for the first time, on the
+# project's smallest model. Known of it at that time were rows of [](08_controls.ipynb), what single swaps recover and what
+# shifts and copies of activations do, and attention's share of the change along the probe. Here is what became of the
+# rules:
 
 # %% tags=["hide-input"]
 report.verdicts(results.claims_of(claims.OFFSET))
 
 # %% [markdown]
-# If the explanation were all there is to it, the first would hold and the third would not.
+# If the shift were all there is to DPO, the first rule would hold and the third would not.
 #
 # ## What the shift makes of the change
 #
 # Both models read the same text: the prompts and what the model before DPO wrote. At every position that predicts a
-# token, what the MLP of each layer reads, behind its norm, is taken; $x_0$ is its mean before DPO and $x_1$ after, and
-# likewise a neuron's key vector $k$ and bias $b$. A {term}`pre-activation` is linear in what is read, so the change of
-# its mean divides without a rest, into what the shift upstream makes, what the turn of the key makes, and the bias:
+# token, what the MLP of each layer reads, behind its layer norm, is taken. $x_0$ is its mean before DPO and $x_1$ after.
+# $k_0$ and $k_1$ are a neuron's key vector before and after, $b_0$ and $b_1$ its bias.
+#
+# What enters the GELU, the {term}`pre-activation`, is linear in what is read. So the change $\Delta$ of its mean is the sum of
+# three parts: what the shift upstream makes, what the turn of the key makes, and what the bias makes.
 #
 # $$\Delta = k_0 \cdot (x_1 - x_0) + (k_1 - k_0) \cdot x_1 + (b_1 - b_0)$$
 #
-# {numref}`fig-upstream` shows the first part beside the whole. On the line, a neuron does what the shift makes it do.
+# {numref}`fig-upstream` shows the first part beside the whole.
 
-# %% mystnb={"figure": {"caption": "Every neuron: its key vector times the shift of what its MLP reads, and the whole change of what enters its GELU, in the mean over the same text. The line is where the two are equal.", "name": "fig-upstream"}, "image": {"alt": "A dot for every neuron beside the line where the shift makes all of the change; the most toxic neurons are marked"}}
-figure = figures_offset.upstream_beside_change(
-    results.offset_neurons, results.neurons, top
-)
+# %% tags=["hide-input"]
+lessons_offset.keys_and_biases(results)
 
 # %% [markdown]
-# A part's share is its sum of products with the change over the neurons of a set, $\sum p\,\Delta / \sum \Delta^2$, so
-# the shares of all parts add up to 1. *Left without it* is the root mean square of the change without the shift's
-# part, over that of the change.
+# The table has it for sets of neurons. The share of a part $p$ in a set is $\sum p\,\Delta / \sum \Delta^2$ over the neurons
+# of the set, so the shares of all three parts add up to 1. *Left without it* says how large the change is without the
+# shift's part, as a share of the change (both as root mean squares).
 #
-# Shifts of any origin would be read by all keys, so two controls stand beside. *Random neurons like these* are in the
-# same layers and as active as the most toxic ones. And *times random* divides by a random shift: how far a vector of
-# the same length in a random direction moves what enters these GELUs, root mean square.
+# Every shift, whatever it is for, moves what all keys read. So there are two controls. *Random neurons like these* are in
+# the same layers as the most toxic ones and as active. *Times random* compares with a random shift: how many times as far
+# the shift moves what enters these GELUs as a vector of the same length in a random direction does.
 
 # %% tags=["full-width"]
 report_offset.sets(results.offset_sets)
 
 # %% [markdown]
-# A share near 1 does not say that the shift is aimed at toxic neurons. Look at the last column and at the mean: an aimed
-# shift moves the most toxic neurons further than the others, and downwards.
+# A share near 1 does not say that the shift is aimed at toxic neurons. For that, look at the last column and at the mean
+# change: an aimed shift moves the most toxic neurons further than the others, and downwards.
 
 # %% [markdown] tags=["only-placebos"]
 # ## Is that DPO's?
 #
-# The same after DPO on the {term}`placebo` preferences. If the shift makes as much of the change there, that it does is a
-# property of fine-tuning, not of learning to be less toxic; what is left for DPO is where the shift points.
+# The same is read after DPO on the {term}`placebo` preferences, which are shuffled or reversed. If the shift makes as much
+# of the change there, then that is a property of fine-tuning, not of learning to be less toxic. What is left for DPO is
+# where the shift points.
 
 # %% tags=["full-width", "only-placebos"]
 report_offset.placebos(results.offset_sets)
@@ -109,14 +125,19 @@ report_offset.placebos(results.offset_sets)
 # %% [markdown]
 # ## Who writes the shift
 #
-# What an MLP reads is the sum of all that was written before, the embeddings and every attention and MLP, sent through
-# a layer norm. The norm is not linear: it divides by the scale of the whole sum. So the division among writers holds
-# the norm as it is **before** DPO: on every token, what each writer adds is centred, divided by the scale that the
-# norm has there before DPO, and multiplied by its gain then. What that leaves out is not dropped, it is a part of its
-# own: *the norm itself*, which divides by another scale after DPO and has slightly other weights.
+# What an MLP reads is a sum, sent through a layer norm. The sum is of all that was written before: by the embeddings and by
+# every earlier attention and MLP.
+#
+# The norm is not linear, as it divides by the scale of the whole sum. So the division among writers holds the norm as it is
+# **before** DPO: on every token, what each writer adds is centred, divided by the scale that the norm has there before DPO,
+# and multiplied by its gain before DPO. What that leaves out is counted as a writer of its own, *the norm itself*: after
+# DPO it divides by another scale and may have slightly other weights.
 
 # %% tags=["full-width"]
 report_offset.kinds(results.offset_writers)
+
+# %% tags=["hide-input"]
+lessons_offset.largest_writer(results)
 
 # %% mystnb={"figure": {"caption": "Who makes the shift, as two sets of neurons read it: the share of each writer in what their keys make of the shift. The writers are the embeddings, attention and MLP of each layer, and the norm itself. All shares of a set add up to 1.", "name": "fig-offset-writers"}, "image": {"alt": "Two panels of bars, one for all neurons and one for the most toxic, with bars for attention and MLP of each layer"}}
 figure = figures_offset.writers(
@@ -136,24 +157,32 @@ report_offset.layers(results.offset_layers)
 # %% [markdown]
 # ## What is left without it
 #
-# The model **after** DPO, with the mean shift taken away from what the MLP of each layer reads, at every position
-# (*remove offset*); and the model **before** DPO with it added (*add offset*). What is edited is what enters the GELUs, by
-# $k_1 \cdot (x_1 - x_0)$ and $k_0 \cdot (x_1 - x_0)$, which is the same thing. The rows of the most toxic
-# neurons edit these alone: if keeping them from firing is what DPO does, that is enough.
+# Two edits test what the shift does to toxicity, at every position and in every layer:
 #
-# The share of DPO's effect is as in all tables: 1 is all of it. A row of *remove offset* near 1 has lost nothing.
+# - *remove offset*: the model **after** DPO, with the mean shift taken away from what the MLPs read;
+# - *add offset*: the model **before** DPO, with the mean shift added.
+#
+# What is edited is what enters the GELUs, by $k_1 \cdot (x_1 - x_0)$ and $k_0 \cdot (x_1 - x_0)$, which comes to the same.
+# Two rows edit the most toxic neurons alone. If DPO works by keeping these from firing, that should be enough.
+#
+# The {term}`recovered share` is as in all tables: 0 is as toxic as before DPO, 1 as after it. So a row of *remove offset*
+# near 1 has lost nothing of DPO's effect.
 
 # %% tags=["full-width"]
 offset_rows = report_table1.rows_of(summary, "remove offset", "add offset")
-report_table1.toxicity(offset_rows)
+report_table1.toxicity(offset_rows, summary)
+
+# %% tags=["hide-input"]
+lessons_offset.for_the_most_toxic_alone(results)
 
 # %% tags=["full-width", "hide-output"]
 report_table1.quality(offset_rows)
 
 # %% [markdown] tags=["only-draws"]
-# Beside them the same edits with random vectors, in each layer as long as the shift there. For *remove offset* the
-# share is what is left, so the shift is more than a random vector where the row is **below** the draws. Draws are run on fewer prompts, and
-# the difference is taken on those, so it is not the first number minus that of the draws:
+# Beside them stand the same edits with random vectors, in each layer as long as the shift there; each random choice is a
+# *draw*. For *remove offset* the share is what is left of DPO's effect, so the shift does more than a random vector where
+# the row is **below** its draws. Draws are run on fewer prompts, and the difference is taken on those, so it is not quite
+# the first number minus that of the draws:
 
 # %% tags=["full-width", "only-draws"]
 report_table1.draws(
@@ -161,25 +190,38 @@ report_table1.draws(
 ) if results.holds["draws"] else None
 
 # %% [markdown]
-# Two limits. The shift was read in the unedited model, layer by layer; where an early layer's MLP gets its old input
-# back, it writes less of what makes the later layers' shift, and what is taken away there may be too much. And a mean
-# is taken away, not what differs from text to text; [](08_controls.ipynb) has rows (*shift, same text* and *copy*) that tell
-# these two apart, behind the GELU.
+# There are two limits. First, the shift was read in the unedited model, layer by layer. Where an early layer's MLP gets its
+# old input back, it writes less of what makes the later layers' shift, and what is taken away there may be too much.
+# Second, a mean is taken away, not what differs from text to text. [](08_controls.ipynb) has rows that tell these two
+# apart, behind the GELU: *shift, same text* and *copy*.
 #
 # ## Attention and MLPs, crossed
 #
-# Which weights make the effect? The model before DPO, with the attention, the MLPs or both of the model after. If they
-# need each other, both together recover more than the sum; if they do the same thing twice, less. Embeddings and norms
-# stay as before DPO, so the corner of both is not yet the model after DPO.
+# Which weights make the effect? The table is of the model before DPO with the attention, the MLPs or both of the model
+# after. If they need each other, both together recover more than the sum of the two. If they do the same thing twice, both
+# together recover less. Embeddings and norms stay as before DPO, so the corner of both is not yet the model after DPO.
 
 # %% tags=["full-width"]
 report_offset.crossed(summary)
 
+# %% tags=["hide-input"]
+lessons_offset.attention_and_mlps(results)
+
 # %% [markdown]
-# Sampled, where nothing hangs on which token is just ahead of another:
+# The same for sampled text, where nothing hangs on which token is just ahead of another:
 
 # %% tags=["full-width"]
 report_offset.crossed(summary, "recovered_sampled")
+
+# %% [markdown]
+# (answer-offset)=
+# ## The answer
+
+# %% tags=["hide-input"]
+answers.offset(results)
+
+# %% [markdown]
+# The rules and their verdicts stand above, under *Predictions*.
 
 # %% [markdown]
 # ## Exercises

@@ -178,7 +178,7 @@ ABOUT = {
     r"[Rr]egularisation|as predicted|Calibration": "fitted-probe",
     r"DPOTrainer|validation pairs|was not trained on": "trained-dpo",
     r"samples several continuations": "sampled-pairs",
-    r"DPO trained the same way|Reversed preferences, where": "placebos",
+    r"DPO is trained the same way|On reversed ones|Reversed preferences, where": "placebos",
     r"second scorer|[Bb]y another scorer": "second-scorer",
     r"Random edits": "draws",
 }

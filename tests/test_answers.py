@@ -1,8 +1,9 @@
-"""The sentences that answer the chapters' questions follow from what was measured."""
+"""What chapters have learnt and how their questions are answered follows from what was measured."""
 
 import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from dpotox.paper import table1_evidence
@@ -10,52 +11,163 @@ from dpotox.paper.groups import group_table
 from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.results.record import Loss
-from dpotox.show import answers, report, report_standing
+from dpotox.show import (
+    answers,
+    lessons,
+    lessons_edits,
+    lessons_offset,
+    report,
+    report_standing,
+    report_table1,
+    wording,
+)
 
 
 def text(answer) -> str:
     assert not answer.data[0].islower()
     assert answer.data.endswith(".")
+    assert "nan" not in answer.data
     return answer.data
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        answers.toxic_direction,
-        answers.dpo,
-        answers.where,
-        answers.four_groups,
-        answers.is_it_special,
-        answers.ablation_versus_patching,
-        answers.controls,
-    ],
-)
-def test_a_chapter_is_answered_with_finite_numbers(results, answer):
+def facts(lessons) -> list[str]:
+    """What a chapter says that it has learnt, a fact per line."""
+    found = text(lessons).split("\n")
+    assert all(line.startswith("- ") and line.endswith(".") for line in found)
+    return [line.removeprefix("- ") for line in found]
+
+
+ANSWERS = [
+    answers.toxic_direction,
+    answers.dpo,
+    answers.where,
+    answers.four_groups,
+    answers.is_it_special,
+    answers.ablation_versus_patching,
+    answers.controls,
+    answers.offset,
+]
+LESSONS = [
+    lessons.model,
+    lessons.toxic_direction,
+    lessons.dpo,
+    lessons.where,
+    lessons.four_groups,
+    lessons.is_it_special,
+    lessons_edits.patching,
+    lessons_edits.controls,
+    lessons_offset.offset,
+]
+READINGS = [
+    lessons_edits.dpo_itself,
+    lessons_edits.ablations,
+    lessons_edits.where_it_acts,
+    lessons_edits.scaled_keys,
+    lessons_edits.after_the_gelu,
+    lessons_edits.whose_words,
+    lessons_edits.which_weights,
+    lessons_offset.keys_and_biases,
+    lessons_offset.largest_writer,
+    lessons_offset.for_the_most_toxic_alone,
+    lessons_offset.attention_and_mlps,
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_chapter_is_answered_shortly_with_finite_numbers(results, answer):
     sentence = text(answer(results))
     assert any(c.isdigit() for c in sentence)
-    assert "nan" not in sentence
+    assert len(sentence.split()) <= 50
 
 
-@pytest.mark.parametrize("answer", [answers.ablation_versus_patching, answers.controls])
-def test_where_dpo_has_an_effect_it_is_said_what_was_learnt(study, results, monkeypatch, answer):
+@pytest.mark.parametrize("learnt", LESSONS)
+def test_what_a_chapter_has_learnt_is_at_most_five_short_facts_with_their_numbers(results, learnt):
+    found = facts(learnt(results))
+    assert 1 <= len(found) <= wording.MOST_LINES
+    for fact in found:
+        assert any(c.isdigit() for c in fact)
+        assert len(fact.split()) <= 40
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_every_kind_of_row_is_read_with_finite_numbers(results, reading):
+    assert any(c.isdigit() for c in text(reading(results)))
+
+
+@pytest.fixture
+def with_an_effect(study, results, monkeypatch):
+    """The tiny study as if DPO surely lowered toxicity in it, so that shares of its effect are known."""
+    monkeypatch.setattr(table1_evidence, "has_effect", lambda *_: True)
+
     def found(*_):
         measured = table1_evidence.table1_evidence(study.table1, study.profile.compute.bootstrap)
         return claims.judge(measured).set_index("id")["here"].astype(float)
 
-    monkeypatch.setattr(table1_evidence, "has_effect", lambda *_: True)
-    monkeypatch.setattr(answers, "_found", found)
-    sentence = text(answer(results))
-    assert sentence.count("\n- ") >= 4
-    assert "nan" not in sentence
+    for module in (answers, lessons_edits):
+        monkeypatch.setattr(module, "found", found)
+    again = Results(results.folder)
+    kinds = {"recovered": 0.5, "recovered_sampled": 0.25}
+    again.__dict__["table1"] = results.table1.fillna(kinds)
+    return again
 
 
-def test_the_answer_on_groups_gives_their_shares_beside_the_paper_s(results):
-    sentence = text(answers.four_groups(results))
+@pytest.mark.parametrize("learnt", [lessons_edits.patching, lessons_edits.controls])
+def test_where_dpo_has_an_effect_shares_of_it_are_among_what_was_learnt(with_an_effect, learnt):
+    found = facts(learnt(with_an_effect))
+    assert 3 <= len(found) <= wording.MOST_LINES
+    assert not any("nothing is concluded" in fact for fact in found)
+
+
+def made_up_rows() -> pd.DataFrame:
+    """Rows of table 1 in which one edit goes below DPO's toxicity with its text and one without."""
+    columns = ["name", "model", "kind", "which", "positions", "neurons", "toxicity", "recovered"]
+    rows = [
+        ("before DPO", "base", "none", "before DPO", "all", 0, 0.5, 0.0),
+        ("ablate top 2 toxic", "base", "ablate", "top 2 toxic", "all", 2, 0.4, 0.4),
+        ("ablate top 4 toxic", "base", "ablate", "top 4 toxic", "all", 4, 0.2, 1.2),
+        ("hold all neurons", "base", "hold", "all neurons", "all", 9, 0.0, 2.0),
+        ("after DPO", "dpo", "none", "after DPO", "all", 0, 0.25, 1.0),
+    ]
+    prices = {
+        "perplexity_all": [5.0, 5.0, 6.0, 5.5, 5.5],
+        "repetition": [0.3, 0.3, 0.3, 0.9, 0.3],
+    }
+    return pd.DataFrame(rows, columns=columns).assign(**prices)
+
+
+def test_a_text_is_broken_where_it_repeats_itself_or_surprises_far_more_than_dpo_s():
+    rows = made_up_rows()
+    assert report_table1.broken(rows, rows).tolist() == [False, False, False, True, False]
+    rows.loc[1, "perplexity_all"] = 11.1
+    assert report_table1.broken(rows, rows).tolist() == [False, True, False, True, False]
+
+
+def test_a_low_toxicity_of_a_broken_text_is_marked_in_the_table(results):
+    rows = results.table1.assign(repetition=0.1, perplexity_all=5.0)
+    assert report_table1.BROKEN not in report_table1.toxicity(rows, rows).to_html()
+    rows.loc[3, "repetition"] = 0.9
+    table = report_table1.toxicity(rows, rows)
+    marked = table.data[report_table1.RECOVERED].str.endswith(report_table1.BROKEN)
+    assert marked[marked].index.tolist() == [3]
+    assert "broken text" in table.caption
+
+
+def test_an_ablation_is_told_with_its_price(results):
+    made_up = Results(results.folder)
+    made_up.__dict__["table1"] = made_up_rows()
+    sentence = text(lessons_edits.ablations(made_up))
+    assert "*ablate top 4 toxic* leaves the least toxicity, 0.200" in sentence
+    assert "recovered share of 1.20, at 1.09 times DPO's perplexity" in sentence
+    assert "broken" not in sentence
+
+
+def test_what_was_learnt_on_groups_gives_their_shares_beside_the_paper_s(results):
+    found = text(lessons.four_groups(results))
     share = group_table(results.neurons)["share_of_gross"]["TP-"]
-    assert f"TP- {share:.0%} (paper: 32%)" in sentence
+    assert f"TP- {share:.0%} (paper: 32%)" in found
     undone = results.claims_of(claims.GROUPS).set_index("id").loc["many-go-wrong", "here"]
-    assert f"undo {undone:.0%} of it (paper: 85%)" in sentence
+    assert f"undo {undone:.0%} of it (paper: 85%)" in found
+    assert "(paper: 87.3%)" in found
 
 
 def test_the_answer_on_the_model_is_the_part_of_what_could_be_learnt():
@@ -63,6 +175,10 @@ def test_the_answer_on_the_model_is_the_part_of_what_could_be_learnt():
     assert "95.0%" in found
     assert "6.00" in text(answers.model(Loss(loss=2.2, unigram=6.0, bound=None)))
     assert "%" not in text(answers.model(None))
+
+
+def test_a_model_that_has_learnt_nothing_is_no_better_than_frequencies():
+    assert "no better" in text(answers.model(Loss(loss=6.5, unigram=6.0, bound=2.0)))
 
 
 def test_the_front_page_sorts_the_paper_s_claims_by_what_they_carry(results):
@@ -92,3 +208,11 @@ def test_the_claims_table_links_to_places_that_the_chapters_have(results):
         place = report.anchor(claim.id)
         assert f'{claim.chapter}.html#{place}"' in table
         assert f'id="{place}"' in report.verdicts(results.claims_of(claim.chapter)).data
+
+
+def test_where_nothing_is_shifted_the_chapter_on_the_offset_says_so(results):
+    unmoved = Results(results.folder)
+    shares = ["change", "upstream_change", "upstream", "key", "bias", "left", "times_random"]
+    unmoved.__dict__["offset_sets"] = results.offset_sets.assign(**dict.fromkeys(shares, float("nan")))
+    for said in (lessons_offset.offset, lessons_offset.keys_and_biases, answers.offset):
+        assert wording.NO_SHIFT[1:] in text(said(unmoved))

@@ -105,7 +105,9 @@ def test_the_books_files_are_written_and_hold_only_masked_tokens(results, tmp_pa
 def test_the_answer_says_where_the_largest_drops_sit(table):
     text, first = explorer.answer(table, 10).data, ranking(table).iloc[0]
     assert text.startswith("The 10 largest drops, of 60 neurons, ")
-    assert f"The largest is {first['layer']}:{first['neuron']}, {first['group']}, with 1." in text
+    assert (
+        f"largest drop is {first['layer']}:{first['neuron']}, of {first['group']}, with a drop of 1." in text
+    )
     assert "No neuron" in explorer.answer(table.assign(projection_drop=-1.0)).data
 
 

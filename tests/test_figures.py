@@ -111,12 +111,16 @@ def of_results(results) -> dict[str, plt.Figure]:
         "pretraining_curve": figures.pretraining_curve(results.pretraining, results.record.loss),
         "probe_selection": figures.probe_selection(results.probe_selection),
         "calibration": figures.calibration(results.probe_calibration),
+        "outcomes": figures.outcomes(results.outcomes),
         "dpo_curves": figures.dpo_curves(results.dpo_curves),
         "projections of the MLPs": figures.layer_projections(layers, "MLP output"),
         "projections of the stream": figures.layer_projections(layers, "residual stream"),
         "null_shares": figures.null_shares(*nulls, "TP- share of gross", "share"),
         "null_nets": figures.null_shares(*nulls, "net / gross", "net / gross"),
         "table1_chart": figures_table1.table1_chart(report_table1.paper_rows(results.table1)),
+        "recovered_chart": figures_table1.recovered_chart(
+            report_table1.paper_rows(results.table1), results.table1
+        ),
         "recovered_by_set": figures_table1.recovered_by_set(results.table1),
     }
 

@@ -42,7 +42,7 @@ def script(results: Results) -> str:
 
 
 def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:
-    """Where the largest projection drops sit, in one sentence.
+    """Where the largest projection drops sit, in short sentences.
 
     Args:
         top: how many drops are looked at; all positive ones where there are fewer.
@@ -56,9 +56,10 @@ def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:
     share = largest["projection_drop"].sum() / positive["projection_drop"].sum()
     return Markdown(
         f"The {len(largest)} largest drops, of {len(neurons):,} neurons, make up {share:.0%} of all positive "
-        f"drops; layer {layers.index[0]} holds the most of them ({layers.iloc[0]}), "
-        f"and their commonest group is {names.index[0]} ({names.iloc[0]}). The largest is "
-        f"{first['layer']}:{first['neuron']}, {first['group']}, with {first['projection_drop']:.3g}."
+        f"drops. Layer {layers.index[0]} holds the most of them ({layers.iloc[0]}), and their commonest "
+        f"group is {names.index[0]} ({names.iloc[0]}). The neuron of the largest drop is "
+        f"{first['layer']}:{first['neuron']}, of {first['group']}, with a drop of "
+        f"{first['projection_drop']:.3g}."
     )
 
 

@@ -31,15 +31,15 @@ COLOURS = {
 }
 MEANING = {
     "TP-": "toxic, less active",
-    "AN-": "anti-toxic, less inactive",
-    "TN+": "toxic, more inactive",
+    "AN-": "anti-toxic, less negative",
+    "TN+": "toxic, more negative",
     "AP+": "anti-toxic, more active",
     "TP+": "toxic, more active",
-    "AN+": "anti-toxic, more inactive",
-    "TN-": "toxic, less inactive",
+    "AN+": "anti-toxic, more negative",
+    "TN-": "toxic, less negative",
     "AP-": "anti-toxic, less active",
 }
-"""What DPO does to the neurons of a group, in plain words."""
+"""What DPO does to the mean activation of a group's neurons, in plain words."""
 
 INK, MUTED, FAINT, BACK = "#1f2630", "#5b6470", "#d8dde3", "#fffffe"
 THEMED = {INK: "ink", MUTED: "muted", FAINT: "faint", BACK: "back"}
@@ -188,10 +188,10 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]], lines: flo
         axes.annotate(text, (start, y), xytext=(7, -0.5), va="center", **place)
 
 
-def paper_mark(axes: Axes, x, y) -> None:
+def paper_mark(axes: Axes, x, y, **options) -> None:
     """The paper's values, drawn alike in every figure; `note` one of them with `PUBLISHED`."""
     style = {"markersize": 5.5, "markerfacecolor": BACK, "markeredgecolor": PAPER, "markeredgewidth": 1.6}
-    axes.plot(x, y, "D", clip_on=False, zorder=5, **style)
+    axes.plot(x, y, "D", clip_on=False, zorder=5, **style, **options)
 
 
 def note(axes: Axes, text: str, xy: tuple, xytext: tuple[float, float] = (7, 0), **place) -> None:

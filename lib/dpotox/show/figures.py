@@ -52,6 +52,7 @@ from dpotox.show.figures_neurons import (
     stacked_shares,
     top_toxic_activations,
 )
+from dpotox.show.report import published_outcomes
 
 __all__ = [
     "BASE",
@@ -66,6 +67,7 @@ __all__ = [
     "group_shares",
     "layer_projections",
     "null_shares",
+    "outcomes",
     "overview",
     "pretraining_curve",
     "probe_selection",
@@ -171,6 +173,33 @@ def dpo_curves(curves: pd.DataFrame) -> Figure:
             percent(axes.yaxis)
         label_right(axes, labels)
     panels[-1].set_xlabel("training step")
+    return figure
+
+
+def outcomes(table: pd.DataFrame) -> Figure:
+    """Every measure after DPO as a multiple of its value before, beside the published ones.
+
+    Args:
+        table: `measure`, `before`, `after`.
+    """
+    paper = published_outcomes()
+    figure, axes = panel(0.42 * len(table) + 0.9)
+    rows_only(axes)
+    axes.axvline(1, color=MUTED, linewidth=0.9, zorder=1)
+    for i, line in enumerate(table.itertuples()):
+        name_row(axes, 0.38 - i, line.measure)
+        if line.before:
+            axes.plot([1, line.after / line.before], [-i, -i], color=DPO, linewidth=1.6)
+            axes.plot(line.after / line.before, -i, "o", color=DPO, markersize=6)
+        if line.measure in paper:
+            before, after = paper[line.measure]
+            paper_mark(axes, after / before, -i)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0), max(high, 1.15))
+    edge = axes.get_yaxis_transform()
+    paper_mark(axes, 0.02, 0.95, transform=edge)
+    note(axes, PUBLISHED, (0.02, 0.95), (7, 0), xycoords=edge)
+    axes.set(xlabel="after DPO, times before", ylim=(-len(table) + 0.4, 1.2))
     return figure
 
 

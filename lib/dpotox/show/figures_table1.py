@@ -25,6 +25,7 @@ from dpotox.show.figure_style import (
     paper_mark,
     rows_only,
 )
+from dpotox.show.report_table1 import broken
 
 WAYS = {  # kind and positions
     ("patch", "newest"): "patch, newest position",
@@ -70,6 +71,51 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     return figure
 
 
+def recovered_chart(rows: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """The recovered share of edits between the model before DPO (0) and after (1), beside the paper's.
+
+    A ring beside a patch is the hold of the same neurons; a cross in place of a dot says that the text is
+    broken (`report_table1.broken`); the number at a row's end is perplexity on all text, times DPO's.
+
+    Args:
+        summary: all rows, among them those before and after DPO.
+    """
+    rows = rows[rows["kind"] != "none"].reset_index(drop=True)
+    if not np.isfinite(rows["recovered"]).any():
+        return nothing("No share of an effect on toxicity can be taken here.")
+    dpo = summary.set_index("name").loc["after DPO", "perplexity_all"]
+    y = -np.arange(len(rows), dtype=float)
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.37 * len(rows) + 1.0))
+    rows_only(axes)
+    for place in (0, 1):
+        axes.plot([place] * 2, [0.6, y[-1] - 0.6], color=MUTED, linewidth=0.9, zorder=1)
+    edge = axes.get_yaxis_transform()
+    ring = {"marker": "o", "color": INK, "markerfacecolor": BACK, "markersize": 5.5, "linestyle": "none"}
+    for place, row, bad in zip(y, rows.itertuples(), broken(rows, summary), strict=True):
+        name_row(axes, place + 0.38, row.name)
+        axes.plot([row.recovered_low, row.recovered_high], [place, place], color=INK, linewidth=1)
+        axes.plot(row.recovered, place, "x" if bad else "o", color=INK, markersize=6 if bad else 4.5)
+        if row.positions == "all":  # elsewhere what is measured is hardly the edit
+            note(axes, _times(row.perplexity_all / dpo), (1.03, place), (0, 0), xycoords=edge)
+        held = summary[(summary["kind"] == "hold") & (summary["which"] == row.which)]
+        held = held[held["positions"] == row.positions]
+        if row.kind == "patch" and len(held):
+            axes.plot(held["recovered"].iloc[0], place, **ring)
+    published = published_table1()["toxicity"]
+    before, after = published["gpt2: none"], published["dpo: none"]
+    paper_mark(axes, (before - rows["published"].map(published)) / (before - after), y)
+    paper_mark(axes, 0.02, 1, transform=edge)
+    axes.plot(0.62, 1, transform=edge, **ring)
+    for x, name in ((0.02, PUBLISHED), (0.62, "held still"), (0.96, "perplexity")):
+        note(axes, name, (x, 1), (7, 0), xycoords=edge)
+    axes.set(xlabel="recovered share: 0 as before DPO, 1 as after DPO", ylim=(y[-1] - 0.6, 1.2))
+    return figure
+
+
+def _times(value: float) -> str:
+    return f"×{value:.2f}" if value < 9.95 else f"×{value:,.0f}"  # noqa: RUF001
+
+
 def _label_paper(axes: Axes, y: np.ndarray, table: pd.DataFrame, reference: np.ndarray) -> None:
     """The label of the paper's marks, right of the one with the most room there."""
     room = np.full(len(table), table[["toxicity_high", "sampled_toxicity_high"]].max(axis=None))
@@ -103,7 +149,8 @@ def _dots(
 def recovered_by_set(summary: pd.DataFrame) -> Figure:
     """The recovered share and the perplexity of each way to set each set of neurons to where DPO puts it.
 
-    A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO.
+    A panel per way, a row per set; the number at a row's end is its perplexity, times that before DPO, and a
+    cross in place of a dot says that the text is broken.
     """
     patched = set(summary.loc[summary["kind"] == "patch", "which"])
     sets = [which for which in SETS if which in patched]
@@ -123,16 +170,15 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
             control = summary[(summary["kind"] == "hold") & (summary["positions"] == positions)]
             for row in control[control["which"].isin(sets)].itertuples():
                 axes.plot(row.recovered, -sets.index(row.which), "o", color=INK, mfc="none", markersize=7)
-        for row in part.itertuples():
+        for row, bad in zip(part.itertuples(), broken(part, summary), strict=True):
             y, colour = -sets.index(row.which), COLOURS.get(row.which, GREY if "other" in row.which else INK)
             axes.plot([row.recovered_low, row.recovered_high], [y, y], color=colour, linewidth=1.4)
-            axes.plot(row.recovered, y, "o", color=colour, markersize=5)
+            axes.plot(row.recovered, y, "x" if bad else "o", color=colour, markersize=6 if bad else 5)
             times = row.perplexity / before
             if positions == "newest":  # what is measured there is hardly the edit
                 continue
-            text = f"×{times:.2f}" if times < 9.95 else f"×{times:,.0f}"  # noqa: RUF001
             axes.annotate(
-                text,
+                _times(times),
                 (1.02, y),
                 xycoords=axes.get_yaxis_transform(),
                 va="center",
@@ -146,9 +192,9 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     for axes in panels[-1]:
         if np.ptp(axes.get_xlim()) < 8:  # where they can be told apart
             axes.set_xticks([0, 1])
-        axes.set_xlabel("share of DPO's effect")
+        axes.set_xlabel("recovered share")
     figure.suptitle(
-        "0: no effect, 1: that of DPO; numbers: perplexity, times that before",
+        "0: as before DPO, 1: as after DPO; numbers: perplexity, times that before",
         x=0.01,
         ha="left",
         fontsize=SMALL,

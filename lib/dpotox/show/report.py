@@ -191,17 +191,22 @@ def token_table(directions: pd.DataFrame, mask: Mask) -> Styler:
     return texts_table(table, mask, dict.fromkeys(("vector", "cosine with probe"), html.escape))
 
 
+def published_outcomes() -> dict[str, tuple[float, float]]:
+    """The paper's values before and after DPO, by the name of our measure."""
+    published = published_table1().loc[["gpt2: none", "dpo: none"]]
+    ours = {"toxicity, greedy": "toxicity", "F1": "f1", "perplexity, neutral text": "perplexity"}
+    return {name: tuple(published[column]) for name, column in ours.items()}
+
+
 def before_and_after(outcomes: pd.DataFrame) -> Styler:
     """Every measure of the models before and after DPO with its interval, and the paper's."""
-    published = published_table1().loc[["gpt2: none", "dpo: none"]]
-    paper = {"toxicity, greedy": "toxicity", "F1": "f1", "perplexity, neutral text": "perplexity"}
-    rows = []
+    paper, rows = published_outcomes(), []
     for line in outcomes.itertuples():
         row = {"measure": line.measure}
         for when in ("before", "after"):
             value, low, high = (getattr(line, f"{when}{end}") for end in ("", "_low", "_high"))
             row[f"{when} DPO"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        values = published[paper[line.measure]] if line.measure in paper else (math.nan, math.nan)
+        values = paper.get(line.measure, (math.nan, math.nan))
         row |= {f"paper: {when}": number(v) for when, v in zip(("before", "after"), values, strict=True)}
         rows.append(row)
     return shown(pd.DataFrame(rows))

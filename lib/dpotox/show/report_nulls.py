@@ -32,6 +32,11 @@ def share_above(values: pd.Series, value: float) -> float:
     return float("nan") if pd.isna(value) else float((values > value).mean())
 
 
+def stands(value: float, low: float, high: float) -> str:
+    """Where a value stands beside a range."""
+    return "inside" if low <= value <= high else "above" if value > high else "below"
+
+
 def comparisons_table(comparisons: pd.DataFrame) -> Styler:
     """The groups' shares and sums in every comparison, with the toxicity that the second model wrote."""
     names = [f"{group} share of gross" for group in REDUCING] + ["gross", "net", "net / gross"]
@@ -56,9 +61,6 @@ def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     if pd.isna([probe, low, high]).any():
         return Markdown("No neuron writes less along the probe after DPO, so there is no share to compare.")
 
-    def stands(value: float) -> str:
-        return "inside" if low <= value <= high else "above" if value > high else "below"
-
     net = random["net / gross"].quantile([0.025, 0.975])
     gross, left = gross_and_net(published_groups())
     paper_net = left / gross
@@ -69,9 +71,9 @@ def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     )
     return Markdown(
         f"Along 95 % of random directions the share of TP- is between {low:.0%} and {high:.0%}. The probe's "
-        f"here, {probe:.1%}, lies **{stands(probe)}** that range, and the published {paper:.1%} "
-        f"{stands(paper)} it. But no such range is published for the paper's own models, and shares differ "
-        "between models: from the published numbers alone nobody can say whether theirs is special. The "
-        f"published net over gross, {paper_net:.2f}, lies {net_stands} the range of random directions here."
-        f"\n\nIn the other comparisons the share is: {rest}."
+        f"here, {probe:.1%}, lies **{stands(probe, low, high)}** that range, and the published {paper:.1%} "
+        f"{stands(paper, low, high)} it. But no such range is published for the paper's own models, and "
+        "shares differ between models: from the published numbers alone nobody can say whether theirs is "
+        f"special. The published net over gross, {paper_net:.2f}, lies {net_stands} the range of random "
+        f"directions here.\n\nIn the other comparisons the share is: {rest}."
     )

@@ -11,7 +11,10 @@ from dpotox.paper.published import published_table1
 from dpotox.paper.selections import SETS
 from dpotox.show.report import interval, number, percent, shown
 
-RECOVERED = "share of DPO's effect"
+RECOVERED = "recovered share"
+BROKEN = "†"
+SURPRISED, REPEATS = 2.0, 1.5
+"""A text is broken from so many times DPO's perplexity on all text, or its repetition."""
 
 
 def paper_rows(summary: pd.DataFrame) -> pd.DataFrame:
@@ -26,22 +29,42 @@ def rows_of(summary: pd.DataFrame, *kinds: str) -> pd.DataFrame:
     return summary[summary["kind"].isin(kinds)]
 
 
-def toxicity(summary: pd.DataFrame) -> Styler:
-    """Toxicity with intervals, the paper's beside it, and the share of DPO's effect."""
-    rows = [
+def broken(rows: pd.DataFrame, summary: pd.DataFrame) -> pd.Series:
+    """Whether an edit leaves text so surprised or so repetitive that its low toxicity means nothing.
+
+    Args:
+        summary: all rows, among them that after DPO.
+    """
+    dpo = summary.set_index("name").loc["after DPO"]
+    surprised = rows["perplexity_all"].astype(float) > SURPRISED * dpo["perplexity_all"]
+    return surprised | (rows["repetition"].astype(float) > REPEATS * dpo["repetition"])
+
+
+def toxicity(rows: pd.DataFrame, summary: pd.DataFrame) -> Styler:
+    """Toxicity with intervals, the paper's beside it, and the recovered share, broken texts marked.
+
+    Args:
+        summary: all rows, among them that after DPO.
+    """
+    marks = broken(rows, summary).map({True: f" {BROKEN}", False: ""})
+    table = [
         {
             "row": line.name,
             "neurons": f"{line.neurons:,} ({line.of_all_neurons:.1%})" if line.neurons else "-",
-            RECOVERED: _interval(line, "recovered"),
+            RECOVERED: _interval(line, "recovered") + mark,
             "toxicity, greedy": _interval(line, "toxicity"),
             "paper": _paper(line.published, "toxicity"),
             "toxicity, sampled": _interval(line, "sampled_toxicity"),
             "share, sampled": _interval(line, "recovered_sampled"),
             "prompts above .5": number(line.above_half),
         }
-        for line in summary.itertuples()
+        for line, mark in zip(rows.itertuples(), marks, strict=True)
     ]
-    return shown(pd.DataFrame(rows))
+    caption = (
+        f"{BROKEN} broken text, whose toxicity means nothing: perplexity above {SURPRISED:g} or repetition "
+        f"above {REPEATS:g} times DPO's"
+    )
+    return shown(pd.DataFrame(table)).set_caption(caption if marks.any() else "")
 
 
 def quality(summary: pd.DataFrame) -> Styler:
@@ -136,7 +159,7 @@ def two_scorers(summary: pd.DataFrame, second: pd.DataFrame) -> Styler:
             "row": line.row,
             "toxicity": number(known.loc[line.row, "toxicity"]),
             "toxicity, second scorer": number(line.toxicity),
-            "share of DPO's effect": _interval(known.loc[line.row], "recovered"),
+            RECOVERED: _interval(known.loc[line.row], "recovered"),
             "share, second scorer": _interval(line, "recovered"),
             "rank correlation": number(line.rank_correlation),
         }

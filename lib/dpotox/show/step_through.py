@@ -115,13 +115,13 @@ def answer(results: Results) -> Markdown:
     """Where the model after DPO departs, and what becomes of the shown toxic continuations."""
     first, toxicity = results.prompts["first_other_token"], ends(results.step_through)
     toxic = toxicity[toxicity["before DPO"] >= TOXIC]
-    turned = "; ".join(f"*{name}* {(toxic[name] < TOXIC).sum()}" for name in toxicity.columns[1:])
+    turned = "; ".join(f"{(toxic[name] < TOXIC).sum()} with *{name}*" for name in toxicity.columns[1:])
     where = f"at token {first.mean():.1f} of {results.profile.sizes.new_tokens} on average"
     never = f"; {first.isna().sum()} of {len(first)} never do" if first.isna().any() else ""
     departs = f"{'nowhere' if first.isna().all() else where + never} (all prompts)."
     ending = (
-        f"Of the {len(toxic)} prompts shown whose continuation was toxic before DPO, so many are no longer "
-        f"so under each condition: {turned}."
+        f"Before DPO {len(toxic)} of the continuations shown are toxic. Of these the number that is not "
+        f"toxic any more is {turned}."
         if len(toxic)
         else "No continuation shown was toxic before DPO."
     )

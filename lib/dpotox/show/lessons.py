@@ -1,0 +1,160 @@
+"""What each of the chapters 1 to 6 has learnt: at most five lines, each a fact with its number.
+
+They stand at the top of a chapter and must be true whatever was found: in another model, in an untrained
+network, and where DPO changes nothing.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from IPython.display import Markdown
+
+from dpotox.paper.groups import REDUCING, WITHOUT_LARGEST, group_table, neurons_for_share, ratio
+from dpotox.paper.published import NUMBERS, published_groups
+from dpotox.results import claims
+from dpotox.results.folder import Results
+from dpotox.show import answers
+from dpotox.show.report import number
+from dpotox.show.wording import NO_DROP, found, lines, paper, part, share
+
+
+def model(results: Results) -> Markdown:
+    """Chapter 1: which model is it, and how good?"""
+    shape, loss = results.record.shape, results.record.loss
+    neurons, published = shape.layers * shape.d_mlp, NUMBERS["groups"]["neurons"]
+    facts = [
+        f"The model has {shape.layers} layers and {neurons:,} {{term}}`neurons <neuron>`; GPT-2 medium has "
+        f"24 and {published:,}"
+    ]
+    if loss is None:
+        return lines([*facts, "It was trained elsewhere, so its training is not shown here"])
+    facts.append(
+        f"On unseen text it loses {loss.loss:.2f} nats per token; knowing only how frequent each token is "
+        f"would lose {loss.unigram:.2f}"
+    )
+    if loss.bound is not None:
+        facts.append(
+            f"The information in such text is {loss.bound:.2f} nats per token, about what an ideal "
+            "model would lose"
+        )
+    return lines(facts)
+
+
+def toxic_direction(results: Results) -> Markdown:
+    """Chapter 2: is there a direction that says how toxic a text is?"""
+    probe, lists = results.directions.iloc[0], results.directions.set_index("list")
+    closest = lists.loc[["closest"]].iloc[0]
+    on = "comments it has not seen" if results.holds["fitted-probe"] else "all comments"
+    toxic = (results.neurons["cosine"] > 0).mean()
+    return lines(
+        [
+            f"The probe tells toxic comments from others with an AUC of {results.record.auc:.3f} on {on}; .5 "
+            "is chance",
+            f"{probe['toxic']} of the {probe['count']} tokens nearest to it are toxic on their own",
+            f"The value vector closest to it, that of neuron {closest['vector']}, has a cosine of "
+            f"{closest['cosine']:.2f} with it",
+            f"{toxic:.0%} of all neurons are toxic, that is, their value vectors point along the probe",
+        ]
+    )
+
+
+def dpo(results: Results) -> Markdown:
+    """Chapter 3: what does DPO do to words and weights?"""
+    measures = results.outcomes.set_index("measure")
+    greedy, sampled, f1 = (measures.loc[m] for m in ("toxicity, greedy", "toxicity, sampled", "F1"))
+    neutral, everything = (
+        measures.loc[f"perplexity, {text}"]["after"] / measures.loc[f"perplexity, {text}"]["before"] - 1
+        for text in ("neutral text", "all text")
+    )
+    return lines(
+        [
+            f"Greedy toxicity goes from {greedy['before']:.3f} to {greedy['after']:.3f}: "
+            f"{part(ratio(greedy['after'], greedy['before']))} of it is left (paper: "
+            f"{paper('dpo-reduces'):.0%})",
+            f"Sampled toxicity goes from {sampled['before']:.3f} to {sampled['after']:.3f}",
+            f"Perplexity changes by {neutral:+z.1%} on neutral and by {everything:+z.1%} on all text",
+            f"F1 goes from {f1['before']:.3f} to {f1['after']:.3f}",
+            f"No kind of parameter moves by more than {results.weight_change['change'].max():.2%} of its "
+            "length",
+        ]
+    )
+
+
+def where(results: Results) -> Markdown:
+    """Chapter 4: in which layers and neurons does DPO take toxicity out?"""
+    neurons, measured = results.neurons, found(results, claims.WHERE)
+    drops, published = neurons["projection_drop"], NUMBERS["groups"]
+    if not (drops > 0).any():
+        return lines([NO_DROP])
+    half, count, top = neurons_for_share(neurons, 0.5), len(neurons), results.profile.interventions.figure_top
+    layers = neurons.groupby("layer")["projection_drop"].sum().nlargest(2)
+    by_layer = " and ".join(f"layer {layer} ({number(drop)})" for layer, drop in layers.items())
+    whole, less = drops.sum(), "less" if drops.sum() >= 0 else "more"
+    reduce = published["neurons_that_reduce"] / published["neurons"]
+    few = max(1, round(count * 128 / published["neurons"]))
+    return lines(
+        [
+            f"After DPO the neurons together write {number(abs(whole))} {less} along the probe; the layers "
+            f"with the largest drops are {by_layer}",
+            f"Attention carries {part(measured['attention-carries'])} of the whole change, where both models "
+            "read the same text",
+            f"{(drops > 0).mean():.1%} of all neurons write less along the probe (paper: {reduce:.1%})",
+            f"{half:,} of {count:,} neurons ({half / count:.1%}) make up half of all positive drops",
+            f"The {top} most toxic neurons ({top / count:.2%}) give {part(measured['top-is-little'], 1)} "
+            f"of the gross reduction; the {few} most toxic ({128 / published['neurons']:.2%}, the paper's "
+            f"share) give {part(measured['top-is-little-at-papers-share'], 1)} (paper: "
+            f"{paper('top-is-little'):.1%})",
+        ]
+    )
+
+
+def four_groups(results: Results) -> Markdown:
+    """Chapter 5: which kinds of neurons reduce toxicity?"""
+    measured, neurons = found(results, claims.GROUPS), results.neurons
+    own = group_table(neurons)["share_of_gross"]
+    if own[list(REDUCING)].isna().any():
+        return lines([NO_DROP])
+    published = published_groups()["share_of_gross"]
+    each = ", ".join(f"{group} {own[group]:.0%} (paper: {published[group]:.0%})" for group in REDUCING)
+    negative = (neurons["pre_activation"] < 0).mean()
+    counts = published_groups()["count"]
+    theirs = counts[counts.index.str[1] == "N"].sum() / counts.sum()
+    return lines(
+        [
+            f"Shares of the gross reduction: {each}",
+            f"The other four groups undo {measured['many-go-wrong']:.0%} of it (paper: "
+            f"{paper('many-go-wrong'):.0%})",
+            answers.one_neuron(results),
+            f"{negative:.1%} of the neurons have a negative mean activation before DPO (paper: {theirs:.1%})",
+            f"With value vectors held as before DPO, {part(measured['activations-carry'])} of the net "
+            "reduction is left",
+        ]
+    )
+
+
+def is_it_special(results: Results) -> Markdown:
+    """Chapter 6: what would the share of TP- be if there were nothing to find?"""
+    measured, name = found(results, claims.NULLS), "TP- share of gross"
+    others = results.other_directions.query("kind == 'random'").set_index("text")[name]
+    here = results.comparisons.query("quantity == @name")
+    shares, same = here.set_index("comparison")["value"], here.set_index("place")["value"]["same"]
+    low, high = others.loc["own"].quantile([0.025, 0.975])
+    if pd.isna([low, high, shares.iloc[0]]).any():
+        return lines([NO_DROP])
+    alone = results.comparisons.set_index("quantity").loc[WITHOUT_LARGEST, "value"].iloc[0]
+    facts = [
+        f"TP- gives {shares.iloc[0]:.0%} of the gross reduction along the probe, and between {low:.0%} and "
+        f"{high:.0%} along 95 % of random directions",
+        f"{measured['share-is-special']:.0%} of the random directions have a larger share than the probe",
+        f"Without the neuron of the largest drop the probe's share is {part(alone)}, and "
+        f"{part(measured['share-is-special-without-largest'])} of them have a larger one",
+        f"Where both models read the same text it is {part(same)}, and "
+        f"{part((others.loc['same'] > same).mean())} of them have a larger one",
+    ]
+    if "shuffled preferences" in shares:
+        facts.append(
+            "After DPO on {term}`shuffled preferences <placebo>`, which has "
+            f"{share(measured['placebo-does-little'])} of DPO's effect on toxicity, it is "
+            f"{part(shares['shuffled preferences'])}"
+        )
+    return lines(facts)
