@@ -52,10 +52,10 @@ def dpo(results: Results) -> Markdown:
     measures = results.outcomes.set_index("measure")
     greedy, everything = (measures.loc[name] for name in ("toxicity, greedy", "perplexity, all text"))
     left, largest = ratio(greedy["after"], greedy["before"]), results.weight_change["change"].max()
+    change = everything["after"] / everything["before"] - 1
     return sentence(
         f"DPO leaves {part(left)} of the greedy toxicity, changes perplexity on all text by "
-        f"{everything['after'] / everything['before'] - 1:+z.1%}, and moves no kind of parameter by more "
-        f"than {largest:.2%} of its length"
+        f"{change:+z.1%}, and moves no kind of parameter by more than {largest:.2%} of its length"
     )
 
 
