@@ -77,7 +77,7 @@ def test_what_was_not_measured_is_inconclusive(found):
 def test_every_claim_of_the_paper_holds_on_its_published_numbers():
     table = judge(published_evidence())
     measured = table[(table["source"] == "paper") & table["paper"].notna()]
-    assert len(measured) == 21
+    assert len(measured) > 20
     assert (measured["verdict"] == "holds").all()
 
 

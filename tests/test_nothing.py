@@ -1,5 +1,6 @@
 """What is said of claims where there is nothing to find, on made-up numbers."""
 
+from datetime import date
 from types import SimpleNamespace
 
 import pandas as pd
@@ -146,13 +147,18 @@ def measured_by() -> set[str]:
 
 
 def test_the_code_behind_the_quantities_is_that_of_its_last_entry():
-    last = {entry["of"]: entry["code"] for entry in CODE}
-    assert set(last) == measured_by()
-    for name, code in last.items():
-        now = fingerprint(*name.rsplit(".", 1))
-        assert code == now, (
-            f"{name} was changed: add an entry with code {now}, why, and whether results were seen"
-        )
+    last, measured = {entry["of"]: entry["code"] for entry in CODE}, measured_by()
+    assert not set(last) - measured, "the history is of code that no quantity is measured with"
+    assert all(entry["on"] and entry["why"] for entry in CODE)
+    now = {name: fingerprint(*name.rsplit(".", 1)) for name in sorted(measured)}
+    entries = [
+        f'[[code]]\nof = "{name}"\non = "{date.today()}"\ncode = "{code}"\nwhy = ""\nseen = true\n'
+        for name, code in now.items()
+        if last.get(name) != code
+    ]
+    if entries:
+        told = "code was changed; add to claims.toml, with the reason and whether results were seen:\n"
+        pytest.fail("\n".join([told, *entries]), pytrace=False)
 
 
 def test_a_fingerprint_changes_with_code_deep_below_and_not_with_words():

@@ -8,7 +8,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from dpotox.results import claims, folder
+from dpotox.paper import groups, rows
+from dpotox.results import catalogue, claims, folder
 from dpotox.results.claims import Claim
 from dpotox.run import book, study
 from dpotox.run.picture import draw
@@ -19,7 +20,8 @@ PAGES = sorted((ROOT / "book").glob("*.md"))
 
 def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "book" / page).read_text(), re.M | re.S)
+    text = (ROOT / "book" / page).read_text()
+    return re.findall(rf"^```{re.escape(language)}\n(.*?)^```", text, re.M | re.S)
 
 
 def test_the_python_of_the_page_on_extending_runs(request, monkeypatch, tmp_path, capsys):
@@ -48,6 +50,21 @@ def test_the_claim_of_the_page_on_extending_is_a_claim():
     claim = Claim(low=entry.pop("above"), high=float("inf"), **entry)
     assert claim.chapter in claims.CHAPTERS
     assert claim.id not in {c.id for c in claims.CLAIMS}
+
+
+def test_the_row_the_step_and_the_table_of_the_page_on_extending_fit(request):
+    made = request.getfixturevalue("study")
+    row, step, table, line = blocks("extend_it.md", "{code-block} python")
+    names = vars(rows) | {"neurons": made.neurons, "settings": made.profile.interventions, "rows": []}
+    exec(row, names)
+    (added,) = names["rows"]
+    (edit,) = added.interventions
+    assert (added.which, len(edit.neurons)) == ("top 4 toxic", 4)
+    names = vars(study) | {"groups": groups}
+    exec(step, names)
+    ((name, described),) = eval(f"{{{table}}}", vars(catalogue).copy()).items()
+    assert line == f'"{name}": self.{name},\n'
+    assert len(described.checked(names[name].make(made))) == made.shape["layers"].iloc[0]
 
 
 VALUE_LENGTH = 30

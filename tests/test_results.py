@@ -265,6 +265,16 @@ def test_a_table_of_what_the_profile_does_not_do_is_not_missed(copied):
     assert Results(copied.folder).wrong() == []
 
 
+def test_an_optional_table_may_be_missing_and_is_checked_where_it_is_there(copied, monkeypatch):
+    monkeypatch.setitem(TABLES, "weight_change", replace(TABLES["weight_change"], optional=True))
+    assert "weight_change" in copied.tables
+    (copied.folder / "weight_change.csv").write_text("change\n1\n")
+    assert any("the table weight_change" in line for line in Results(copied.folder).wrong())
+    (copied.folder / "weight_change.csv").unlink()
+    assert "weight_change" not in copied.tables
+    assert Results(copied.folder).wrong() == []
+
+
 def test_tables_that_do_not_belong_together_are_noticed(copied):
     nearest, tokens = copied.nearest_tokens, copied.tokens
     for name, table in (("nearest_tokens", nearest.tail(-1)), ("tokens", tokens.head(3))):

@@ -10,7 +10,7 @@ import pytest
 from dpotox.paper.evaluation import Result
 from dpotox.paper.rows import Key
 from dpotox.paper.table1 import Table1
-from dpotox.paper.table1_evidence import table1_evidence
+from dpotox.paper.table1_evidence import ALONE, BESIDE_DRAWS, MINUS, table1_evidence
 from dpotox.run.tables import Tables
 from dpotox.show.report_table1 import by_set, draws, paper_rows
 
@@ -41,6 +41,10 @@ NAMES = {  # name: kind, which, positions, share of DPO's effect, factor on perp
     "scale keys of top 7 toxic by 10": ("scale keys", "top 7 toxic x10", "all", -0.9, 9.0),
     "scale keys of top 7 toxic by 2": ("scale keys", "top 7 toxic x2", "all", 0.25, 1.0),
 }
+ABSENT = {"the other four groups": "not in interventions.sets"}
+for key in (*ALONE.values(), *BESIDE_DRAWS.values(), *(key for pair in MINUS.values() for key in pair)):
+    if key.which not in ABSENT and key not in [row[:3] for row in NAMES.values()]:
+        NAMES[" ".join(key)] = (*key, 0.5, 1.0)  # of a quantity that no test below is about
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +75,7 @@ def table() -> Table1:
     drawn = {"shift TP-": np.stack([few, few * 0.9]), "ablate top 4 positive toxic": few[None]}
     drawn["scale keys of top 7 toxic by 2"] = few[None] * 0.55
     drawn["steer along the probe after layer 1"] = few[None] * 0.9
-    absent = {"the other four groups": "not in interventions.sets"}
-    return Table1(described, 100, results, drawn, dict.fromkeys(drawn, "random neurons"), absent)
+    return Table1(described, 100, results, drawn, dict.fromkeys(drawn, "random neurons"), ABSENT)
 
 
 def test_shares_are_of_dpos_effect(table):

@@ -86,8 +86,13 @@ class Results:
 
     @property
     def tables(self) -> list[str]:
-        """The names of all tables that the profile's results have."""
-        return [name for name, table in TABLES.items() if not table.needs or self.holds[table.needs]]
+        """The names of all tables that the profile's results have, optional ones if they are there."""
+        return [
+            name
+            for name, table in TABLES.items()
+            if (not table.needs or self.holds[table.needs])
+            and (not table.optional or (self.folder / table.file).is_file())
+        ]
 
     def wrong(self) -> list[str]:
         """All that is missing or not as the schema says, or else does not fit together; reads everything."""

@@ -115,8 +115,7 @@ def _colophon(results: Results, executed: list[Path], downloads: Path) -> dict:
     for path in executed:
         run = nbformat.read(path, as_version=4).metadata.get("papermill", {})
         files = [PROJECT / "notebooks" / f"{path.stem}{ending}" for ending in (".ipynb", ".py")]
-        shown = [TABLES[name] for name in SHOWN[path.stem]]
-        names = [table.file for table in shown if not table.needs or results.holds[table.needs]]
+        names = [TABLES[name].file for name in SHOWN[path.stem] if name in results.tables]
         files += [results.folder / name for name in (*names, *BESIDES.get(path.stem, []))]
         for file in files:
             shutil.copyfile(file, downloads / file.name)

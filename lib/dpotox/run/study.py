@@ -626,4 +626,14 @@ class Study:
     @step(FOLDER)
     def results_folder(self, folder: Path) -> Path:
         """The results: tables with a schema, and the record of the run."""
-        write_results(self, folder)
+        of_steps = {
+            "weight_change": self.weight_change,
+            "neurons": self.neurons,
+            "other_directions": self.other_directions,
+            "table1": self.summary,
+            "offset_neurons": self.offset_neurons,
+            "offset_sets": self.offset_sets,
+            "offset_writers": self.offset_writers,
+            "offset_layers": self.offset_layers,
+        }
+        write_results(self, folder, of_steps)

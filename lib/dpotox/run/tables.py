@@ -1,4 +1,7 @@
-"""What a study leaves for its pages: every table of `dpotox.results.catalogue`, and the record of the run."""
+"""What a study leaves for its pages: every table of `dpotox.results.catalogue`, and the record of the run.
+
+Tables that are what a step gives are listed in `Study.results_folder`; the others are made here of the steps.
+"""
 
 from __future__ import annotations
 
@@ -38,25 +41,21 @@ CONTINUATIONS, PAIRS = 8, 4
 """How many are shown."""
 
 
-def write_results(study: Study, folder: Path) -> None:
-    """Write all results of a study into a folder."""
+def write_results(study: Study, folder: Path, of_steps: dict[str, pd.DataFrame]) -> None:
+    """Write all results of a study into a folder.
+
+    Args:
+        of_steps: the tables that are what a step gives, by their names.
+    """
     made, holds = Tables(study), facts(study.profile)
-    found = {
+    found = of_steps | {
         "directions": made.directions,
         "continuations": made.continuations,
         "outcomes": made.outcomes,
-        "weight_change": made.weight_change,
         "layers": made.layers,
         "writers": made.writers,
-        "neurons": made.neurons,
         "groups": made.groups,
         "comparisons": made.comparisons,
-        "other_directions": made.other_directions,
-        "table1": made.table1,
-        "offset_neurons": study.offset_neurons,
-        "offset_sets": study.offset_sets,
-        "offset_writers": study.offset_writers,
-        "offset_layers": study.offset_layers,
         "evidence": made.evidence,
         "nearest_tokens": made.nearest_tokens,
         "tokens": made.tokens,
@@ -173,10 +172,6 @@ class Tables:
         return pd.DataFrame(rows)
 
     @cached_property
-    def weight_change(self) -> pd.DataFrame:
-        return self.study.weight_change
-
-    @cached_property
     def layers(self) -> pd.DataFrame:
         read, parts = self.study.readings, {"MLP output": "mlp", "residual stream": "residual"}
         tables = []
@@ -197,10 +192,6 @@ class Tables:
         return pd.DataFrame({"own_text": own, "same_text": same}).rename_axis("writer").reset_index()
 
     @cached_property
-    def neurons(self) -> pd.DataFrame:
-        return self.study.neurons
-
-    @cached_property
     def groups(self) -> pd.DataFrame:
         return groups.group_table(self.study.neurons).reset_index()
 
@@ -211,14 +202,6 @@ class Tables:
         for kind in placebos(study.profile):
             toxicity[f"{kind} preferences"] = study.score(study.nulls.texts[kind]).mean()
         return study.comparisons.assign(toxicity=study.comparisons["comparison"].map(toxicity).astype(float))
-
-    @cached_property
-    def other_directions(self) -> pd.DataFrame:
-        return self.study.other_directions
-
-    @cached_property
-    def table1(self) -> pd.DataFrame:
-        return self.study.summary
 
     @cached_property
     def draws(self) -> pd.DataFrame:
