@@ -156,8 +156,13 @@ report.shown(
 #
 # The last line says what the names leave out. Groups are named by what activations do, but DPO also turns value vectors.
 # Where that counts for much, a group can do the opposite of what its name says: a group named as increasing toxicity can
-# in sum reduce it.
-#
+# in sum reduce it. With the value vectors held as before DPO no group can:
+
+# %%
+held = groups.group_table(groups.with_vectors_held(neurons))
+report.shown(held.reset_index())
+
+# %% [markdown]
 # Whether these shares say anything about toxicity is asked in [](06_is_it_special.ipynb).
 
 # %% [markdown]
