@@ -152,6 +152,8 @@ def beside_directions(results: Results, kind: str = "matched", text: str = "same
     for claim in CLAIMS:
         if claim.quantity in others and claim.quantity in here:
             values, own = others[claim.quantity].dropna(), here[claim.quantity]
+            if values.nunique() < 2:
+                continue  # it is the same along any direction
             low, median, high = values.quantile([0.025, 0.5, 0.975])
             beyond = ((values - median).abs() >= abs(own - median)).mean()
             rows[claim.id] = {"here": own, "median": median, "low": low, "high": high, "beyond": beyond}

@@ -24,14 +24,30 @@ from dpotox.show.report import VERDICTS, interval, number, percent, shown
 AT_PAPERS_SHARE = "-at-papers-share"
 """What the name of a claim ends in that judges another at the paper's share of all neurons."""
 SAID = {
-    ALONE: "hold here and were not found, or hardly ever, in the cases tried where there is nothing to find",
-    SOMETIMES: "hold here and sometimes where there is nothing to find",
-    ANYWHERE: "hold here, but also where there is nothing to find, so that their holding is no evidence",
-    UNTRIED: "hold here and were not tried where there is nothing to find",
-    SPECIMEN: "come out otherwise with another seed, so they depend on which model was drawn",
-    FAILS: "do not hold here",
-    OPEN: "cannot be decided here",
+    ALONE: (
+        "holds here and was not found, or hardly ever, in the cases tried where there is nothing to find",
+        "hold here and were not found, or hardly ever, in the cases tried where there is nothing to find",
+    ),
+    SOMETIMES: (
+        "holds here and sometimes where there is nothing to find",
+        "hold here and sometimes where there is nothing to find",
+    ),
+    ANYWHERE: (
+        "holds here, but also where there is nothing to find, so that its holding is no evidence",
+        "hold here, but also where there is nothing to find, so that their holding is no evidence",
+    ),
+    UNTRIED: (
+        "holds here and was not tried where there is nothing to find",
+        "hold here and were not tried where there is nothing to find",
+    ),
+    SPECIMEN: (
+        "comes out otherwise with another seed, so it depends on which model was drawn",
+        "come out otherwise with another seed, so they depend on which model was drawn",
+    ),
+    FAILS: ("does not hold here", "do not hold here"),
+    OPEN: ("cannot be decided here", "cannot be decided here"),
 }
+"""What is said of one claim, and of several."""
 
 
 def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
@@ -43,13 +59,17 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     paper = results.claims[results.claims["source"] == "paper"]
     standing = _standing(results, runs).loc[paper["id"]]
     counts = {kind: int((standing == kind).sum()) for kind in STANDINGS}
-    first = "; ".join(f"**{counts[kind]}** {SAID[kind]}" for kind in STANDINGS if counts[kind])
+    first = "; ".join(f"**{n}** {SAID[kind][n > 1]}" for kind, n in counts.items() if n)
     held = nothing.beside(results, runs)
     where = ["along directions that mean nothing", "after placebos"]
-    where += [f"in {len(held.untrained)} untrained networks"] if held.untrained else []
+    bare = [one.claims.set_index("id").loc[paper["id"], "verdict"] for one in held.untrained]
+    hold = [int((verdicts == "holds").sum()) for verdicts in bare]
+    where += [f"in {len(bare)} untrained networks"] if bare else []
+    spread = " to ".join(map(str, sorted({min(hold, default=0), max(hold, default=0)})))
+    there = f", of which {spread} hold in untrained networks" if bare else ""
     beside = f" Verdicts were compared with those of {len(held.seeds)} other seeds." if held.seeds else ""
     return Markdown(
-        f"Of the paper's {len(paper)} claims tested on this small model, {first}. "
+        f"Of the paper's {len(paper)} claims tested on this small model{there}, {first}. "
         "This is no score of the paper, whose own models were not tested. Claims were also tried "
         f"{', '.join(where[:-1])} and {where[-1]}.{beside} [Which claim is which](10_claims.ipynb)."
     )
