@@ -7,7 +7,8 @@ Formats: comments as Jigsaw's `train.csv`, prompts as RealToxicityPrompts' jsonl
 The model is trained on the comments and on `--text`; pairs begin with sentences of `--text`; perplexity and
 F1 are measured on `--held-out`. The scorer is a classifier of words, trained on comments that
 the probe does not use.
-Writes a profile beside the first file's results and makes its book; steps that are there are used again.
+Writes a profile to `artifacts/`, makes its book and the tables `natural_language_*.csv`; steps that are there
+are used again.
 """
 
 import argparse
@@ -15,7 +16,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+from machine import write
+
+from dpotox.paper.groups import REDUCING
+from dpotox.paper.published import published_groups
 from dpotox.places import PROJECT
+from dpotox.results.folder import Results, open_results
+from dpotox.show.report import interval, number
 
 PROFILE = """# Written by benchmarks/natural_language.py.
 title = "a small GPT-2 pre-trained here on real comments and encyclopedia text"
@@ -117,7 +125,54 @@ def main() -> int:
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(profile), "--seeds", arguments.seed]
-    return subprocess.call(command, cwd=PROJECT)
+    if failed := subprocess.call(command, cwd=PROJECT):
+        return failed
+    results = open_results(profile, int(arguments.seed))
+    for name, table in (("claims", claims(results)), ("shares", shares(results)), ("edits", edits(results))):
+        write(f"natural_language_{name}", table)
+    return 0
+
+
+def claims(results: Results) -> pd.DataFrame:
+    """Every claim with the published value, the value here and the verdict."""
+    rows = [
+        (c.statement, c.source, number(c.paper), interval(c.here, c.low, c.high), c.verdict)
+        for c in results.claims.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["claim", "source", "published", "here", "verdict"])
+
+
+def shares(results: Results) -> pd.DataFrame:
+    """The groups' shares of gross: published, here on either text, and along directions that mean nothing."""
+    quantities = {group: f"{group} share of gross" for group in REDUCING}
+    quantities |= {"increase / gross": "increase / gross reduction"}
+    published = published_groups()["share_of_gross"]
+    rows = {"GPT-2 medium, published": {group: number(published[group]) for group in REDUCING}}
+    here = results.comparisons.set_index(["place", "quantity"])["value"]
+    for text in ("own", "same"):
+        rows[f"here, {text} text"] = {n: number(here[text, q]) for n, q in quantities.items()}
+        for kind in ("random", "matched"):
+            some = results.other_directions.query("kind == @kind and text == @text")
+            ends = some[list(quantities.values())].quantile([0.025, 0.975])
+            middle = {
+                n: f"{number(ends[q].iloc[0])} to {number(ends[q].iloc[1])}" for n, q in quantities.items()
+            }
+            rows[f"95 % of {len(some)} {kind} directions, {text} text"] = middle
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("-").reset_index(names="along")
+
+
+def edits(results: Results) -> pd.DataFrame:
+    """What each edit of the model before DPO recovers, greedy and sampled."""
+    table = results.table1.query("model == 'base' and kind != 'none'")
+    rows = [
+        (
+            row.name,
+            interval(row.recovered, row.recovered_low, row.recovered_high),
+            interval(row.recovered_sampled, row.recovered_sampled_low, row.recovered_sampled_high),
+        )
+        for row in table.itertuples(index=False)
+    ]
+    return pd.DataFrame(rows, columns=["edit", "greedy", "sampled"])
 
 
 if __name__ == "__main__":
