@@ -57,21 +57,25 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
         runs: other runs by their names, untrained ones among them.
     """
     paper = results.claims[results.claims["source"] == "paper"]
-    standing = _standing(results, runs).loc[paper["id"]]
+    standing, held = _standing(results, runs).loc[paper["id"]], nothing.beside(results, runs)
     counts = {kind: int((standing == kind).sum()) for kind in STANDINGS}
-    first = "; ".join(f"**{n}** {SAID[kind][n > 1]}" for kind, n in counts.items() if n)
-    held = nothing.beside(results, runs)
-    where = ["along directions that mean nothing", "after placebos"]
+    listed = "\n".join(f"- **{n}** {SAID[kind][n > 1]}" for kind, n in counts.items() if n)
     bare = [one.claims.set_index("id").loc[paper["id"], "verdict"] for one in held.untrained]
-    hold = [int((verdicts == "holds").sum()) for verdicts in bare]
+    hold = sorted(int((verdicts == "holds").sum()) for verdicts in bare)
+    where = ["along directions that mean nothing", "after placebos"]
     where += [f"in {len(bare)} untrained networks"] if bare else []
-    spread = " to ".join(map(str, sorted({min(hold, default=0), max(hold, default=0)})))
-    there = f", of which {spread} hold in untrained networks" if bare else ""
     beside = f" Verdicts were compared with those of {len(held.seeds)} other seeds." if held.seeds else ""
+    first = f"Of the paper's {len(paper)} claims, judged by this book's rules on this small model:"
+    if bare:
+        spread = " to ".join(map(str, sorted({hold[0], hold[-1]})))
+        first = (
+            f"By this book's rules, {spread} of the paper's {len(paper)} claims hold in small networks that "
+            "were never trained, so it says little that a claim holds. What the verdicts on this model carry:"
+        )
     return Markdown(
-        f"Of the paper's {len(paper)} claims tested on this small model{there}, {first}. "
-        "This is no score of the paper, whose own models were not tested. Claims were also tried "
-        f"{', '.join(where[:-1])} and {where[-1]}.{beside} [Which claim is which](10_claims.ipynb)."
+        f"{first}\n\n{listed}\n\nThis is no score of the paper, whose own models were not tested. Claims "
+        f"were also tried {', '.join(where[:-1])} and {where[-1]}.{beside} "
+        "[Which claim is which](10_claims.ipynb)."
     )
 
 
