@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dpotox.results import nothing
-from dpotox.results.claims import CLAIMS, CODE, judge
+from dpotox.results.claims import CLAIMS, CODE, WITHDRAWN, judge
 from dpotox.run.keys import fingerprint
 from dpotox.run.reach import Package, package
 
@@ -33,58 +33,79 @@ def a_run(shares=(0.2, 0.4, 0.6, 0.7), verdicts=None, noise=(0.3, 0.2, 0.4)):
 
 def found(places, name):
     here = places[places["id"] == name]
-    return {line.where: (line.passed, line.of) for line in here.itertuples()}
+    return {line.where: (line.hold, line.fail) for line in here.itertuples()}
 
 
-def test_directions_in_the_range_and_comparisons_that_hold_are_counted():
-    places = nothing.passes(a_run(), [])
-    assert found(places, "tp-is-a-minority") == {"random, own text": (2, 4), "noise": (1, 1)}
-    straddling = nothing.passes(a_run(noise=(0.3, 0.2, 0.6)), [])
-    assert found(straddling, "tp-is-a-minority")["noise"] == (0, 1)
+def test_directions_and_comparisons_are_cases_and_what_is_inconclusive_is_none():
+    places = nothing.cases(a_run(), [])
+    assert found(places, "tp-is-a-minority") == {"random, own text": (2, 2), "noise": (1, 0)}
+    straddling = nothing.cases(a_run(noise=(0.3, 0.2, 0.6)), [])
+    assert "noise" not in found(straddling, "tp-is-a-minority")
 
 
 def test_placebos_of_other_seeds_count_beside_those_here():
-    places = nothing.passes(a_run(), [], [a_run(noise=(0.3, 0.2, 0.6)), a_run()])
-    assert found(places, "tp-is-a-minority")["noise"] == (2, 3)
+    others = [a_run(noise=(0.3, 0.2, 0.6)), a_run(), a_run(noise=(0.7, 0.6, 0.8))]
+    assert found(nothing.cases(a_run(), [], others), "tp-is-a-minority")["noise"] == (2, 1)
 
 
-def test_a_value_that_is_not_known_does_not_pass():
-    places = nothing.passes(a_run(shares=(0.2, float("nan"))), [])
-    assert found(places, "tp-is-a-minority")["random, own text"] == (1, 2)
+def test_a_quantity_that_no_direction_changes_is_not_looked_for_along_them():
+    assert "random, own text" not in found(nothing.cases(a_run(shares=(0.2, 0.2)), []), "tp-is-a-minority")
 
 
-def test_untrained_networks_count_by_their_verdicts():
-    runs = [a_run(verdicts={"few-fire": "holds"}), a_run(verdicts={"few-fire": "does not hold"})]
-    places = nothing.passes(a_run(), runs)
-    assert found(places, "few-fire") == {"untrained networks": (1, 2)}
-    assert found(places, "dpo-reduces") == {"untrained networks": (0, 2)}
+def test_untrained_networks_count_by_their_verdicts_but_not_for_what_dpo_does_to_the_text():
+    verdicts = {"few-fire": "holds", "dpo-reduces": "holds"}
+    runs = [a_run(verdicts=verdicts), a_run(verdicts={"few-fire": "does not hold"}), a_run()]
+    places = nothing.cases(a_run(), runs)
+    assert found(places, "few-fire") == {"untrained networks": (1, 1)}
+    assert found(places, "dpo-reduces") == {}
+
+
+@pytest.mark.parametrize("name", ["few-fire", "few-are-positive"])
+def test_what_is_of_the_model_before_dpo_alone_is_not_looked_for_after_placebos(name):
+    quantity = next(claim.quantity for claim in CLAIMS if claim.id == name)
+    run = a_run()
+    run.comparisons["quantity"] = quantity
+    assert found(nothing.cases(run, []), name) == {}
 
 
 @pytest.mark.parametrize(
-    ("passed", "of", "says"),
-    [(10, 20, nothing.NOTHING), (9, 20, nothing.LITTLE), (1, 20, nothing.TELLS), (2, 20, nothing.LITTLE)],
+    ("verdict", "hold", "fail", "carries"),
+    [
+        ("holds", 10, 10, nothing.NONE),
+        ("holds", 9, 11, nothing.WEAK),
+        ("holds", 1, 19, nothing.EVIDENCE),
+        ("holds", 0, 3, nothing.WEAK),  # of three cases nothing can be said
+        ("does not hold", 1, 19, nothing.NONE),
+        ("does not hold", 19, 1, nothing.EVIDENCE),
+        ("does not hold", 0, 3, nothing.NONE),
+    ],
 )
-def test_what_passes_in_half_of_the_cases_tells_nothing_and_in_one_of_twenty_tells(passed, of, says):
-    places = pd.DataFrame({"id": ["a", "a"], "where": ["x", "y"], "passed": [0, passed], "of": [5, of]})
-    assert nothing.told(places)["a"] == says
+def test_a_verdict_is_no_evidence_if_half_of_the_cases_with_nothing_have_the_same(
+    verdict, hold, fail, carries
+):
+    name = "tp-is-a-minority"
+    places = pd.DataFrame({"id": [name], "where": ["x"], "hold": [hold], "fail": [fail]})
+    assert nothing.told(places, a_run(verdicts={name: verdict}).claims)[name] == carries
 
 
-def test_the_standing_of_a_claim():
+def test_what_a_claim_s_verdict_carries():
     verdicts = {"tp-is-a-minority": "holds", "dpo-reduces": "holds", "few-fire": "does not hold"}
     verdicts |= {"many-go-wrong": "holds"}
-    verdicts |= {"vectors-stay": "holds", "ablation-costs": "holds"}
     judged = a_run(verdicts=verdicts).claims
     other = a_run(verdicts=verdicts | {"many-go-wrong": "does not hold"})
     tells = pd.Series(
-        {"tp-is-a-minority": nothing.NOTHING, "dpo-reduces": nothing.TELLS, "ablation-costs": nothing.LITTLE}
+        {
+            "tp-is-a-minority": nothing.NONE,
+            "dpo-reduces": nothing.UNTRIED,
+            "few-fire": nothing.EVIDENCE,
+            "many-go-wrong": nothing.EVIDENCE,
+        }
     )
     standing = nothing.standing(judged, tells, {"other": other})
-    assert standing["tp-is-a-minority"] == nothing.ANYWHERE
-    assert standing["dpo-reduces"] == nothing.ALONE
-    assert standing["ablation-costs"] == nothing.SOMETIMES
-    assert standing["vectors-stay"] == nothing.UNTRIED
-    assert standing["few-fire"] == nothing.FAILS
-    assert standing["many-go-wrong"] == nothing.SPECIMEN
+    assert standing["tp-is-a-minority"] == nothing.NONE
+    assert standing["dpo-reduces"] == nothing.UNTRIED
+    assert standing["few-fire"] == nothing.EVIDENCE
+    assert standing["many-go-wrong"] == nothing.SEED
     assert standing["four-groups"] == nothing.OPEN
 
 
@@ -114,6 +135,7 @@ def test_where_the_probe_stands_among_directions():
 
 
 def test_every_rule_is_the_last_entry_of_its_history():
+    assert not {entry["claim"] for entry in WITHDRAWN} & {claim.id for claim in CLAIMS}
     last = {claim.id: claim.history[-1]["rule"] for claim in CLAIMS}
     rules = {claim.id: claim.rule for claim in CLAIMS}
     assert last == rules, "a rule was changed: say when, why and whether results were seen"

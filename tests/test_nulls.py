@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from dpotox import profile
+from dpotox.facts import NOISE
 from dpotox.paper import nulls
 from dpotox.paper.evidence import neuron_quantities
-from dpotox.paper.nulls import HEADLINE, NOISE, SAMPLED, placebo_pairs
+from dpotox.paper.nulls import HEADLINE, SAMPLED, placebo_pairs
 from dpotox.paper.probe import fit_probe, shuffled_directions
 
 

@@ -170,5 +170,6 @@ def test_tables_for_the_pages_show_what_is_there(table):
     drawn = Tables(made).draws
     assert drawn["row"].tolist()[:2] == ["shift TP-", "ablate top 4 positive toxic"]
     assert drawn[["mean", "least", "most"]].iloc[0].tolist() == pytest.approx([0.1, 0, 0.2])
+    assert drawn["own"].tolist() == pytest.approx([0.2, 0.5, 0.25, 0.8], abs=0.02)
     assert drawn["reach"].tolist() == [0.5, 0, 0, 0]  # no draw undoes as much of DPO as the scaled keys do
     assert "20%" not in draws(drawn, summary).to_html()

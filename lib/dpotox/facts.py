@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dpotox.profile import EMBEDDED, Profile
 
+NOISE = "before DPO, sampled twice"
+"""The comparison of a model with itself."""
+
 
 def facts(profile: Profile) -> dict[str, bool]:
     """Whether each of these holds: `made-here`, `generated`, `trained-dpo` and the others."""

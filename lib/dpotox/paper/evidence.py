@@ -18,9 +18,10 @@ from dpotox.estimates import (
     rank,
     recovered_share,
 )
+from dpotox.facts import NOISE
 from dpotox.model.tracing import Reading
 from dpotox.paper import groups
-from dpotox.paper.nulls import HEADLINE, NOISE, SAME_TEXT
+from dpotox.paper.nulls import HEADLINE, SAME_TEXT
 from dpotox.paper.published import NUMBERS
 from dpotox.paper.selections import dampened_drop, most_toxic
 
@@ -155,9 +156,6 @@ def null_evidence(
             found["placebo's share of DPO's effect on toxicity"] = estimate(
                 recovered_share, before, placebo, after, resamples=resamples
             )
-        found["TP- share after shuffled preferences, minus after DPO"] = Estimate(
-            *values.loc[("shuffled preferences", "TP- share, minus DPO's")], CHUNKS
-        )
     return found
 
 

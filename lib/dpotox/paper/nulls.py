@@ -18,13 +18,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dpotox.estimates import around
+from dpotox.facts import NOISE
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables, tables_along
 from dpotox.paper.readings import Pass, Readings
 
 HEADLINE = "DPO, each model's own text"
 SAMPLED = "DPO, each model's own sampled text"
 SAME_TEXT = "DPO, both on the text from before DPO"
-NOISE = "before DPO, sampled twice"
 NOTHING = "nothing"
 Measure = Callable[[pd.DataFrame], dict[str, float]]
 """Quantities of a neuron table."""

@@ -117,6 +117,7 @@ TABLES = {
             "row": label("the row"),
             "drawn": label("what was drawn"),
             "draws": whole("how often"),
+            "own": number("the row's own share, on the same prompts", empty=True),
             "mean": number("mean share of DPO's effect of the draws", empty=True),
             "least": number("the least of them", empty=True),
             "most": number("the most of them", empty=True),

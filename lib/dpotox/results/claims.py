@@ -25,6 +25,8 @@ from dpotox.estimates import over_seeds as mean_over_seeds
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 
+HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -51,12 +53,12 @@ class Claim:
     def verdict(self, found: Estimate | None) -> str:
         """`holds`, `does not hold` or `inconclusive`; the last also where nothing could be measured."""
         if found is None or not all(map(math.isfinite, (found.value, found.low, found.high))):
-            return "inconclusive"
+            return OPEN
         if self.low < found.low and found.high < self.high:
-            return "holds"
+            return HOLDS
         if found.high <= self.low or found.low >= self.high:
-            return "does not hold"
-        return "inconclusive"
+            return FAILS
+        return OPEN
 
 
 CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1, CONTROLS, OFFSET = (
@@ -80,6 +82,8 @@ def _claim(entry: dict) -> Claim:
 
 
 CLAIMS = [_claim(entry) for entry in _read()["claim"]]
+WITHDRAWN: list[dict] = _read()["withdrawn"]
+"""The last entries of claims that are judged no more: `claim`, `on`, `rule`, `why`, `seen`."""
 CODE: list[dict] = _read()["code"]
 """The history of the code behind quantities: `of` what, `on` which day, its hash, `why`, what was `seen`."""
 

@@ -1,19 +1,24 @@
-"""How often each claim passes where there is nothing to find, and what it therefore carries.
-
-The first three of these rules were written before any of it was run here, but after a trial on one untrained
-network and a review had found that claims pass there; the fourth was narrowed to seeds after results had been
-seen:
+"""How often a claim comes out the same where there is nothing to find, and what its verdict thus carries.
 
 1. Where there is nothing: along *directions* that mean nothing, random ones, ones that vary as the residual
    stream does, and probes fitted to shuffled labels, each with every model on its own text and with both on
    the same; with the model *against itself*, sampled twice; after *placebos*, DPO on preferences that are
    shuffled or reversed, signed so that what they change counts as a reduction, with every seed whose pack
    lies there; and in *untrained* networks, which are taken through the whole study.
-2. Along a direction a claim passes if its quantity lies in the claim's range. Elsewhere it passes if it holds
-   by the rule of `claims`, with its interval. What cannot be measured somewhere does not pass there.
-3. A claim *tells nothing* if in some kind of place it passes in at least half of the cases, *tells* if in
-   every kind it passes in at most one of twenty, and else *tells little*.
-4. A claim that is not inconclusive *hangs on the specimen* if its verdict is another one with another seed.
+2. Each of these is a case with a verdict: by the value along a direction, by the interval elsewhere. Cases
+   that are inconclusive do not count, nor do kinds of place that the quantity cannot see: those that
+   differ in nothing that it is about (`BEFORE_ALONE`, `HELD`), and for claims on what DPO does to
+   the text (`DPO_ITSELF`) untrained networks, as it is what these are trained to do.
+3. A verdict is *no evidence* if in some kind of place at least half of the cases have the same one. It is
+   *evidence* if in every kind at most one of twenty have, of `ENOUGH` cases or more in all; else *weak
+   evidence*.
+4. A claim that is not inconclusive *depends on the seed* if its verdict is another one with another seed.
+
+The first rule, and the limits of the third, were written before any of it was run here, but after a trial on
+one untrained network and a review had found that claims pass there. The fourth was narrowed to seeds, and the
+second and the rest of the third became what they are, after results had been seen: a review found that
+inconclusive cases had counted like verdicts against a claim, that a claim that fails was told by how often it
+holds elsewhere, and that some places could not differ at all.
 """
 
 from __future__ import annotations
@@ -24,23 +29,32 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dpotox.estimates import Estimate
-from dpotox.results.claims import CLAIMS, Claim
+from dpotox.facts import NOISE
+from dpotox.results.claims import CLAIMS, FAILS, HOLDS, WITHDRAWN, Claim
 from dpotox.results.folder import Results
 
 UNTRAINED = "untrained"
 """The name of the profile whose runs are of untrained networks."""
-OFTEN, RARELY = 0.5, 0.05
-TELLS, LITTLE, NOTHING = "tells", "tells little", "tells nothing"
-STANDINGS = ALONE, SOMETIMES, ANYWHERE, UNTRIED, SPECIMEN, FAILS, OPEN = (
-    "holds, and not found where there is nothing",
-    "holds, and sometimes where there is nothing",
-    "holds, and holds also where there is nothing",
-    "holds, and was not tried where there is nothing",
-    "hangs on the specimen",
-    "does not hold",
+OFTEN, RARELY, ENOUGH = 0.5, 0.05, 20
+STANDINGS = EVIDENCE, WEAK, NONE, UNTRIED, SEED, OPEN = (
+    "evidence",
+    "weak evidence",
+    "no evidence",
+    "not tried where there is nothing",
+    "depends on the seed",
     "cannot be decided here",
 )
-"""What becomes of a claim: of those that apply the last one counts."""
+"""What a verdict carries."""
+BEFORE_ALONE = {
+    "positively active share of all neurons",
+    "positively active share of the top toxic neurons",
+    "positively active share of the top toxic neurons, as many as the paper's share",
+}
+"""Quantities of the model before DPO alone, which is the same after placebos and against itself."""
+HELD = "part of the net reduction with value vectors held"
+"""Against itself a model has the same value vectors, so that this is 1."""
+DPO_ITSELF = ("dpo-reduces", "dpo-keeps-perplexity", "dpo-keeps-f1", "placebo-does-little")
+"""Claims on what DPO does to the text."""
 
 
 @dataclass(frozen=True)
@@ -69,51 +83,69 @@ def beside(results: Results, runs: dict[str, Results]) -> Beside:
     )
 
 
-def passes(results: Results, untrained: list[Results], others: Sequence[Results] = ()) -> pd.DataFrame:
-    """How often each claim passes in each kind of place where there is nothing to find.
+def cases(results: Results, untrained: list[Results], others: Sequence[Results] = ()) -> pd.DataFrame:
+    """How each claim comes out in each kind of place where there is nothing to find.
 
     Args:
         results: of the run that the pages are of, along whose directions claims are looked for.
         others: other seeds of it, whose placebos and noise count beside its own.
 
     Returns:
-        `id` of the claim, `where`, `passed`, `of`; no row where a claim's quantity is not known there.
+        `id` of the claim, `where`, and how many cases there `hold` and `fail`; no row where none is decided.
     """
     rows = [
-        {"id": claim.id, "where": where, "passed": passed, "of": of}
+        {"id": claim.id, "where": where, "hold": verdicts.count(HOLDS), "fail": verdicts.count(FAILS)}
         for claim in CLAIMS
-        for where, (passed, of) in _places(claim, results, untrained, others).items()
+        for where, verdicts in _verdicts(claim, results, untrained, others).items()
     ]
-    return pd.DataFrame(rows, columns=["id", "where", "passed", "of"])
+    table = pd.DataFrame(rows, columns=["id", "where", "hold", "fail"])
+    return table[table["hold"] + table["fail"] > 0].reset_index(drop=True)
 
 
-def _places(
+def _verdicts(
     claim: Claim, results: Results, untrained: list[Results], others: Sequence[Results]
-) -> dict[str, tuple[int, int]]:
-    """By kind of place: in how many cases the claim passes, and of how many."""
-    found, along = {}, results.other_directions
-    if claim.quantity in along:
-        for (kind, text), some in along.groupby(["kind", "text"], sort=False):
-            values = some[claim.quantity]
-            inside = (values > claim.low) & (values < claim.high)
-            found[f"{kind}, {text} text"] = int(inside.sum()), len(values)
+) -> dict[str, list[str]]:
+    """The verdicts on a claim by kind of place."""
+    found: dict[str, list[str]] = {}
+    if claim.quantity in results.other_directions:
+        for (kind, text), some in results.other_directions.groupby(["kind", "text"], sort=False):
+            values = some[claim.quantity].dropna()
+            if values.nunique() > 1:  # else it does not depend on the direction
+                found[f"{kind}, {text} text"] = [claim.verdict(Estimate(v, v, v)) for v in values]
     for one in (results, *others):
         compared = one.comparisons
-        nothing = compared[(compared["quantity"] == claim.quantity) & (compared["place"] == "nothing")]
-        for line in nothing.itertuples():
-            verdict = claim.verdict(Estimate(line.value, line.low, line.high))
-            passed, of = found.get(line.comparison, (0, 0))
-            found[line.comparison] = passed + int(verdict == "holds"), of + 1
-    if untrained:
+        here = compared[(compared["quantity"] == claim.quantity) & (compared["place"] == "nothing")]
+        for line in here.itertuples():
+            same = claim.quantity in BEFORE_ALONE or (claim.quantity == HELD and line.comparison == NOISE)
+            if not same:
+                verdict = claim.verdict(Estimate(line.value, line.low, line.high))
+                found.setdefault(line.comparison, []).append(verdict)
+    if untrained and claim.id not in DPO_ITSELF:
         verdicts = [one.claims.set_index("id").loc[claim.id, "verdict"] for one in untrained]
-        found["untrained networks"] = verdicts.count("holds"), len(verdicts)
+        found["untrained networks"] = verdicts
     return found
 
 
-def told(places: pd.DataFrame) -> pd.Series:
-    """By claim, `TELLS`, `LITTLE` or `NOTHING`; a claim that was looked for nowhere is left out."""
-    most = (places["passed"] / places["of"]).groupby(places["id"], sort=False).max()
-    return most.map(lambda share: NOTHING if share >= OFTEN else TELLS if share <= RARELY else LITTLE)
+def told(found: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
+    """By claim that is decided here, what its verdict carries beside places with nothing to find.
+
+    Args:
+        found: of `cases`.
+        judged: the claims table of the run that the pages are of.
+    """
+
+    def of(claim) -> str:
+        here = found[found["id"] == claim.id]
+        if here.empty:
+            return UNTRIED
+        decided = here["hold"] + here["fail"]
+        most = (here["hold" if claim.verdict == HOLDS else "fail"] / decided).max()
+        if most >= OFTEN:
+            return NONE
+        return EVIDENCE if most <= RARELY and decided.sum() >= ENOUGH else WEAK
+
+    decided = judged[judged["verdict"].isin([HOLDS, FAILS])]
+    return pd.Series({claim.id: of(claim) for claim in decided.itertuples()}, dtype=object)
 
 
 def standing(judged: pd.DataFrame, tells: pd.Series, others: dict[str, Results]) -> pd.Series:
@@ -127,13 +159,9 @@ def standing(judged: pd.DataFrame, tells: pd.Series, others: dict[str, Results])
     verdicts = [results.claims.set_index("id")["verdict"] for results in others.values()]
 
     def of(claim) -> str:
-        if claim.verdict == "inconclusive":
+        if claim.id not in tells:
             return OPEN
-        if any(other[claim.id] != claim.verdict for other in verdicts):
-            return SPECIMEN
-        if claim.verdict == "does not hold":
-            return FAILS
-        return {TELLS: ALONE, LITTLE: SOMETIMES, NOTHING: ANYWHERE}.get(tells.get(claim.id), UNTRIED)
+        return SEED if any(other[claim.id] != claim.verdict for other in verdicts) else tells[claim.id]
 
     return pd.Series({claim.id: of(claim) for claim in judged.itertuples()})
 
@@ -162,4 +190,5 @@ def beside_directions(results: Results, kind: str = "matched", text: str = "same
 
 def history() -> pd.DataFrame:
     """When and why each rule became what it is: `claim`, `on`, `rule`, `why`, `seen`."""
-    return pd.DataFrame([{"claim": claim.id} | entry for claim in CLAIMS for entry in claim.history])
+    entries = [{"claim": claim.id} | entry for claim in CLAIMS for entry in claim.history]
+    return pd.DataFrame([*entries, *WITHDRAWN])

@@ -17,7 +17,7 @@ from dpotox.profile import Profile
 from dpotox.results.schema import LARGEST_NUMBER, LONGEST_LABEL, is_label, printable
 
 FILE = "run.json"
-FORMAT = 2
+FORMAT = 3
 """Of the tables and of the record; counts up when results of before cannot be read any more."""
 
 

@@ -21,10 +21,10 @@ import torch
 from scipy import stats
 
 from dpotox.estimates import estimate, mean, perplexity
-from dpotox.facts import facts, placebos
+from dpotox.facts import NOISE, facts, placebos
 from dpotox.inputs.language import Language
 from dpotox.paper import evidence, groups
-from dpotox.paper.nulls import HEADLINE, NOISE
+from dpotox.paper.nulls import HEADLINE
 from dpotox.places import PROJECT
 from dpotox.results import folder as results
 from dpotox.results import record
@@ -209,8 +209,8 @@ class Tables:
         models = table.rows.set_index("name")["model"]
         for name, drawn in table.draw_names.items():
             shares, beyond = table.drawn_shares(name), table.beyond_draws(name, self.resamples)
-            own = table.recovered(name, self.resamples).value
-            row = {"row": name, "drawn": drawn, "draws": len(shares), "mean": shares.mean()}
+            own = beyond.value + shares.mean()  # on the prompts of the draws
+            row = {"row": name, "drawn": drawn, "draws": len(shares), "own": own, "mean": shares.mean()}
             row |= {"least": shares.min(), "most": shares.max()}
             as_much = shares <= own if models[name] == "dpo" else shares >= own
             row["reach"] = float(as_much.mean()) if math.isfinite(own) else math.nan

@@ -7,81 +7,75 @@ from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from dpotox.results import nothing
-from dpotox.results.claims import CODE
+from dpotox.results.claims import CLAIMS, CODE, FAILS, HOLDS, OPEN
+from dpotox.results.claims import over_seeds as judged_over_seeds
 from dpotox.results.folder import Results
-from dpotox.results.nothing import (
-    ALONE,
-    ANYWHERE,
-    FAILS,
-    OPEN,
-    SOMETIMES,
-    SPECIMEN,
-    STANDINGS,
-    UNTRIED,
-)
+from dpotox.results.nothing import EVIDENCE, NONE, SEED, STANDINGS, UNTRIED, WEAK
 from dpotox.show.report import VERDICTS, interval, number, percent, shown
 
 AT_PAPERS_SHARE = "-at-papers-share"
 """What the name of a claim ends in that judges another at the paper's share of all neurons."""
+COUNTED = {HOLDS: "hold", FAILS: "do not hold", OPEN: "cannot be decided"}
 SAID = {
-    ALONE: (
-        "holds here and was not found, or hardly ever, in the cases tried where there is nothing to find",
-        "hold here and were not found, or hardly ever, in the cases tried where there is nothing to find",
-    ),
-    SOMETIMES: (
-        "holds here and sometimes where there is nothing to find",
-        "hold here and sometimes where there is nothing to find",
-    ),
-    ANYWHERE: (
-        "holds here, but also where there is nothing to find, so that its holding is no evidence",
-        "hold here, but also where there is nothing to find, so that their holding is no evidence",
-    ),
-    UNTRIED: (
-        "holds here and was not tried where there is nothing to find",
-        "hold here and were not tried where there is nothing to find",
-    ),
-    SPECIMEN: (
-        "comes out otherwise with another seed, so it depends on which model was drawn",
-        "come out otherwise with another seed, so they depend on which model was drawn",
-    ),
-    FAILS: ("does not hold here", "do not hold here"),
-    OPEN: ("cannot be decided here", "cannot be decided here"),
+    EVIDENCE: "came out otherwise nearly everywhere where there is nothing to find",
+    WEAK: "came out the same there sometimes, or were hardly tried there: weak evidence",
+    NONE: "came out the same there as well: no evidence",
+    UNTRIED: "were not tried where there is nothing to find",
+    SEED: "come out otherwise with another seed",
 }
-"""What is said of one claim, and of several."""
 
 
 def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
-    """The front page: the paper's claims by what their verdicts carry, in sentences.
+    """The front page: how the paper's claims come out, here and elsewhere, and what that carries.
 
     Args:
         runs: other runs by their names, untrained ones among them.
     """
     paper = results.claims[results.claims["source"] == "paper"]
-    standing, held = _standing(results, runs).loc[paper["id"]], nothing.beside(results, runs)
-    counts = {kind: int((standing == kind).sum()) for kind in STANDINGS}
-    listed = "\n".join(f"- **{n}** {SAID[kind][n > 1]}" for kind, n in counts.items() if n)
-    bare = [one.claims.set_index("id").loc[paper["id"], "verdict"] for one in held.untrained]
-    hold = sorted(int((verdicts == "holds").sum()) for verdicts in bare)
-    where = ["along directions that mean nothing", "after placebos"]
-    where += [f"in {len(bare)} untrained networks"] if bare else []
-    beside = f" Verdicts were compared with those of {len(held.seeds)} other seeds." if held.seeds else ""
-    first = f"Of the paper's {len(paper)} claims, judged by this book's rules on this small model:"
-    if bare:
-        spread = " to ".join(map(str, sorted({hold[0], hold[-1]})))
-        first = (
-            f"By this book's rules, {spread} of the paper's {len(paper)} claims hold in small networks that "
-            "were never trained, so it says little that a claim holds. What the verdicts on this model carry:"
-        )
+    held, standing = nothing.beside(results, runs), of_claims(results, runs)
+    late = sum(c.history[-1]["seen"] for c in CLAIMS if c.source == "paper")
+    said = (
+        f"The paper's claims are judged by {len(paper)} rules of ours, {late} of which were written or last "
+    )
+    said += f"changed after results had been seen. **On this model {_counted(paper)}.**"
+    if held.seeds:
+        own = "; ".join(_counted(_paper(one), short=True) for one in held.seeds.values())
+        seeds = [results, *held.seeds.values()]
+        together = judged_over_seeds(pd.concat([_paper(one) for one in seeds]))
+        said += f" With {len(held.seeds)} other seeds it is {own}; over the {len(seeds)} seeds together "
+        said += f"{_counted(together)}."
+    if held.untrained:
+        own = "; ".join(_counted(_paper(one), short=True) for one in held.untrained)
+        said += f" In {len(held.untrained)} networks that were never trained it is {own}: a rule that is met "
+        said += "says little by itself."
+    said += " So each verdict is also told by what it carries:\n"
+    for verdict, kind in ((HOLDS, "those that hold"), (FAILS, "those that do not")):
+        counts = standing[paper.loc[paper["verdict"] == verdict, "id"]].value_counts()
+        parts = [f"{counts[name]} {SAID[name]}" for name in STANDINGS if counts.get(name)]
+        said += f"\n- Of {kind} here, {'; '.join(parts)}." if parts else ""
     return Markdown(
-        f"{first}\n\n{listed}\n\nThis is no score of the paper, whose own models were not tested. Claims "
-        f"were also tried {', '.join(where[:-1])} and {where[-1]}.{beside} "
-        "[Which claim is which](10_claims.ipynb)."
+        f"{said}\n\nThis is no score of the paper, whose own models were not tested. "
+        "[Which claim is which, and where each was tried](10_claims.ipynb)."
     )
 
 
-def tells(results: Results, runs: dict[str, Results]) -> pd.Series:
-    """By claim, whether it tells anything (`nothing.told`)."""
-    return nothing.told(_passes(results, runs))
+def _paper(results: Results) -> pd.DataFrame:
+    return results.claims[results.claims["source"] == "paper"]
+
+
+def _counted(claims: pd.DataFrame, short: bool = False) -> str:
+    """How many claims hold, do not, and cannot be decided."""
+    counts = claims["verdict"].value_counts()
+    numbers = [int(counts.get(verdict, 0)) for verdict in COUNTED]
+    if short:
+        return ", ".join(map(str, numbers))
+    return ", ".join(f"{n} {said}" for n, said in zip(numbers, COUNTED.values(), strict=True))
+
+
+def of_claims(results: Results, runs: dict[str, Results]) -> pd.Series:
+    """By claim, what its verdict carries (`nothing.standing`)."""
+    tells = nothing.told(_cases(results, runs), results.claims)
+    return nothing.standing(results.claims, tells, nothing.beside(results, runs).seeds)
 
 
 def carried(results: Results, runs: dict[str, Results], source: str = "paper") -> Styler:
@@ -89,21 +83,27 @@ def carried(results: Results, runs: dict[str, Results], source: str = "paper") -
 
     What a claim carries follows from other seeds, not from runs of other profiles.
     """
-    held = nothing.beside(results, runs)
-    told, standing = tells(results, runs), _standing(results, runs)
+    held, standing = nothing.beside(results, runs), of_claims(results, runs)
+    seeds = pd.concat([results.claims, *(one.claims for one in held.seeds.values())])
+    together = judged_over_seeds(seeds)
     rows = []
     for claim in results.claims[results.claims["source"] == source].itertuples():
-        row = {"claim": claim.id, "standing": standing[claim.id], "here": _marked(claim)}
-        for name, other in (held.seeds | held.elsewhere).items():
+        row = {"claim": claim.id, "its verdict carries": standing[claim.id], "here": _marked(claim)}
+        for name, other in held.seeds.items():
             row[name] = _marked(other.claims.set_index("id").loc[claim.id])
-        rows.append(row | {"where there is nothing": told.get(claim.id, "not tried")})
+        if held.seeds:
+            row["over seeds"] = _marked(together.loc[claim.id].rename({"value": "here"}))
+        for name, other in held.elsewhere.items():
+            row[name] = _marked(other.claims.set_index("id").loc[claim.id])
+        rows.append(row)
     return shown(pd.DataFrame(rows))
 
 
 def passes(results: Results, runs: dict[str, Results]) -> Styler:
-    """In how many cases every claim passes in each kind of place where there is nothing to find."""
-    places = _passes(results, runs)
-    told = places["passed"].astype(str) + " of " + places["of"].astype(str)
+    """In how many of the decided cases every claim holds, in each kind of place with nothing to find."""
+    places = _cases(results, runs)
+    decided = places["hold"] + places["fail"]
+    told = places["hold"].astype(str) + " of " + decided.astype(str)
     table = places.assign(told=told).pivot(index="id", columns="where", values="told").fillna("-")
     table = table.loc[places["id"].unique(), places["where"].unique()]
     return shown(table.rename_axis("claim").reset_index())
@@ -158,13 +158,9 @@ def flips(results: Results) -> Markdown:
     )
 
 
-def _passes(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
+def _cases(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
     held = nothing.beside(results, runs)
-    return nothing.passes(results, held.untrained, list(held.seeds.values()))
-
-
-def _standing(results: Results, runs: dict[str, Results]) -> pd.Series:
-    return nothing.standing(results.claims, tells(results, runs), nothing.beside(results, runs).seeds)
+    return nothing.cases(results, held.untrained, list(held.seeds.values()))
 
 
 def _marked(claim) -> str:

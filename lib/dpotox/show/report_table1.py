@@ -128,10 +128,11 @@ def draws(drawn: pd.DataFrame, summary: pd.DataFrame) -> Styler:
             {
                 "row": line.row,
                 "recovers": _interval(own, "recovered"),
+                "on the draws' prompts": number(line.own if math.isfinite(own["recovered"]) else math.nan),
                 "beside": f"{line.draws} times {line.drawn}",
                 "their mean [least, most]": interval(line.mean, line.least, line.most),
                 "row minus their mean": beyond,
-                "draws that reach the row": percent(line.reach),
+                "draws that do as much": percent(line.reach),
             }
         )
     return shown(pd.DataFrame(rows))
