@@ -18,7 +18,8 @@
 # **Question.** What came out in other runs: other seeds, untrained networks, and whatever else is put here?
 #
 # A {term}`pack` is one file with the results of one run: its tables, its settings, and what made it, but no model. Toxic
-# words that are not mild are masked before results are kept. This page lists the packs that lie in `book/packs/`, beside the run that these pages are of.
+# words that are not mild are masked before results are kept. This page lists the packs that lie in `book/packs/`, beside the run that these pages are of. So far they are the project's own;
+# yours is welcome.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -70,9 +71,11 @@ report_packs.refused(refused)
 
 # %% [markdown]
 # ## The answer
-#
-# Compare the columns: a verdict that turns between seeds or machines belongs to the specimen, not to DPO.
-#
+
+# %% tags=["hide-input"]
+report_packs.answer(runs)
+
+# %% [markdown]
 # ## How to change this
 #
 # `make pack PROFILE=... SEED=...` writes a pack of your own results. Put it into `book/packs/` and run `make book` to see

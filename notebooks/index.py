@@ -60,24 +60,24 @@ answers.few_carry_much(results)
 #
 # ## The claims
 #
-# Each verdict follows from a rule stated in [](10_claims.ipynb). Beside it stands what it carries: a claim that *tells
-# nothing* passes in at least half of the cases of some kind where there is nothing to find, so that it would be found
-# without it as well; one that *tells* passed in at most one of twenty of every kind. For most claims on edits and ranks
-# that is none of a few untrained networks, which shows little. The last column leads to the cell that measures
-# and judges it. A dash means that the paper publishes no number. First the claims of the paper:
+# Each verdict follows from a rule stated in [](10_claims.ipynb). Beside it stands what it carries. *No evidence*: where
+# there is nothing to find, at least half of the cases of some kind come out the same. *Evidence*: at most one of
+# twenty does, of many cases. Claims on edits could be tried in a few untrained networks only, so they are *weak evidence*
+# at best. *Depends on the seed*: another model of the same recipe gives another verdict. The last column leads to the
+# cell that measures and judges it. A dash means that the paper publishes no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
-tells = report_standing.tells(results, packs)
-report.claims_table(results.claims.query("source == 'paper'"), tells)
+carries = report_standing.of_claims(results, packs)
+report.claims_table(results.claims.query("source == 'paper'"), carries)
 
 # %% tags=["remove-input"]
-report.verdicts_by_seed(*claims_by_seed(results, seeds))
+report.verdicts_by_seed(*claims_by_seed(results, seeds, packs))
 
 # %% [markdown]
 # Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.
 
 # %% tags=["remove-input", "claims"]
-report.claims_table(results.claims.query("source == 'ours'"), tells)
+report.claims_table(results.claims.query("source == 'ours'"), carries)
 
 # %% [markdown]
 # (which-model)=

@@ -8,7 +8,7 @@ import pytest
 
 from dpotox.paper import table1_evidence
 from dpotox.paper.groups import group_table
-from dpotox.results import claims
+from dpotox.results import claims, nothing
 from dpotox.results.folder import Results
 from dpotox.results.record import Loss
 from dpotox.show import (
@@ -181,25 +181,42 @@ def test_a_model_that_has_learnt_nothing_is_no_better_than_frequencies():
     assert "no better" in text(answers.model(Loss(loss=6.5, unigram=6.0, bound=2.0)))
 
 
-def test_the_front_page_sorts_the_paper_s_claims_by_what_they_carry(results):
+def test_the_front_page_counts_the_paper_s_claims_and_says_what_their_verdicts_carry(results):
     paper = results.claims[results.claims["source"] == "paper"]
-    sentence = text(report_standing.what_they_carry(results, {}))
-    assert f"Of the paper's {len(paper)} claims" in sentence
-    assert sum(map(int, re.findall(r"\*\*(\d+)\*\*", sentence))) == len(paper)
-    assert "untrained" not in sentence
-    assert "no score of the paper" in sentence
+    counts = paper["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0)
+    said = text(report_standing.what_they_carry(results, {}))
+    holds, fails, is_open = counts
+    assert f"**On this model {holds} hold, {fails} do not hold, {is_open} cannot be decided.**" in said
+    for kind, n in (("that hold", holds), ("that do not", fails)):
+        line = "".join(re.findall(rf"- Of those {kind} here, (.*)\.", said))
+        assert sum(map(int, re.findall(r"(?:^|; )(\d+) ", line))) == n
+    assert "never trained" not in said
+    assert "no score of the paper" in said
 
 
-def test_every_claim_stands_beside_where_there_is_nothing_and_beside_other_runs(results):
-    other = replace(results.record, seed=results.seed + 1)
+def test_the_front_page_tells_of_other_seeds_and_untrained_networks_that_lie_in_packs(results):
+    def run(seed, name=results.profile.name):
+        one = Results(results.folder)
+        settings = results.record.settings | {"name": name}
+        one.__dict__["record"] = replace(results.record, seed=seed, settings=settings)
+        return one
+
+    runs = {"a": run(results.seed + 1), "b": run(results.seed + 2), "c": run(0, "untrained")}
+    said = text(report_standing.what_they_carry(results, runs))
+    assert "With 2 other seeds" in said
+    assert "over the 3 seeds together" in said
+    assert "In 1 networks that were never trained" in said
+
+
+def test_every_claim_stands_beside_other_runs(results):
     again = Results(results.folder)
-    again.__dict__["record"] = other
+    again.__dict__["record"] = replace(results.record, seed=results.seed + 1)
     runs = {"again": again}
     for source in ("paper", "ours"):
         table = report_standing.carried(results, runs, source).data
         assert len(table) == (results.claims["source"] == source).sum()
         assert (table["here"] == table["again"]).all()
-    assert "tells nothing" in set(report_standing.carried(results, runs).data["where there is nothing"])
+    assert nothing.NONE in set(report_standing.carried(results, runs).data["its verdict carries"])
 
 
 def test_the_claims_table_links_to_places_that_the_chapters_have(results):

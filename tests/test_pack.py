@@ -588,7 +588,7 @@ def test_a_pack_is_shown_by_itself_whatever_its_seed(results, repack, tmp_path):
     from dpotox.results.seeds import claims_by_seed
 
     found = pack.opened(repack(with_record(results, seed=3)), tmp_path / "packs")
-    table, missing = claims_by_seed(found, [0])
+    table, missing = claims_by_seed(found, [0], {})
     assert set(table["seed"]) == {3}
     assert not missing
 

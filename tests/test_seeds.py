@@ -51,13 +51,13 @@ def three_seeds(results, plan):
 
 
 def test_seeds_without_claims_are_named_with_the_reason(results, three_seeds):
-    table, missing = claims_by_seed(results, three_seeds)
+    table, missing = claims_by_seed(results, three_seeds, {})
     assert set(table["seed"]) == {0, 1}
     assert missing == {2: "the disk is full", 3: "left no results: not run, or broken off"}
 
 
 def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(results, three_seeds):
-    table, _ = claims_by_seed(results, three_seeds)
+    table, _ = claims_by_seed(results, three_seeds, {})
     together = over_seeds(table)
     for claim in CLAIMS:
         values = table.loc[table["id"] == claim.id, "here"]
@@ -66,7 +66,7 @@ def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(resul
 
 
 def test_recovered_shares_stand_side_by_side(results, three_seeds):
-    table = recovered_by_seed(results, three_seeds)
+    table = recovered_by_seed(results, three_seeds, {})
     assert list(table.columns) == [0, 1, "mean", "low", "high"]
     assert table.loc["shift TP-", [0, 1, "mean"]].tolist() == pytest.approx([0.3, 0.5, 0.4])
     assert len(table) == 3
@@ -95,19 +95,19 @@ def test_a_job_begins_without_what_an_earlier_one_said(results, plan, three_seed
     seeds.begin_job(plan)
     assert outcome(results, 2) == plan.results / "run.json"
     seeds.record_failure(plan, "no memory")
-    assert claims_by_seed(results, [0, 2])[1] == {2: "no memory"}
+    assert claims_by_seed(results, [0, 2], {})[1] == {2: "no memory"}
 
 
 def test_a_job_begins_without_results_that_are_out_of_date(results, plan):
     write_results(results.folder.parents[2], 2, 0.0)
-    assert set(claims_by_seed(results, [0, 2])[0]["seed"]) == {0, 2}
+    assert set(claims_by_seed(results, [0, 2], {})[0]["seed"]) == {0, 2}
     seeds.begin_job(plan)  # of whose steps none is made
-    assert claims_by_seed(results, [0, 2])[1] == {2: "left no results: not run, or broken off"}
+    assert claims_by_seed(results, [0, 2], {})[1] == {2: "left no results: not run, or broken off"}
 
 
 def test_results_that_cannot_be_read_are_a_reason(results, plan, three_seeds):
     (results.folder.parents[1] / "seed1" / "results" / "evidence.csv").write_text("quantity\nx\n")
-    table, missing = claims_by_seed(results, three_seeds)
+    table, missing = claims_by_seed(results, three_seeds, {})
     assert set(table["seed"]) == {0}
     assert "evidence" in missing[1]
 
@@ -134,8 +134,8 @@ def test_notebooks_that_show_seeds_take_them_as_a_parameter():
 
 
 def test_pages_show_every_seed(results, three_seeds):
-    html = report.claims_by_seed(*claims_by_seed(results, three_seeds)).to_html()
+    html = report.claims_by_seed(*claims_by_seed(results, three_seeds, {})).to_html()
     assert "seed 0" in html
     assert "seed 1" in html
     assert "seed 2: the disk is full" in html
-    assert isinstance(claims_by_seed(results, three_seeds)[0], pd.DataFrame)
+    assert isinstance(claims_by_seed(results, three_seeds, {})[0], pd.DataFrame)

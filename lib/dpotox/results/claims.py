@@ -25,7 +25,7 @@ from dpotox.estimates import over_seeds as mean_over_seeds
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
+VERDICTS = HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 
 
 @dataclass(frozen=True)

@@ -45,24 +45,40 @@ def of_seeds(results: Results, seeds: list[int]) -> tuple[dict[int, Results], di
     return found, missing
 
 
-def claims_by_seed(results: Results, seeds: list[int]) -> tuple[pd.DataFrame, dict[int, str]]:
+def with_packs(results: Results, seeds: list[int], packs: dict[str, Results]) -> tuple[dict, dict]:
+    """`of_seeds`, and beside them those seeds of the same profile that lie in packs."""
+    found, missing = of_seeds(results, seeds)
+    same = {one.seed: one for one in packs.values() if one.profile.name == results.profile.name}
+    found = dict(sorted((same | found).items()))
+    return found, {seed: why for seed, why in missing.items() if seed not in found}
+
+
+def claims_by_seed(
+    results: Results, seeds: list[int], packs: dict[str, Results]
+) -> tuple[pd.DataFrame, dict[int, str]]:
     """The claims of all seeds that have some, and why the others have none.
+
+    Args:
+        packs: runs by their names; those of the same profile count.
 
     Returns:
         The claims table with a column `seed`, and for every seed without claims the reason.
     """
-    found, missing = of_seeds(results, seeds)
+    found, missing = with_packs(results, seeds, packs)
     tables = [one.claims.assign(seed=seed) for seed, one in found.items()]
     return pd.concat(tables, ignore_index=True), missing
 
 
-def recovered_by_seed(results: Results, seeds: list[int]) -> pd.DataFrame:
+def recovered_by_seed(results: Results, seeds: list[int], packs: dict[str, Results]) -> pd.DataFrame:
     """The recovered share of every row by seed, and the mean over seeds with its 95 % interval.
+
+    Args:
+        packs: runs by their names; those of the same profile count.
 
     Returns:
         Indexed by the row's name: a column per seed, `mean`, `low`, `high`.
     """
-    found, _ = of_seeds(results, seeds)
+    found, _ = with_packs(results, seeds, packs)
     names = ["recovered", "recovered_low", "recovered_high"]
     columns = {seed: one.table1.set_index("name")[names] for seed, one in found.items()}
     table = pd.concat(columns, axis=1, join="inner")  # the rows that every seed has

@@ -68,11 +68,11 @@ def number_or_text(value) -> str:
     return f"{value:,}" if isinstance(value, int) else number(float(value))
 
 
-def claims_table(claims: pd.DataFrame, tells: pd.Series | None = None) -> Markdown:
+def claims_table(claims: pd.DataFrame, carries: pd.Series | None = None) -> Markdown:
     """The claims as a table: statement, the paper's value, ours, verdict, and a link to the making cell.
 
     Args:
-        tells: by claim, whether it tells anything (`results.nothing.told`); said beside the verdicts.
+        carries: by claim, what its verdict carries (`results.nothing.standing`); said beside the verdicts.
     """
     lines = [
         "| claim, *quantity* | paper | here, 95 % interval | verdict | made in |",
@@ -83,8 +83,8 @@ def claims_table(claims: pd.DataFrame, tells: pd.Series | None = None) -> Markdo
         here = _judged(c)
         claim = f"{c.statement}: *{c.quantity}*"
         verdict = VERDICTS[c.verdict]
-        if tells is not None and c.id in tells:
-            verdict += f"; *{tells[c.id]}*"
+        if carries is not None and c.verdict != "inconclusive":
+            verdict += f"; *{carries[c.id]}*"
         lines.append(f"| {claim} | {number(c.paper)} | {here} | {verdict} | {cell} |")
     return Markdown("\n".join(lines))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
+from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from dpotox.paper.groups import REDUCING, gross_and_net, ratio
+from dpotox.paper.published import published_groups
 from dpotox.results.folder import Results
 from dpotox.show.report import VERDICTS, interval, number, percent, shown
 
@@ -39,9 +43,8 @@ def shares(found: dict[str, Results]) -> Styler:
     rows = []
     for name, results in found.items():
         table = results.groups.set_index("group")
-        gross, net = gross_and_net(table)
         own = {group: percent(table["share_of_gross"][group]) for group in REDUCING}
-        rows.append({"run": name} | own | {"net / gross": number(ratio(net, gross))})
+        rows.append({"run": name} | own | {"net / gross": number(_net_over_gross(table))})
     return shown(pd.DataFrame(rows))
 
 
@@ -53,6 +56,28 @@ def claims(found: dict[str, Results]) -> Styler:
         judged = results.claims.itertuples()
         table[name] = [f"{VERDICTS[c.verdict][0]} {interval(c.here, c.low, c.high)}" for c in judged]
     return shown(table)
+
+
+def answer(found: dict[str, Results]) -> Markdown:
+    """How many verdicts on the paper's claims are the same in all runs, and which is nearest to the paper."""
+    tables = {name: one.claims.query("source == 'paper'").set_index("id") for name, one in found.items()}
+    verdicts = pd.DataFrame({name: table["verdict"] for name, table in tables.items()})
+    same = int((verdicts.nunique(axis=1) == 1).sum())
+    text = f"Of {len(verdicts)} verdicts on the paper's claims {same} are the same in all {len(found)} runs."
+    net = {name: _net_over_gross(one.groups.set_index("group")) for name, one in found.items()}
+    known, paper = {n: v for n, v in net.items() if math.isfinite(v)}, _net_over_gross(published_groups())
+    if len(known) > 1:
+        nearest = min(known, key=lambda name: abs(known[name] - paper))
+        text += (
+            f" Net over gross goes from {min(known.values()):.2f} to {max(known.values()):.2f}. The run that "
+            f"is nearest to the paper's {paper:.2f} is *{nearest}*, with {known[nearest]:.2f}."
+        )
+    return Markdown(text)
+
+
+def _net_over_gross(groups: pd.DataFrame) -> float:
+    gross, net = gross_and_net(groups)
+    return ratio(net, gross)
 
 
 def refused(wrong: dict[str, str]) -> Styler:
