@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # The explanation that the paper attacks
+# # A shift upstream? (Lee et al.)
 #
 # **Question.** Does DPO work by one shift of what the MLPs read, which keeps the toxic neurons from firing?
 #
