@@ -16,7 +16,7 @@ from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.show import answers
 from dpotox.show.report import number
-from dpotox.show.wording import NO_DROP, found, lines, paper, part, share
+from dpotox.show.wording import NO_DROP, found, lines, paper, part, sentence, share
 
 
 def model(results: Results) -> Markdown:
@@ -64,8 +64,9 @@ def scorer(results: Results) -> Markdown:
     """Who says how toxic a continuation is."""
     if results.profile.scorer.name == EMBEDDED:
         return sentence(
-            "here the generated language says how toxic a continuation is: its own formula "
-            "([The model under study](01_model.ipynb)) is applied to the continuation alone, not to the prompt"
+            "here the generated language says how toxic a continuation is: its formula "
+            "([The model under study](01_model.ipynb)) is applied to the continuation alone, without the "
+            "prompt"
         )
     return sentence(
         "here the profile's scorer says how toxic a continuation is ([Scorers](../book/scorers.md)); it "
@@ -135,10 +136,11 @@ def covered(results: Results) -> Markdown:
             f"after the last layer the residual stream does not lie lower after DPO ({number(after)}) than "
             f"before ({number(before)}), so there is no gap to cover"
         )
+    part_of = (before - ablated) / (before - after)
     return sentence(
-        f"after the last layer the residual stream lies at {number(before)} before DPO and at "
+        f"after the last layer the residual stream lies at {number(before)} on the probe before DPO and at "
         f"{number(after)} after it. With the {top} most toxic neurons ablated it lies at {number(ablated)}, "
-        f"which covers {part((before - ablated) / (before - after))} of that gap"
+        f"which covers {part(part_of) if part_of > 0 else 'nothing'} of that gap"
     )
 
 
