@@ -28,7 +28,7 @@
 # | group | what its neurons do | why that reduces toxicity |
 # |---|---|---|
 # | TP- | toxic, positive activation, falls | they write less towards toxicity |
-# | AN- | anti-toxic, negative activation, rises | a negative activation turns their vectors round, towards toxicity; now they write less of that |
+# | AN- | anti-toxic, negative activation, rises | with a negative activation they write towards toxicity, after DPO less so |
 # | TN+ | toxic, negative activation, falls further | they write more against toxicity |
 # | AP+ | anti-toxic, positive activation, rises | they write more against toxicity |
 #
