@@ -67,7 +67,7 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
     largest = summary["perplexity"].max() / before
     right.set_xscale("log" if largest > 10 else "linear")
-    right.set_xlabel("perplexity on neutral\ntext, times before DPO")
+    right.set_xlabel("perplexity,\nneutral text,\ntimes before DPO")
     return figure
 
 
