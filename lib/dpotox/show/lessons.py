@@ -138,8 +138,8 @@ def covered(results: Results) -> Markdown:
         )
     part_of = (before - ablated) / (before - after)
     return sentence(
-        f"after the last layer the residual stream lies at {number(before)} on the probe before DPO and at "
-        f"{number(after)} after it. With the {top} most toxic neurons ablated it lies at {number(ablated)}, "
+        f"each model on its own text, the residual stream after the last layer lies at {number(before)} on "
+        f"the probe before DPO and at {number(after)} after it. With the {top} most toxic neurons ablated it lies at {number(ablated)}, "
         f"which covers {part(part_of) if part_of > 0 else 'nothing'} of that gap"
     )
 
