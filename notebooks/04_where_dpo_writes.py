@@ -84,7 +84,7 @@ print(
 # %% [markdown]
 # Now the most toxic neurons. The paper says that few of them have a positive mean activation before DPO (36 of 128), and
 # that those which DPO dampens give little (4.9 % of the gross reduction). Its 128 are .13 % of all neurons. The first
-# line here is for the same share of all neurons:
+# line here is for a share as near to that as whole neurons allow:
 
 # %% tags=["full-width", "hide-input"]
 same = max(1, round(count * 128 / NUMBERS["groups"]["neurons"]))

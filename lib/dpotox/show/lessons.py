@@ -137,10 +137,11 @@ def covered(results: Results) -> Markdown:
             f"before ({number(before)}), so there is no gap to cover"
         )
     part_of = (before - ablated) / (before - after)
+    of_it = part(part_of) if part_of > 0 else "nothing"
     return sentence(
         f"each model on its own text, the residual stream after the last layer lies at {number(before)} on "
-        f"the probe before DPO and at {number(after)} after it. With the {top} most toxic neurons ablated it lies at {number(ablated)}, "
-        f"which covers {part(part_of) if part_of > 0 else 'nothing'} of that gap"
+        f"the probe before DPO and at {number(after)} after it. With the {top} most toxic neurons ablated it "
+        f"lies at {number(ablated)}, which covers {of_it} of that gap"
     )
 
 
