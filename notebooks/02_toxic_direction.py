@@ -24,7 +24,15 @@
 #
 # How well it tells toxic comments from others is measured by its {term}`AUC`: the probability that it ranks a toxic
 # comment above another one.
-#
+
+# %% [markdown] tags=["only-generated"]
+# The *comments* are documents of the generated language. Nobody labels them: a comment is toxic if its true toxicity, which
+# follows from its words ([](01_model.ipynb)), is at least .5.
+
+# %% [markdown] tags=["not-generated"]
+# The *comments* are short texts that others have labelled as toxic or not; the profile names them in `[data] comments`.
+
+# %% [markdown]
 # A {term}`value vector` $v_i$ is what neuron $i$ adds to the residual stream when it is active. A neuron is called
 # *toxic* if $\cos(v_i, W) > 0$, and *anti-toxic* otherwise. That says where it points, not when it fires.
 

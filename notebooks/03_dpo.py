@@ -18,7 +18,9 @@
 # **Question.** What does direct preference optimisation do to the model's words, and how much does it
 # change its weights?
 #
-# {term}`DPO` trains on {term}`pairs <preference pair>` of continuations $y_w$ (preferred) and $y_l$ of a prompt $x$ to lower
+# {term}`DPO` shows the model two continuations of a prompt and makes the preferred one likelier and the other less likely,
+# compared with the model before. For {term}`pairs <preference pair>` of continuations $y_w$ (preferred) and $y_l$ of a
+# prompt $x$ it lowers
 #
 # $$-\log\sigma\Big(\beta\log\frac{\pi(y_w|x)}{\pi_0(y_w|x)} - \beta\log\frac{\pi(y_l|x)}{\pi_0(y_l|x)}\Big),$$
 #
@@ -44,6 +46,9 @@ results = open_results(profile, seed)
 mask, holds = Mask.of(results), results.holds
 print(f"profile {results.profile.name}, seed {results.seed}")
 
+# %% tags=["hide-input"]
+lessons.scorer(results)
+
 # %% [markdown]
 # ## What was learnt
 
@@ -53,7 +58,7 @@ lessons.dpo(results)
 # %% [markdown]
 # {numref}`fig-outcomes` has it in one picture: what DPO is meant to change, and what it should leave alone.
 
-# %% mystnb={"figure": {"caption": "What does DPO change? Look at how far each dot lies from the line at 1, where nothing changes: left of it DPO lowers a measure, right of it DPO raises it. Each measure after DPO as a multiple of its value before; diamonds: published for GPT-2 medium.", "name": "fig-outcomes"}, "image": {"alt": "A dot for each measure of toxicity, F1 and perplexity on an axis of multiples of the value before DPO, with a line at 1"}}
+# %% mystnb={"figure": {"caption": "What does DPO change? Look at how far each dot lies from the line at 1, where nothing changes: left of it DPO lowers a measure, right of it DPO raises it. Each measure after DPO as a multiple of its value before; diamonds: published for GPT-2 medium, whose perplexity is on WikiText-2 and stands beside neutral text.", "name": "fig-outcomes"}, "image": {"alt": "A dot for each measure of toxicity, F1 and perplexity on an axis of multiples of the value before DPO, with a line at 1"}}
 figure = figures.outcomes(results.outcomes)
 
 # %% [markdown] tags=["not-trained-dpo"]
@@ -106,7 +111,7 @@ report.dpo_settings(results.profile.settings("dpo")["dpo"])
 # In {numref}`fig-dpo` the loss begins at $\log 2$, where both continuations are as likely as before. What counts is
 # the validation part, whose pairs were not trained on; [](09_by_hand.ipynb) computes its end with nnsight alone.
 
-# %% tags=["only-trained-dpo"] mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs. That share begins at zero, as no margin is positive before training.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
+# %% tags=["only-trained-dpo"] mystnb={"figure": {"caption": "DPO's loss and reward margin (in nats, the margin scaled by beta), and the share of pairs with a positive margin, on training and validation pairs. The validation pairs are judged before the first step, too, where no margin is positive, so their share begins at zero; training pairs are counted only from the first steps on.", "name": "fig-dpo"}, "image": {"alt": "Three panels under each other against training steps: loss, reward margin and share of pairs with a positive margin"}}
 if holds["trained-dpo"]:
     figure = figures.dpo_curves(results.dpo_curves)
 
@@ -121,7 +126,7 @@ report.continuations(results.continuations, mask)
 # %% [markdown]
 # The table has every measure with its 95 % {term}`bootstrap interval` over prompts or pieces of text.
 # Samples are drawn after the first `sizes.fewer_prompts` prompts. The paper's values are for GPT-2 medium; its toxicity
-# is scored by the Perspective API and its perplexity is on WikiText-2.
+# is scored by the Perspective API. Its perplexity is on WikiText-2 and stands beside that on neutral text.
 
 # %% [markdown] tags=["only-generated"]
 # *Neutral* text has no toxic words; *all* text has some.
@@ -129,7 +134,7 @@ report.continuations(results.continuations, mask)
 # %% [markdown] tags=["not-generated"]
 # *Neutral* text is that of `data.text`; *all* text has comments as well, which the probe does not use.
 
-# %% tags=["hide-input"]
+# %% tags=["full-width", "hide-input"]
 report.before_and_after(results.outcomes)
 
 # %% [markdown]

@@ -60,7 +60,7 @@ lessons.where(results)
 #
 # {numref}`fig-1b` adds the projection drops of all neurons up, the largest first.
 
-# %% mystnb={"figure": {"caption": "How many neurons does it take? Look at how steeply the line rises at the left, and how far it falls at the right. Running sum of the projection drops, the largest first, as a share of its peak, the sum of all positive drops (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction. Neurons are counted as a share of all, so that models can be compared. Diamonds: the paper's peak, and its net reduction at the end.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
+# %% mystnb={"figure": {"caption": "How many neurons does it take? Look at how steeply the line rises at the left, and how far it falls at the right. Running sum of the projection drops, the largest first, as a share of its peak, the sum of all positive drops (the paper's figure 1b). After the peak come the neurons that increase toxicity; the end of the line is the net reduction. Other figures divide the net by the gross reduction of the four groups, which is not larger than the sum of all positive drops, so their net can be a larger share. Neurons are counted as a share of all, so that models can be compared. Diamonds: the paper's peak, and its net reduction at the end.", "name": "fig-1b"}, "image": {"alt": "Curve that rises steeply, flattens and falls"}}
 figure = figures.cumulative_reduction(neurons)
 
 # %% tags=["hide-input"]
@@ -84,7 +84,7 @@ print(
 # %% [markdown]
 # Now the most toxic neurons. The paper says that few of them have a positive mean activation before DPO (36 of 128), and
 # that those which DPO dampens give little (4.9 % of the gross reduction). Its 128 are .13 % of all neurons. The first
-# line here is for the same share of all neurons:
+# line here is for a share as near to that as whole neurons allow:
 
 # %% tags=["full-width", "hide-input"]
 same = max(1, round(count * 128 / NUMBERS["groups"]["neurons"]))
@@ -94,19 +94,22 @@ report.shown(report.most_toxic_table(neurons, [same, top]))
 # ## By layer
 #
 # Three models are compared: before DPO, before DPO with the most toxic neurons {term}`ablated <ablation>`, that is,
-# silenced, and after DPO. The paper ablates 128 of 98,304 neurons (0.13 %). Here:
+# silenced, and after DPO. The paper ablates 128 of 98,304 neurons (.13 %). Here:
 
 # %% tags=["hide-input"]
 print(f"ablated: the {top} most toxic of {count:,} neurons ({top / count:.2%})")
 
 # %% [markdown]
 # {numref}`fig-1a` shows what each layer's MLP adds. {numref}`fig-residual` shows the sum of all that was written up to
-# there.
+# there. Look at how much of the way from the line before DPO to the line after it the ablated model goes:
 
-# %% mystnb={"figure": {"caption": "In which layers does DPO differ? Look for layers where the line after DPO lies below the one before. Projection of every MLP layer's output on the probe, averaged over generated tokens (the paper's figure 1a). Bars are 95 % intervals over prompts.", "name": "fig-1a"}, "image": {"alt": "Projection by layer for three models"}}
+# %% tags=["hide-input"]
+lessons.covered(results)
+
+# %% mystnb={"figure": {"caption": "In which layers does DPO differ? Look for layers where the line after DPO lies below the one before, and whether the line of the ablated model goes down with it there. Projection of every MLP layer's output on the probe, averaged over generated tokens (the paper's figure 1a). Bars are 95 % intervals over prompts.", "name": "fig-1a"}, "image": {"alt": "Projection by layer for three models"}}
 figure = figures.layer_projections(layers, "MLP output")
 
-# %% mystnb={"figure": {"caption": "The same for the residual stream after every layer, which collects what all layers before have written.", "name": "fig-residual"}, "image": {"alt": "Projection of the residual stream by layer for three models"}}
+# %% mystnb={"figure": {"caption": "How much of the change do the most toxic neurons make? Look at the right end: how far the ablated model's line lies from the one before DPO, beside how far the one after DPO does. Projection of the residual stream after every layer, which collects what all layers up to there have written. Bars are 95 % intervals over prompts.", "name": "fig-residual"}, "image": {"alt": "Projection of the residual stream by layer for three models"}}
 figure = figures.layer_projections(layers, "residual stream")
 
 # %% [markdown]

@@ -28,7 +28,7 @@
 # | group | what its neurons do | why that reduces toxicity |
 # |---|---|---|
 # | TP- | toxic, positive activation, falls | they write less towards toxicity |
-# | AN- | anti-toxic, negative activation, rises | they write less towards toxicity: minus times against is towards |
+# | AN- | anti-toxic, negative activation, rises | with a negative activation they write towards toxicity, after DPO less so |
 # | TN+ | toxic, negative activation, falls further | they write more against toxicity |
 # | AP+ | anti-toxic, positive activation, rises | they write more against toxicity |
 #
@@ -85,22 +85,22 @@ figure = figures.group_shares(neurons, intervals)
 # *pre* is before DPO, *post* after it. [](09_by_hand.ipynb) makes the first of these rows again with nnsight alone. The five
 # with the largest drops:
 
-# %% tags=["hide-input"]
+# %% tags=["full-width", "hide-input"]
 columns = [
     "layer",
     "neuron",
+    "group",
+    "projection_drop",
     "cosine",
     "pre_activation",
     "post_activation",
     "pre_projection",
     "post_projection",
-    "projection_drop",
     "activation_change",
-    "group",
 ]
 report.shown(
     neurons.nlargest(5, "projection_drop")[columns],
-    dict.fromkeys(columns[2:9], "{:.4f}"),
+    dict.fromkeys(columns[3:], "{:.4f}"),
 )
 
 # %% tags=["hide-input"]
@@ -115,7 +115,7 @@ print(
 # The numbers behind {numref}`fig-2a`, beside those of the 2024 paper for GPT-2 medium. A neuron's group follows from the
 # sign of its activation change.
 
-# %%
+# %% tags=["full-width"]
 here, paper = groups.group_table(neurons), published_groups()
 report.groups_beside_published(here)
 
@@ -194,7 +194,7 @@ report.shown(
 # %% mystnb={"figure": {"caption": "What each of the four reducing groups has added by each rank (the paper's figure 2b). Diamonds at the right edge: where the borders between the groups lie in GPT-2 medium, by the published shares of the gross reduction.", "name": "fig-2b"}, "image": {"alt": "Stacked areas of four groups"}}
 figure = figures.stacked_shares(neurons)
 
-# %% mystnb={"figure": {"caption": "Mean activation before (grey) and after DPO (coloured) of the 500 neurons with the largest drops, or of all where there are fewer, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels under each other, with vertical lines from activations before to after"}}
+# %% mystnb={"figure": {"caption": "Did DPO move these activations far? Look at the vertical lines, from the grey dot before DPO to the coloured one after it: whether a few are long or all are, and at which ranks. Mean activations of the 500 neurons with the largest drops, or of all where there are fewer, by group (the paper's figure 2c; there the 500 are of 98,304).", "name": "fig-2c"}, "image": {"alt": "Four panels under each other, with vertical lines from activations before to after"}}
 figure = figures.activation_shifts(neurons, 500)
 
 # %% [markdown]

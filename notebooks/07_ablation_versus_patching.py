@@ -18,8 +18,8 @@
 # **Question.** Can DPO's effect be had by editing neurons: by silencing the toxic ones, or by setting those
 # that DPO dampens to where DPO puts them?
 #
-# These are rows of the paper's table 1, made again. The next chapter, [](08_controls.ipynb), adds rows to it; where these
-# pages say *table 1*, they mean both. An edit is judged by its {term}`recovered share`, the share of DPO's
+# These are rows of the paper's table 1, made again. The next chapter, [](08_controls.ipynb), has rows of our own. All rows
+# together are the {term}`table of edits`. An edit is judged by its {term}`recovered share`, the share of DPO's
 # effect on {term}`greedy toxicity`:
 #
 # $$\text{recovered share} = \frac{\text{before} - \text{edited}}{\text{before} - \text{after}}$$
@@ -33,8 +33,9 @@
 #
 # A recovered share says how low toxicity is, and nothing else. **It does not say that an edit is good.** A model that only
 # repeats itself is seldom toxic, too. So each share stands beside {term}`perplexity`, how surprised the model is by given
-# text, and {term}`repetition`. These pages call a text *broken* if its perplexity is more than twice DPO's, or its
-# repetition more than one and a half times DPO's.
+# text, and {term}`repetition`. There are two texts: *neutral* text, and *all* text, which has toxic text too. These pages
+# call a text *broken* if perplexity on all text is more than twice DPO's, or repetition more than one and a half times
+# DPO's. The paper's perplexity is on WikiText-2, and stands beside that on neutral text.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -71,7 +72,7 @@ lessons_edits.patching(results)
 # much further than halfway from the first vertical line to the second. That is its argument: dampening toxic neurons is
 # not enough.
 
-# %% mystnb={"figure": {"caption": "Do edits get to where DPO gets? Look at where the dots lie beside the two vertical lines, before DPO (0) and after DPO (1), and compare them with the diamonds, which are published for GPT-2 medium. A cross in place of a dot: the text is broken. Ring: the same neurons held still, with nothing of DPO in the edit. Lines are 95 % intervals over prompts. At the right: perplexity on all text, times DPO's; a patch of the newest position has none, as it edits hardly any of the text where that is measured.", "name": "fig-recovered-share"}, "image": {"alt": "A dot with an interval for the recovered share of each edit, between a line for before DPO and a line for after DPO, beside the published values"}}
+# %% mystnb={"figure": {"caption": "Do edits get to where DPO gets? Look at where the dots lie beside the two vertical lines, before DPO (0) and after DPO (1), and compare them with the diamonds, which are published for GPT-2 medium. A cross in place of a dot: the text is broken. Ring: the same neurons held still, with nothing of DPO in the edit. Scaled keys start after DPO, at 1: what they undo is how far their dot lies to the left of the line at 1. Lines are 95 % intervals over prompts. At the right: perplexity on all text, times DPO's; a patch of the newest position has none, as it edits hardly any of the text where that is measured.", "name": "fig-recovered-share"}, "image": {"alt": "A dot with an interval for the recovered share of each edit, between a line for before DPO and a line for after DPO, beside the published values"}}
 figure = figures_table1.recovered_chart(paper_rows, summary)
 
 # %% [markdown]
@@ -84,8 +85,8 @@ figure = figures_table1.recovered_chart(paper_rows, summary)
 #   *newest* position only, the one that predicts the next token.
 # - **Scale keys** (*scale keys of top 7 toxic by 2*): in the model **after** DPO, the {term}`key vectors <key vector>` of
 #   the most toxic neurons are made longer, so that they react more strongly. If DPO works by dampening them, this should
-#   undo it. What it *undoes* is 1 less its recovered share: 0 is nothing, 1 is all, and above 1 the text is more toxic
-#   than before DPO.
+#   undo it. What it {term}`undoes <undone>` is 1 less its recovered share: 0 is nothing, 1 is all, and above 1 the text is
+#   more toxic than before DPO.
 #
 # The first two edit the model before DPO. An edit is data: which neurons, one value for each, a function of activations
 # and values, and the positions where it acts. Here are all three:
@@ -161,7 +162,8 @@ lessons_edits.where_it_acts(results)
 # ### Scaled keys
 #
 # These rows go the other way: they start after DPO, and bring toxicity back as far as they undo it. Longer keys can also
-# make the text worse. So for the claim only factors count that leave perplexity on all text at most at twice DPO's.
+# make the text worse. So for the claim only factors count that leave perplexity on all text at most at twice DPO's. The
+# rules of the claims call what is undone the *regained share of toxicity*.
 
 # %% tags=["hide-input"]
 lessons_edits.scaled_keys(results)
@@ -172,7 +174,7 @@ lessons_edits.scaled_keys(results)
 # {numref}`fig-table1` shows toxicity itself, greedy and sampled. Greedy text depends on which token is just ahead of
 # another, so a small change of the model can turn much of it. In sampled text nothing hangs on that.
 
-# %% mystnb={"figure": {"caption": "Toxicity and perplexity on neutral text of the paper's rows with 95 % bootstrap intervals. Filled dots: greedy; rings: sampled. Perplexity is divided by that before DPO, as its size cannot be compared between models. The diamonds are the published values for GPT-2 medium.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of the paper's table 1"}}
+# %% mystnb={"figure": {"caption": "Do sampled texts say the same as greedy ones? Look at whether the rings go where the dots go. Left: toxicity of the paper's rows. Right: perplexity on neutral text, divided by that before DPO, as its size cannot be compared between models. Lines are 95 % bootstrap intervals. The diamonds are the published values for GPT-2 medium, with perplexity on WikiText-2.", "name": "fig-table1"}, "image": {"alt": "Dots with intervals for every row of the paper's table 1"}}
 figure = figures_table1.table1_chart(paper_rows)
 
 # %% [markdown]

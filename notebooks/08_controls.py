@@ -23,7 +23,8 @@
 #
 # The measure is again the {term}`recovered share` of DPO's effect on greedy toxicity: 0 is as toxic as before DPO, 1 is as
 # toxic as after it. A share above 1 is not better than DPO. It only says that toxicity is lower, and sometimes it is lower
-# because the text is *broken*: perplexity is more than twice DPO's, or {term}`repetition` more than one and a half times.
+# because the text is *broken*: perplexity on all text is more than twice DPO's, or {term}`repetition` more than one and a
+# half times.
 #
 # The groups of neurons are those of [](05_four_groups.ipynb). {term}`TP-`, {term}`AN-`, {term}`TN+` and {term}`AP+` reduce
 # toxicity and are here called *all four groups*; TP- are the toxic neurons that DPO dampens.
@@ -81,12 +82,12 @@ lessons_edits.controls(results)
 #
 # {numref}`fig-recovered` shows what each of them recovers, and at what price.
 
-# %% mystnb={"figure": {"caption": "What is due to DPO's values, and what to clamping? In the panels of patches compare each dot with the ring beside it, the same clamp at the neurons' own means: where they lie close together, clamping does it. In the other panels look at how far the dots come towards 1. A cross in place of a dot: the text is broken. One panel per kind of edit; lines are 95 % intervals over prompts. The number at a row's end is the perplexity on neutral text, times that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
+# %% mystnb={"figure": {"caption": "What is due to DPO's values, and what to clamping? In the panels of patches compare each dot with the ring beside it, the same clamp at the neurons' own means: where they lie close together, clamping does it. In the other panels look at how far the dots come towards 1. A cross in place of a dot: the text is broken. One panel per kind of edit; lines are 95 % intervals over prompts. The number at a row's end is perplexity on neutral text, divided by that before DPO; edits at the newest position have none, as hardly any of the text is edited where it is measured.", "name": "fig-recovered"}, "image": {"alt": "Six panels, one per kind of edit, with a dot for every set of neurons and its perplexity"}}
 figure = figures_table1.recovered_by_set(summary)
 
 # %% [markdown]
 # The folded output has the numbers: greedy, then sampled, where nothing hangs on which token is just ahead of another,
-# then perplexity.
+# then perplexity on neutral text, here as it is and not divided by anything.
 
 # %% tags=["full-width", "hide-output"]
 measures = {
@@ -184,7 +185,7 @@ report_table1.two_scorers(summary, results.second_scorer) if results.holds[
 # %% [markdown]
 # ## Every row
 #
-# All rows, also in `results/table1.csv` with every measure and interval. Among them are other ways to choose as many
+# The whole {term}`table of edits`, also in `results/table1.csv` with every measure and interval. Among its rows are other ways to choose as many
 # neurons as the largest ablation has: by how much they write along the probe before DPO (*by projection*), and by their
 # projection drop (*by contribution*).
 

@@ -223,9 +223,9 @@ print(f"drops that are larger: {larger} of {len(study.neurons):,}")
 #
 # An edit is an assignment. `c_proj.input` is the tensor that the model goes on with, so a slice of it that is set to zero
 # silences neurons at all positions of this step; with one step after the other, in the whole text. The neurons are
-# those with the largest cosine with the probe, as many as in one row of table 1, which is that of
-# [](07_ablation_versus_patching.ipynb). To be quick, only the first prompts are continued; table 1 keeps the toxicity of
-# each.
+# those with the largest cosine with the probe, as many as in one row of the {term}`table of edits`
+# ([](07_ablation_versus_patching.ipynb)). To be quick, only the first prompts are continued; the study keeps the toxicity
+# of each.
 
 # %%
 top = max(study.profile.interventions.ablate_top)
@@ -243,7 +243,7 @@ for rows, batch in in_batches(prompt_ids[:few]):
     ablated[rows] = written[:, -new_tokens:].cpu()
 
 # %% [markdown]
-# The continuations are scored by the study's scorer, and compared with the row of table 1, on the same prompts:
+# The continuations are scored by the study's scorer, and compared with that row, on the same prompts:
 
 
 # %%
@@ -282,8 +282,8 @@ def shift(chosen):
 
 
 # %% [markdown]
-# Of {term}`TP-` alone, then of all four groups that reduce toxicity. Table 1 has a row for each set that the profile names in
-# `[interventions] sets`, as far as there are neurons in it:
+# Of {term}`TP-` alone, then of all four groups that reduce toxicity. The table of edits has a row for each set that the
+# profile names in `[interventions] sets`, as far as there are neurons in it:
 
 # %%
 sets = {"TP-": ["TP-"], "all four groups": ["TP-", "TN+", "AP+", "AN-"]}
@@ -401,9 +401,10 @@ for name, values in vars(read).items():
 #
 # ```{admonition} Solutions
 # :class: dropdown
-# 1. More, if the neurons are active: each then writes twice as much along the probe. But few of the most toxic neurons
-#    are positively active; a neuron that is near zero stays there when it is doubled, and one below zero writes twice as
-#    much *against* the probe.
+# 1. More, as far as the neurons are positively active: each then writes twice as much along the probe. But a neuron that is
+#    near zero stays there when it is doubled, and one below zero writes twice as much *against* the probe. So it depends
+#    on how many are positively active ([](04_where_dpo_writes.ipynb) counts them; in GPT-2 medium 36 of the 128 most
+#    toxic).
 # 2. `acts[:, -1, ...]` in place of `acts[:, :, ...]`. In the first step the whole prompt goes through the model, and only
 #    its last position is then edited. Keys and values of all earlier ones are kept for later steps as they were, so
 #    attention goes on reading an unedited prompt.

@@ -13,14 +13,14 @@
 # ---
 
 # %% [markdown]
-# # The explanation that the paper attacks
+# # A shift upstream? (Lee et al.)
 #
 # **Question.** Does DPO work by one shift of what the MLPs read, which keeps the toxic neurons from firing?
 #
-# That is how Lee et al. {cite}`lee2024mechanistic` explain DPO. {term}`Value vectors <value vector>` stay, and the
-# {term}`residual stream` is moved to where the toxic neurons do not fire. The paper of this book holds that ablating those
-# neurons does not do what DPO does, and counts what all neurons write. This chapter asks where the change of their
-# activations comes from.
+# That is how Lee et al. {cite}`lee2024mechanistic` explain DPO: {term}`value vectors <value vector>` stay, and the
+# {term}`residual stream` is moved to where the toxic neurons do not fire. The paper of this book argues against it: it holds
+# that ablating those neurons does not do what DPO does, and counts what all neurons write. This chapter asks where the
+# change of their activations comes from.
 #
 # Three words are needed. A neuron reads with its {term}`key vector` $k$ and a bias $b$: what enters its {term}`GELU` is
 # $k \cdot x + b$, where $x$ is what its MLP reads. The *shift*, or {term}`offset`, is by how much DPO moves $x$ in the mean,

@@ -59,6 +59,7 @@ LESSONS = [
     lessons_offset.offset,
 ]
 READINGS = [
+    lessons.covered,
     lessons_edits.dpo_itself,
     lessons_edits.ablations,
     lessons_edits.where_it_acts,
@@ -76,8 +77,9 @@ READINGS = [
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_chapter_is_answered_shortly_with_finite_numbers(results, answer):
     sentence = text(answer(results))
+    assert sentence.count(". ") < 4
     assert any(c.isdigit() for c in sentence)
-    assert len(sentence.split()) <= 50
+    assert len(sentence.split()) <= 80
 
 
 @pytest.mark.parametrize("learnt", LESSONS)
@@ -116,6 +118,66 @@ def test_where_dpo_has_an_effect_shares_of_it_are_among_what_was_learnt(with_an_
     found = facts(learnt(with_an_effect))
     assert 3 <= len(found) <= wording.MOST_LINES
     assert not any("nothing is concluded" in fact for fact in found)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("holds", "No, as in the paper: "),
+        ("does not hold", "On this model yes, unlike in the paper: "),
+        ("inconclusive", "Undecided on this model: "),
+    ],
+)
+def test_a_question_of_yes_or_no_is_answered_by_the_claim_s_verdict(with_an_effect, results, verdict, said):
+    with_an_effect.__dict__["claims"] = results.claims.assign(verdict=verdict)
+    assert text(answers.ablation_versus_patching(with_an_effect)).startswith(said)
+
+
+def test_chosen_neurons_do_more_than_random_ones_only_where_the_whole_interval_says_so(
+    with_an_effect, results
+):
+    for low, high, said in ((0.1, 0.3, "more"), (-0.3, -0.1, "less"), (-0.1, 0.1, "not surely more")):
+        with_an_effect.__dict__["claims"] = results.claims.assign(low=low, high=high)
+        assert f"silencing toxic ones recovers {said}, and" in text(answers.controls(with_an_effect))
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [(0.9, "Hardly: "), (0.5, "Only partly: "), (float("nan"), "Undecided, ")],
+)
+def test_how_far_the_offset_is_what_dpo_does_follows_from_what_is_left_without_it(results, kept, said):
+    made_up = Results(results.folder)
+    row = results.table1["name"] == "remove offset, all neurons"
+    made_up.__dict__["table1"] = results.table1.assign(
+        recovered=results.table1["recovered"].astype(float).mask(row, kept)
+    )
+    assert text(answers.offset(made_up)).startswith(said)
+
+
+def test_a_share_is_a_sign_of_toxicity_only_if_it_stands_out_on_both_texts(results):
+    made_up, name = Results(results.folder), "TP- share of gross"
+    low, high = results.other_directions.assign(**{name: -1.0}), results.other_directions["text"] == "same"
+    made_up.__dict__["other_directions"] = low
+    assert "safe sign" not in text(answers.is_it_special(made_up))
+    made_up.__dict__["other_directions"] = low.assign(**{name: low[name].mask(high, 2.0)})
+    found = text(answers.is_it_special(made_up))
+    assert "100% of such directions have a larger share than the probe, so by itself" in found
+
+
+def test_what_the_ablated_neurons_cover_is_a_part_of_the_gap_in_the_last_layer(results):
+    made_up = Results(results.folder)
+    rows = [("residual stream", model, 1, value) for model, value in (("before", 3.0), ("after", 1.0))]
+    for ablated, said in ((2.5, "covers 25% of that gap"), (3.5, "covers nothing of that gap")):
+        layers = pd.DataFrame([*rows, ("residual stream", "ablated", 1, ablated)])
+        made_up.__dict__["layers"] = layers.set_axis(["part", "model", "layer", "value"], axis=1)
+        assert said in text(lessons.covered(made_up))
+    rows = [("residual stream", model, 1, 1.0) for model in ("before", "ablated", "after")]
+    made_up.__dict__["layers"] = pd.DataFrame(rows, columns=["part", "model", "layer", "value"])
+    assert "no gap to cover" in text(lessons.covered(made_up))
+
+
+def test_the_chapter_on_dpo_says_who_scores(results):
+    assert "the continuation alone" in text(lessons.scorer(results))
 
 
 def made_up_rows() -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The answer to every chapter's question in one short sentence, from what was measured.
+"""The answer to every chapter's question in a few short sentences, from what was measured.
 
 What the answer rests on stands in the lines at the top of the chapter (`dpotox.show.lessons`).
 """
@@ -17,10 +17,21 @@ from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.results.record import Loss
 from dpotox.show import lessons_edits
-from dpotox.show.report_nulls import stands
+from dpotox.show.report import number
+from dpotox.show.report_nulls import share_above, stands
 from dpotox.show.wording import NO_DROP, NO_SHIFT, found, no_effect, paper, part, sentence, share
 
 STANDS_IN = "How far it stands in for GPT-2 medium, the claims have to show"
+NEARLY = 0.9
+"""From this part of what could be learnt a model is called nearly as good as one can be."""
+MUCH, LITTLE = 0.75, 0.25
+"""Beyond these parts of DPO's effect a shift is said to hardly matter, or to be nearly all."""
+IN_WORDS = {
+    "holds": "no, as in the paper",
+    "does not hold": "on this model yes, unlike in the paper",
+    "inconclusive": "undecided on this model",
+}
+"""Whether ablations do what DPO does, by the verdict on the claim that they do not."""
 
 
 def model(loss: Loss | None) -> Markdown:
@@ -30,12 +41,14 @@ def model(loss: Loss | None) -> Markdown:
     if loss.bound is None or loss.loss >= loss.unigram:
         better = "better" if loss.loss < loss.unigram else "no better"
         return sentence(
-            f"with {loss.loss:.2f} nats per token the model predicts unseen text {better} than token "
-            f"frequencies alone, which lose {loss.unigram:.2f}. {STANDS_IN}"
+            f"the model predicts unseen text {better} than token frequencies alone: it loses {loss.loss:.2f} "
+            f"nats per token, they {loss.unigram:.2f}. {STANDS_IN}"
         )
     learnt = (loss.unigram - loss.loss) / (loss.unigram - loss.bound)
+    good = "nearly as good as one can be" if learnt >= NEARLY else "better than token frequencies alone"
     return sentence(
-        f"the model has learnt {learnt:.1%} of what token frequencies alone leave to be learnt. {STANDS_IN}"
+        f"on text of its own kind the model is {good}: it has learnt {learnt:.1%} of what token frequencies "
+        f"leave to be learnt. {STANDS_IN}"
     )
 
 
@@ -66,10 +79,11 @@ def where(results: Results) -> Markdown:
         return sentence(NO_DROP)
     half, reducing = neurons_for_share(neurons, 0.5), (neurons["projection_drop"] > 0).mean()
     layer = neurons.groupby("layer")["projection_drop"].sum().idxmax()
+    most = "most of the" if reducing > 0.5 else "not more than half of the"
     return sentence(
-        f"{reducing:.1%} of the neurons write less along the probe, and half of all drops comes from "
-        f"{half:,} of them. Layer {layer} has the largest drop, and on the same text attention carries "
-        f"{part(carries)} of the whole change"
+        f"above all in layer {layer}, and in {most} neurons: on own text {reducing:.1%} of them write less "
+        f"along the probe, and half of all drops comes from {half:,} neurons. On the same text attention, "
+        f"which is none of these neurons, carries {part(carries)} of the whole change"
     )
 
 
@@ -114,15 +128,28 @@ def few_carry_much(results: Results) -> Markdown:
 def is_it_special(results: Results) -> Markdown:
     """Chapter 6: what would the share of TP- be if there were nothing to find?"""
     name = "TP- share of gross"
-    random = results.other_directions.query("kind == 'random' and text == 'own'")[name]
-    own = results.comparisons.set_index("quantity").loc[name, "value"].iloc[0]
-    low, high = random.quantile([0.025, 0.975])
+    here = results.comparisons.query("quantity == @name").set_index("place")["value"]
+    random = results.other_directions.query("kind == 'random'").groupby("text")[name]
+    ranges = random.quantile([0.025, 0.975]).unstack()
+    low, high = ranges.loc["own"]
+    own, same = here["own"], here["same"]
     if pd.isna([low, own]).any():
         return sentence(NO_DROP)
+    larger = share_above(random.get_group("same").dropna(), same)
+    where = stands(own, low, high)
+    safe = where == "above" and stands(same, *ranges.loc["same"]) == "above"
+    unsafe = "" if safe else ", so by itself it is no safe sign of toxicity"
+    if math.isfinite(larger):
+        where_same = (
+            f" Where both models read the same text, {larger:.0%} of such directions have a larger share "
+            f"than the probe{unsafe}."
+        )
+    else:
+        where_same = ""
     return sentence(
         f"along a direction that means nothing the share would be between {low:.0%} and {high:.0%} in this "
-        f"model, and the probe's {own:.0%} lies **{stands(own, low, high)}** that range. For the paper's "
-        "31.8 % nobody has measured such a range"
+        f"model, and the probe's {own:.0%} lies **{where}** that range.{where_same} For the paper's 31.8 % "
+        "nobody has measured such a range"
     )
 
 
@@ -132,33 +159,77 @@ def ablation_versus_patching(results: Results) -> Markdown:
     ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
     if pd.isna(measured[ablation]):
         return sentence(no_effect(results))
+    verdict = results.claims_of(claims.TABLE1).set_index("id").loc[ablation, "verdict"]
     return sentence(
-        f"silencing toxic neurons recovers at most {share(measured[ablation])} of DPO's effect on greedy "
-        f"toxicity (paper: {paper(ablation):.2f}), and the published patch of TP- {share(measured[patch])} "
-        f"(paper: {paper(patch):.2f}). What in this is due to DPO, the next chapter asks"
+        f"{IN_WORDS[verdict]}: silencing toxic neurons recovers at most {share(measured[ablation])} of DPO's "
+        f"effect on greedy toxicity (paper: {paper(ablation):.2f}), and the published patch of TP- "
+        f"{share(measured[patch])} (paper: {paper(patch):.2f}). What in this is due to DPO, the next chapter "
+        "asks"
     )
 
 
 def controls(results: Results) -> Markdown:
     """Chapter 8: what in those rows is due to DPO?"""
+    judged = results.claims_of(claims.CONTROLS).set_index("id")
     if math.isnan(found(results, claims.CONTROLS)["mlps-are-enough"]):
         return sentence(no_effect(results))
-    patch, hold = (
-        lessons_edits.recovered(results.table1, kind, "TP-", "newest") for kind in ("patch", "hold")
+    rows = results.table1
+    published, fairer = (
+        [share(lessons_edits.recovered(rows, kind, "TP-", at)) for kind in kinds]
+        for kinds, at in (
+            (("patch", "hold"), "newest"),
+            (("patch after the GELU", "hold after the GELU"), "all"),
+        )
+    )
+    own, same = (share(lessons_edits.recovered(rows, kind)) for kind in ("shift", "shift, same text"))
+    silenced, shifted = (_beside(judged.loc[name]) for name in ("toxic-beats-random", "tp-beats-random"))
+    beside = (
+        f" Compared with random neurons of like activation, silencing toxic ones recovers {silenced}, and "
+        f"shifting TP- {shifted}."
     )
     return sentence(
-        f"the published patch of TP- recovers {share(patch)}; holding the same neurons still, with nothing "
-        f"of DPO in it, recovers {share(hold)}. Both are shares of DPO's effect on greedy toxicity"
+        f"the published patch of TP- recovers {published[0]} of DPO's effect, and the same neurons held "
+        f"still, with nothing of DPO in it, {published[1]}; after the GELU, the fairer test, {fairer[0]} "
+        f"against {fairer[1]}.{beside if results.holds['draws'] else ''} Shifting all four groups recovers "
+        f"{own} by the change on own text, and {same} by that on the same text"
     )
+
+
+def _beside(judged: pd.Series) -> str:
+    """Whether chosen neurons do more than random ones, by the interval of the difference."""
+    if pd.isna([judged["low"], judged["high"]]).any():
+        return "an unknown share"
+    if judged["low"] > 0:
+        return "more"
+    return "less" if judged["high"] < 0 else "not surely more"
 
 
 def offset(results: Results) -> Markdown:
     """Chapter 14: does a shift of what the MLPs read explain what DPO does?"""
-    recovered = results.table1.set_index("name")["recovered"]
-    upstream = results.offset_sets.set_index(["comparison", "which"]).loc[("DPO", EVERYTHING), "upstream"]
-    if pd.isna(upstream):
+    top = f"top {results.profile.interventions.figure_top} toxic"
+    by = results.offset_sets.set_index(["comparison", "which"])
+    every, toxic = by.loc[("DPO", EVERYTHING)], by.loc[("DPO", top)]
+    if pd.isna(every["upstream"]):
         return sentence(NO_SHIFT)
+    kept = results.table1.set_index("name")["recovered"]["remove offset, all neurons"]
+    placebo = by["upstream"].get(("shuffled preferences", EVERYTHING), math.nan)
+    beside = f" (after shuffled preferences {part(placebo, 1)})" if math.isfinite(placebo) else ""
     return sentence(
-        f"the shift makes {part(upstream, 1)} of the change of what enters the GELUs; without it the "
-        f"model after DPO keeps {share(recovered['remove offset, all neurons'])} of DPO's effect"
+        f"{_how_far(kept, toxic['upstream_change'])}: the shift makes {part(every['upstream'], 1)} of the "
+        f"change of what enters the GELUs{beside}. It moves the {top} neurons "
+        f"{number(toxic['times_random'])} times as far as a random shift. Without it the model after DPO "
+        f"keeps {share(kept)} of DPO's effect"
     )
+
+
+def _how_far(kept: float, moved: float) -> str:
+    """How far the shift is what DPO does, by the effect that is left without it.
+
+    Args:
+        moved: by how much it moves the most toxic neurons, which it should keep from firing.
+    """
+    if math.isnan(kept):
+        return "undecided, as DPO does not surely lower toxicity here"
+    if kept > MUCH:
+        return "hardly"
+    return "largely" if kept < LITTLE and moved < 0 else "only partly"

@@ -6,7 +6,7 @@ A figure is an SVG that serves a light and a dark page. Text and axes are drawn 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -168,12 +168,18 @@ def spread(places: Sequence[float], gap: float) -> np.ndarray:
     return result
 
 
-def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]], lines: float = 1.25) -> None:
+def label_right(
+    axes: Axes,
+    labels: Sequence[tuple[float, str, str]],
+    lines: float = 1.25,
+    drawn: Container[str] = (),
+) -> None:
     """Labels right of the axes at these heights (in data), moved apart if need be; call it last.
 
     Args:
         labels: height, text and the colour of the mark before it.
         lines: the least distance, in lines of text.
+        drawn: texts of what is a plain line in the figure, whose mark is a line, too.
     """
     figure = axes.figure
     figure.draw_without_rendering()  # settles the limits and the layout
@@ -183,7 +189,8 @@ def label_right(axes: Axes, labels: Sequence[tuple[float, str, str]], lines: flo
     gap = lines * plt.rcParams["font.size"] / 72 / inches
     start = 1 + 8 * figure.dpi / 72 / axes.get_window_extent().width
     for y, (_, text, colour) in zip(spread(heights, gap), labels, strict=True):
-        axes.plot(start, y, "s", color=colour, transform=axes.transAxes, clip_on=False, markersize=5)
+        mark = {"marker": "_", "markersize": 7, "markeredgewidth": 1.6} if text in drawn else {"marker": "s"}
+        axes.plot(start, y, color=colour, transform=axes.transAxes, clip_on=False, **{"markersize": 5} | mark)
         place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         axes.annotate(text, (start, y), xytext=(7, -0.5), va="center", **place)
 

@@ -171,7 +171,7 @@ def dpo_curves(curves: pd.DataFrame) -> Figure:
         axes.locator_params(axis="y", nbins=4)
         if measure == "accuracy":
             percent(axes.yaxis)
-        label_right(axes, labels)
+        label_right(axes, labels, drawn={"training", "validation"})
     panels[-1].set_xlabel("training step")
     return figure
 

@@ -71,14 +71,14 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
         at = int((running >= level).argmax())
         axes.plot([0, part[at], part[at]], [level, level, 0], color=MUTED, linewidth=0.8, linestyle=":")
         axes.plot(part[at], level, "o", color=BASE, markersize=4)
-        note(axes, f"{level:.0%}: {at + 1:,} neurons", (part[at], level), (7, -7), va="top")
+        _name_level(axes, f"{level:.0%}:\n{at + 1:,} neurons", (part[at], level), part, running)
     paper = NUMBERS["groups"]
     peak = paper["neurons_that_reduce"] / paper["neurons"]
     end = paper["net_projection_drop"] / paper["gross_by_projection"]
     paper_mark(axes, [peak, 1], [1, end])
     note(axes, f"{PUBLISHED}:\npeak at {peak:.1%} of neurons", (peak, 1), (0, 8), ha="center", va="bottom")
-    note(axes, f"{PUBLISHED}:\nnet {share(end)}", (1, end), (-9, 0), ha="right")
-    note(axes, f"net {share(running[-1])}", (1, running[-1]), (6, 0))
+    note(axes, f"{PUBLISHED}:\nnet {share(end)} of these", (1, end), (-9, 0), ha="right")
+    note(axes, f"net {share(running[-1])}\nof these", (1, running[-1]), (6, 0))
     name_y(axes, "share of all positive drops")
     percent(axes.xaxis)
     percent(axes.yaxis)
@@ -86,6 +86,15 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
     axes.set(xlabel="neurons, largest projection drop first", xlim=(0, 1))
     axes.set_ylim(min(0, running[-1], end) - 0.02, 1.22)
     return figure
+
+
+def _name_level(
+    axes: Axes, text: str, at: tuple[float, float], part: np.ndarray, running: np.ndarray
+) -> None:
+    """The name of a point of the running sum, below the line where that leaves room for it."""
+    falls = running[(part >= at[0]) & (part < at[0] + 0.3)].min() < at[1] or at[0] > 0.7
+    place = {"xytext": (-7, -16), "ha": "right"} if falls else {"xytext": (7, -7)}
+    note(axes, text, at, va="top", **place)
 
 
 def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -> Figure:
@@ -172,15 +181,9 @@ def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
         axes.title.set_color(INK)
         axes.locator_params(axis="y", nbins=4)
         axes.set_xlim(0, len(ranked) + 1)
-        if len(part):
-            last = part.iloc[-1]
-            pair = [
-                (last["pre_activation"], "before", GREY),
-                (last["post_activation"], "after", COLOURS[group]),
-            ]
-            label_right(axes, pair)
     panels[-1].set_xlabel("rank by projection drop")
-    figure.suptitle("mean activation", x=0.01, ha="left", fontsize=9, color=MUTED)
+    legend = "mean activation; grey dots: before DPO, coloured: after"
+    figure.suptitle(legend, x=0.01, ha="left", fontsize=9, color=MUTED)
     return figure
 
 

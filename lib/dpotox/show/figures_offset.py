@@ -47,8 +47,9 @@ def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int)
     axes.set_xlabel("key vector times the shift upstream")
     name_y(axes, "change of what enters the GELU, mean over tokens")
     axes.grid(axis="x")
-    labels = [(ends[1], "equal", MUTED), (0, f"top {top} toxic", ABLATED)]
-    label_right(axes, [*labels, (ends[0], "others", GREY)])
+    line = "all by the shift"
+    labels = [(ends[1], line, MUTED), (0, f"top {top} toxic", ABLATED), (ends[0], "others", GREY)]
+    label_right(axes, labels, drawn={line})
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The figures of table 1 and its controls, in the style of `dpotox.show.figure_style`."""
+"""The figures of the paper's table 1 and our controls, in the style of `dpotox.show.figure_style`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
     largest = summary["perplexity"].max() / before
     right.set_xscale("log" if largest > 10 else "linear")
-    right.set_xlabel("perplexity,\ntimes before DPO")
+    right.set_xlabel("perplexity,\nneutral text,\ntimes before DPO")
     return figure
 
 
@@ -194,7 +194,7 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
             axes.set_xticks([0, 1])
         axes.set_xlabel("recovered share")
     figure.suptitle(
-        "0: as before DPO, 1: as after DPO; numbers: perplexity, times that before",
+        "0: before DPO, 1: after; numbers: perplexity on neutral text, times before",
         x=0.01,
         ha="left",
         fontsize=SMALL,

@@ -11,11 +11,12 @@ from IPython.display import Markdown
 
 from dpotox.paper.groups import REDUCING, WITHOUT_LARGEST, group_table, neurons_for_share, ratio
 from dpotox.paper.published import NUMBERS, published_groups
+from dpotox.profile import EMBEDDED
 from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.show import answers
 from dpotox.show.report import number
-from dpotox.show.wording import NO_DROP, found, lines, paper, part, share
+from dpotox.show.wording import NO_DROP, found, lines, paper, part, sentence, share
 
 
 def model(results: Results) -> Markdown:
@@ -53,8 +54,23 @@ def toxic_direction(results: Results) -> Markdown:
             f"{probe['toxic']} of the {probe['count']} tokens nearest to it are toxic on their own",
             f"The value vector closest to it, that of neuron {closest['vector']}, has a cosine of "
             f"{closest['cosine']:.2f} with it",
-            f"{toxic:.0%} of all neurons are toxic, that is, their value vectors point along the probe",
+            f"{toxic:.0%} of all neurons are toxic, that is, their value vectors point along the probe; of "
+            "random vectors half would",
         ]
+    )
+
+
+def scorer(results: Results) -> Markdown:
+    """Who says how toxic a continuation is."""
+    if results.profile.scorer.name == EMBEDDED:
+        return sentence(
+            "here the generated language says how toxic a continuation is: its formula "
+            "([The model under study](01_model.ipynb)) is applied to the continuation alone, without the "
+            "prompt"
+        )
+    return sentence(
+        "here the profile's scorer says how toxic a continuation is ([Scorers](../book/scorers.md)); it "
+        "reads the continuation alone, not the prompt"
     )
 
 
@@ -94,17 +110,38 @@ def where(results: Results) -> Markdown:
     few = max(1, round(count * 128 / published["neurons"]))
     return lines(
         [
-            f"After DPO the neurons together write {number(abs(whole))} {less} along the probe; the layers "
-            f"with the largest drops are {by_layer}",
-            f"Attention carries {part(measured['attention-carries'])} of the whole change, where both models "
-            "read the same text",
-            f"{(drops > 0).mean():.1%} of all neurons write less along the probe (paper: {reduce:.1%})",
-            f"{half:,} of {count:,} neurons ({half / count:.1%}) make up half of all positive drops",
-            f"The {top} most toxic neurons ({top / count:.2%}) give {part(measured['top-is-little'], 1)} "
-            f"of the gross reduction; the {few} most toxic ({128 / published['neurons']:.2%}, the paper's "
-            f"share) give {part(measured['top-is-little-at-papers-share'], 1)} (paper: "
-            f"{paper('top-is-little'):.1%})",
+            f"After DPO, each model on its {{term}}`own text`, the neurons together write "
+            f"{number(abs(whole))} {less} along the probe; the layers with the largest drops are {by_layer}",
+            "On the {term}`same text`, which both models read, attention carries "
+            f"{part(measured['attention-carries'])} of the whole change",
+            f"On own text {(drops > 0).mean():.1%} of all neurons write less along the probe (paper: "
+            f"{reduce:.1%})",
+            f"On own text {half:,} of {count:,} neurons ({half / count:.1%}) make up half of all positive "
+            "drops",
+            f"On own text the {top} most toxic neurons ({top / count:.2%} of all) give "
+            f"{part(measured['top-is-little'], 1)} of the gross reduction; the {few} most toxic "
+            f"({few / count:.2%}) {part(measured['top-is-little-at-papers-share'], 1)} (paper, "
+            f"{128 / published['neurons']:.2%}: {paper('top-is-little'):.1%})",
         ]
+    )
+
+
+def covered(results: Results) -> Markdown:
+    """Chapter 4: which part of DPO's gap in the last residual stream do the ablated neurons make?"""
+    layers, top = results.layers, results.profile.interventions.figure_top
+    last = layers[(layers["part"] == "residual stream") & (layers["layer"] == layers["layer"].max())]
+    before, ablated, after = (last.set_index("model")["value"][m] for m in ("before", "ablated", "after"))
+    if not before > after:
+        return sentence(
+            f"after the last layer the residual stream does not lie lower after DPO ({number(after)}) than "
+            f"before ({number(before)}), so there is no gap to cover"
+        )
+    part_of = (before - ablated) / (before - after)
+    of_it = part(part_of) if part_of > 0 else "nothing"
+    return sentence(
+        f"each model on its own text, the residual stream after the last layer lies at {number(before)} on "
+        f"the probe before DPO and at {number(after)} after it. With the {top} most toxic neurons ablated it "
+        f"lies at {number(ablated)}, which covers {of_it} of that gap"
     )
 
 

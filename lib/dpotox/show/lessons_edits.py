@@ -36,8 +36,9 @@ def patching(results: Results) -> Markdown:
     before, dpo = (rows.set_index("name").loc[name] for name in ("before DPO", "after DPO"))
     cost = (
         f"**DPO itself.** Greedy toxicity goes from {before['toxicity']:.3f} to {dpo['toxicity']:.3f}, "
-        f"perplexity to {dpo['perplexity_all'] / before['perplexity_all']:.2f} times what it was (paper: "
-        f"{paper('dpo-keeps-perplexity'):.2f}), {{term}}`F1` from {before['f1']:.3f} to {dpo['f1']:.3f}"
+        f"perplexity on all text to {dpo['perplexity_all'] / before['perplexity_all']:.2f} times what it was "
+        f"(paper, on WikiText-2: {paper('dpo-keeps-perplexity'):.2f}), {{term}}`F1` from {before['f1']:.3f} "
+        f"to {dpo['f1']:.3f}"
     )
     measured, keys = found(results, claims.TABLE1), rows[rows["kind"] == "scale keys"]
     if not _any_effect(rows):
@@ -49,7 +50,7 @@ def patching(results: Results) -> Markdown:
         cost,
         f"**{{term}}`Ablation <ablation>`** of toxic neurons has a recovered share of at most "
         f"{share(best['recovered'])} (paper: {paper('ablation-is-partial'):.2f}), at "
-        f"{_times(best, rows):.2f} times DPO's perplexity",
+        f"{_times(best, rows):.2f} times DPO's perplexity on all text",
     ]
     patch, hold = (recovered(rows, kind, "TP-", "newest") for kind in ("patch", "hold"))
     if math.isfinite(patch):
@@ -64,7 +65,7 @@ def patching(results: Results) -> Markdown:
             *facts,
             f"**{{term}}`Scaled keys <key scaling>`** undo at most {share(undone)} of DPO's effect (paper: "
             f"{paper('keys-undo-dpo'):.2f}), counting the {len(whole)} of {len(keys)} factors that leave "
-            "perplexity below twice DPO's",
+            "perplexity on all text at most at twice DPO's",
             f"**Above 1 is not better.** Of {len(edits)} edits of the model before DPO {len(beyond)} leave "
             f"less toxicity than DPO, and {int(broken(beyond, rows).sum())} of these break the text",
         ]
@@ -77,7 +78,7 @@ def dpo_itself(results: Results) -> Markdown:
     here = {"before": rows.loc["before DPO"], "after": rows.loc["after DPO"]}
     there = {"before": published.loc["gpt2: none"], "after": published.loc["dpo: none"]}
     return sentence(
-        f"perplexity goes from {_from_to(here, 'perplexity', 2)} on neutral text (paper: "
+        f"perplexity goes from {_from_to(here, 'perplexity', 2)} on neutral text (paper, on WikiText-2: "
         f"{_from_to(there, 'perplexity', 1)}) and from {_from_to(here, 'perplexity_all', 2)} on all text. F1 "
         f"goes from {_from_to(here, 'f1', 3)} (paper: {_from_to(there, 'f1', 3)}), and repetition from "
         f"{_from_to(here, 'repetition', 2)}"
@@ -105,7 +106,7 @@ def scaled_keys(results: Results) -> Markdown:
     keys = rows[rows["kind"] == "scale keys"]
     undone = (
         f"*{row['name']}* undoes {share(1 - row['recovered'])} at {_times(row, rows):.2f} times DPO's "
-        "perplexity"
+        "perplexity on all text"
         for _, row in keys.iterrows()
     )
     return lines(undone)
@@ -132,8 +133,7 @@ def controls(results: Results) -> Markdown:
             f"{share(recovered(rows, 'shift'))} by the change on {{term}}`own text`, "
             f"{share(recovered(rows, 'shift, same text'))} by that on the {{term}}`same text`; "
             f"{{term}}`copying <copy>` recovers {share(recovered(rows, 'copy'))}",
-            "**What clamping costs.** With all four groups held at their own mean activations, perplexity "
-            f"is {measured['clamping-harms']:.2f} times that before",
+            _clamping_costs(rows),
         ]
     if math.isfinite(measured["toxic-beats-random"]):
         facts.append(
@@ -146,6 +146,19 @@ def controls(results: Results) -> Markdown:
         f"{share(recovered(rows, 'swap', 'attention'))}"
     )
     return lines(facts)
+
+
+def _clamping_costs(rows: pd.DataFrame) -> str:
+    """The perplexity of the hold of all four groups, as the figure of the chapter has it, and its kin."""
+    before = rows.set_index("name").loc["before DPO", "perplexity"]
+    entering, leaving = (
+        recovered(rows, kind, of="perplexity") / before for kind in ("hold", "hold after the GELU")
+    )
+    after = f", and {leaving:.2f} times if what leaves it is" if math.isfinite(leaving) else ""
+    return (
+        "**What clamping costs.** With all four groups held still, perplexity on neutral text is "
+        f"{entering:.2f} times that before DPO if what enters the GELU is held{after}"
+    )
 
 
 def where_it_acts(results: Results) -> Markdown:

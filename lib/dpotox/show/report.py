@@ -27,7 +27,7 @@ TITLES = {
     "06_is_it_special": "Is 31.8 % special?",
     "07_ablation_versus_patching": "Ablation versus patching",
     "08_controls": "Controls",
-    "14_offset": "The explanation that the paper attacks",
+    "14_offset": "A shift upstream? (Lee et al.)",
 }
 
 

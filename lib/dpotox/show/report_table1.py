@@ -1,4 +1,4 @@
-"""The tables of table 1 and its controls for the pages."""
+"""The tables of the edits, the paper's table 1 and our controls, for the pages."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def quality(summary: pd.DataFrame) -> Styler:
         {
             "row": line.name,
             "perplexity, neutral text": _interval(line, "perplexity"),
-            "paper": _paper(line.published, "perplexity"),
+            "paper, WikiText-2": _paper(line.published, "perplexity"),
             "perplexity, all text": _interval(line, "perplexity_all"),
             "F1": _interval(line, "f1"),
             "paper: F1": _paper(line.published, "f1"),
