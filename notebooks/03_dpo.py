@@ -38,7 +38,7 @@ seed = 0
 # %% tags=["hide-input"]
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, lessons, report
+from dpotox.show import answers, figures, lessons, report, report_standing
 from dpotox.show.masking import Mask
 
 figures.use_style()
@@ -155,10 +155,10 @@ report.weight_change(results.weight_change)
 answers.dpo(results)
 
 # %% [markdown]
-# The claims behind it:
+# The claims behind it, each verdict with [what it carries](10_claims.ipynb):
 
 # %%
-report.verdicts(results.claims_of(claims.DPO))
+report_standing.verdicts(results, claims.DPO)
 
 # %% [markdown]
 # Vectors that hardly turn can still do much: [](05_four_groups.ipynb) measures how much of the reduction is left when

@@ -39,7 +39,7 @@ from dpotox.paper import groups
 from dpotox.paper.published import NUMBERS
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, lessons, report
+from dpotox.show import answers, figures, lessons, report, report_standing
 
 figures.use_style()
 results = open_results(profile, seed)
@@ -147,10 +147,10 @@ report.writers(results.writers)
 answers.where(results)
 
 # %% [markdown]
-# The claims behind it:
+# The claims behind it, each verdict with [what it carries](10_claims.ipynb):
 
 # %%
-report.verdicts(results.claims_of(claims.WHERE))
+report_standing.verdicts(results, claims.WHERE)
 
 # %% [markdown]
 # ## Exercises

@@ -52,7 +52,7 @@ from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.paper.selections import most_toxic
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, lessons, report
+from dpotox.show import answers, figures, lessons, report, report_standing
 
 figures.use_style()
 results = open_results(profile, seed)
@@ -227,10 +227,10 @@ print(f"correlation of activation change with cosine, here: {correlation}")
 answers.four_groups(results)
 
 # %% [markdown]
-# The claims behind it:
+# The claims behind it, each verdict with [what it carries](10_claims.ipynb):
 
 # %%
-report.verdicts(results.claims_of(claims.GROUPS))
+report_standing.verdicts(results, claims.GROUPS)
 
 # %% [markdown]
 # ## Exercises

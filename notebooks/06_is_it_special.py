@@ -34,7 +34,13 @@ seed = 0
 from dpotox.paper import groups
 from dpotox.results import claims
 from dpotox.results.folder import open_results
-from dpotox.show import answers, figures, lessons, report, report_nulls
+from dpotox.show import (
+    answers,
+    figures,
+    lessons,
+    report_nulls,
+    report_standing,
+)
 
 figures.use_style()
 results = open_results(profile, seed)
@@ -171,10 +177,10 @@ report_nulls.null_sentences(others, comparisons)
 answers.is_it_special(results)
 
 # %% [markdown]
-# The claims behind it:
+# The claims behind it, each verdict with [what it carries](10_claims.ipynb):
 
 # %%
-report.verdicts(results.claims_of(claims.NULLS))
+report_standing.verdicts(results, claims.NULLS)
 
 # %% [markdown]
 # ## Exercises

@@ -50,6 +50,7 @@ from dpotox.show import (
     figures_table1,
     lessons_edits,
     report,
+    report_standing,
     report_table1,
 )
 
@@ -185,10 +186,10 @@ figure = figures_table1.table1_chart(paper_rows)
 answers.ablation_versus_patching(results)
 
 # %% [markdown]
-# The claims behind it:
+# The claims behind it, each verdict with [what it carries](10_claims.ipynb):
 
 # %%
-report.verdicts(results.claims_of(claims.TABLE1))
+report_standing.verdicts(results, claims.TABLE1)
 
 # %% [markdown]
 # ## Exercises

@@ -43,7 +43,7 @@ from dpotox.show import (
     figures,
     figures_table1,
     lessons_edits,
-    report,
+    report_standing,
     report_table1,
 )
 
@@ -202,10 +202,10 @@ display(
 answers.controls(results)
 
 # %% [markdown]
-# The claims behind it:
+# The claims behind it, each verdict with [what it carries](10_claims.ipynb):
 
 # %% tags=["hide-input"]
-report.verdicts(results.claims_of(claims.CONTROLS))
+report_standing.verdicts(results, claims.CONTROLS)
 
 # %% [markdown]
 # ## Exercises

@@ -43,6 +43,7 @@ from dpotox.show import (
     lessons_offset,
     report,
     report_offset,
+    report_standing,
     report_table1,
 )
 
@@ -75,7 +76,7 @@ figure = figures_offset.upstream_beside_change(
 # rules:
 
 # %% tags=["hide-input"]
-report.verdicts(results.claims_of(claims.OFFSET))
+report_standing.verdicts(results, claims.OFFSET)
 
 # %% [markdown]
 # If the shift were all there is to DPO, the first rule would hold and the third would not.

@@ -35,6 +35,16 @@ def _add(app, pagename, templatename, context, doctree) -> None:
     context["body"] += f'<div class="colophon">{downloads}<p>{_line(facts, page)}</p></div>'
 
 
+def _outdated(app, env, added, changed, removed) -> list[str]:
+    """All pages, where what is said under each of them has changed since they were written."""
+    facts = json.loads((Path(app.srcdir) / "colophon.json").read_text())
+    shared = {name: fact for name, fact in facts.items() if name != "pages"}
+    same = getattr(env, "colophon", None) == shared
+    env.colophon = shared
+    return [] if same else sorted(env.found_docs)
+
+
 def setup(app) -> dict:
+    app.connect("env-get-outdated", _outdated)
     app.connect("html-page-context", _add)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

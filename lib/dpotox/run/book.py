@@ -30,6 +30,7 @@ from dpotox.errors import UserError
 from dpotox.places import OUTPUT, PROJECT
 from dpotox.progress import bar, note
 from dpotox.results import pack
+from dpotox.results.claims import CHAPTERS
 from dpotox.results.folder import ENDING, Results, is_pack
 from dpotox.results.seeds import outcome
 from dpotox.run import artifacts, seeds
@@ -47,7 +48,7 @@ ACROSS_SEEDS = ("10_claims", "index")
 """Those that show the claims of several seeds."""
 WITH_MODELS = ("09_by_hand",)
 """Those that run the models; of a pack, which has none, they are shown as they stand."""
-PACKS = ("10_claims", "13_results_by_others", "index")
+PACKS = {"10_claims", "13_results_by_others", "index"} | {*CHAPTERS}
 """Those that show what lies in `book/packs/`."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""

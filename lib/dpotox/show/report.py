@@ -82,11 +82,15 @@ def claims_table(claims: pd.DataFrame, carries: pd.Series | None = None) -> Mark
         cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
         here = _judged(c)
         claim = f"{c.statement}: *{c.quantity}*"
-        verdict = VERDICTS[c.verdict]
-        if carries is not None and c.verdict != "inconclusive":
-            verdict += f"; *{carries[c.id]}*"
+        verdict = VERDICTS[c.verdict] if carries is None else _with(c, carries)
         lines.append(f"| {claim} | {number(c.paper)} | {here} | {verdict} | {cell} |")
     return Markdown("\n".join(lines))
+
+
+def _with(claim, carries: pd.Series) -> str:
+    """A verdict with what it carries, if it is one."""
+    verdict = VERDICTS[claim.verdict]
+    return verdict if claim.verdict == "inconclusive" else f"{verdict}; *{carries[claim.id]}*"
 
 
 def _judged(claim) -> str:
@@ -147,15 +151,19 @@ def rules_table() -> Markdown:
     return Markdown("\n".join(lines))
 
 
-def verdicts(claims: pd.DataFrame) -> Markdown:
-    """A chapter's claims, one sentence each, as measured here, with a place that links lead to."""
+def verdicts(claims: pd.DataFrame, carries: pd.Series) -> Markdown:
+    """A chapter's claims, one sentence each, as measured here, with a place that links lead to.
+
+    Args:
+        carries: by claim, what its verdict carries (`results.nothing.standing`).
+    """
     sentences = []
     for c in claims.itertuples():
         paper = "" if c.paper is None or math.isnan(c.paper) else f"; the paper: {number(c.paper)}"
         ours = "" if c.source == "paper" else " *(ours)*"
         over = f" over {c.resampled}" if c.low < c.high else ""
         sentences.append(
-            f'- <span id="{anchor(c.id)}"></span>**{VERDICTS[c.verdict]}**: {c.statement}{ours}. '
+            f'- <span id="{anchor(c.id)}"></span>**{_with(c, carries)}**: {c.statement}{ours}. '
             f"Here: {_judged(c)}{over}{paper}; rule: {c.rule.replace('<', '&lt;')}."
         )
     return Markdown("\n".join(sentences))

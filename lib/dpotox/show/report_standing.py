@@ -6,11 +6,14 @@ import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
+from dpotox.places import PROJECT
 from dpotox.results import nothing
 from dpotox.results.claims import CLAIMS, CODE, FAILS, HOLDS, OPEN
 from dpotox.results.claims import over_seeds as judged_over_seeds
 from dpotox.results.folder import Results
 from dpotox.results.nothing import EVIDENCE, NONE, SEED, STANDINGS, UNTRIED, WEAK
+from dpotox.results.pack import packs_in
+from dpotox.show import report
 from dpotox.show.report import VERDICTS, interval, number, percent, shown
 
 AT_PAPERS_SHARE = "-at-papers-share"
@@ -70,6 +73,12 @@ def _counted(claims: pd.DataFrame, short: bool = False) -> str:
     if short:
         return ", ".join(map(str, numbers))
     return ", ".join(f"{n} {said}" for n, said in zip(numbers, COUNTED.values(), strict=True))
+
+
+def verdicts(results: Results, chapter: str) -> Markdown:
+    """A chapter's claims with what their verdicts carry beside the packs that lie in `book/packs/`."""
+    packs, _ = packs_in(PROJECT / "book" / "packs")
+    return report.verdicts(results.claims_of(chapter), of_claims(results, packs))
 
 
 def of_claims(results: Results, runs: dict[str, Results]) -> pd.Series:
