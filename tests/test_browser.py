@@ -181,7 +181,7 @@ def test_the_claims_table_leads_to_the_cell_that_made_each_value(site):
     for link in links:
         file, anchor = urldefrag(link["href"])
         cell = parsed(site / "notebooks" / file).find(id=anchor).find_parent(class_="cell")
-        assert "report.verdicts" in cell.text
+        assert "verdicts(results" in cell.text
 
 
 @needs_chromium

@@ -82,15 +82,16 @@ def claims_table(claims: pd.DataFrame, carries: pd.Series | None = None) -> Mark
         cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
         here = _judged(c)
         claim = f"{c.statement}: *{c.quantity}*"
-        verdict = VERDICTS[c.verdict] if carries is None else _with(c, carries)
+        verdict = _with(c, carries)
         lines.append(f"| {claim} | {number(c.paper)} | {here} | {verdict} | {cell} |")
     return Markdown("\n".join(lines))
 
 
-def _with(claim, carries: pd.Series) -> str:
-    """A verdict with what it carries, if it is one."""
+def _with(claim, carries: pd.Series | None) -> str:
+    """A verdict with what it carries, if it is one and that is known."""
     verdict = VERDICTS[claim.verdict]
-    return verdict if claim.verdict == "inconclusive" else f"{verdict}; *{carries[claim.id]}*"
+    known = carries is not None and claim.verdict != "inconclusive"
+    return f"{verdict}; *{carries[claim.id]}*" if known else verdict
 
 
 def _judged(claim) -> str:
@@ -151,11 +152,11 @@ def rules_table() -> Markdown:
     return Markdown("\n".join(lines))
 
 
-def verdicts(claims: pd.DataFrame, carries: pd.Series) -> Markdown:
+def verdicts(claims: pd.DataFrame, carries: pd.Series | None = None) -> Markdown:
     """A chapter's claims, one sentence each, as measured here, with a place that links lead to.
 
     Args:
-        carries: by claim, what its verdict carries (`results.nothing.standing`).
+        carries: by claim, what its verdict carries (`results.nothing.standing`); said beside it.
     """
     sentences = []
     for c in claims.itertuples():
