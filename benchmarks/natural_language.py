@@ -100,6 +100,8 @@ ablate_top_positive = [5, 9, 47, 94]
 scale_top = 7
 scale_factors = [2.0, 5.0, 10.0]
 figure_top = 47
+sets = ["TP-", "all four groups", "the other four groups", "all neurons"]
+draws = 5
 
 [compute]
 threads = 2

@@ -249,8 +249,8 @@ def test_the_front_page_counts_the_paper_s_claims_and_says_what_their_verdicts_c
     said = text(report_standing.what_they_carry(results, {}))
     holds, fails, is_open = counts
     assert f"**On this model {holds} hold, {fails} do not hold, {is_open} cannot be decided.**" in said
-    for kind, n in (("that hold", holds), ("that do not", fails)):
-        line = "".join(re.findall(rf"- Of those {kind} here, (.*)\.", said))
+    for kind, n in (("the verdicts that hold", holds), ("those that do not hold", fails)):
+        line = "".join(re.findall(rf"- Of {kind}, (.*)\.", said))
         assert sum(map(int, re.findall(r"(?:^|; )(\d+) ", line))) == n
     assert "never trained" not in said
     assert "no score of the paper" in said
@@ -265,9 +265,9 @@ def test_the_front_page_tells_of_other_seeds_and_untrained_networks_that_lie_in_
 
     runs = {"a": run(results.seed + 1), "b": run(results.seed + 2), "c": run(0, "untrained")}
     said = text(report_standing.what_they_carry(results, runs))
-    assert "With 2 other seeds" in said
-    assert "over the 3 seeds together" in said
-    assert "In 1 networks that were never trained" in said
+    assert "With other seeds the three counts are" in said
+    assert "over all 3 seeds together" in said
+    assert "In networks that were never trained" in said
 
 
 def test_every_claim_stands_beside_other_runs(results):

@@ -20,11 +20,11 @@ AT_PAPERS_SHARE = "-at-papers-share"
 """What the name of a claim ends in that judges another at the paper's share of all neurons."""
 COUNTED = {HOLDS: "hold", FAILS: "do not hold", OPEN: "cannot be decided"}
 SAID = {
-    EVIDENCE: "came out otherwise nearly everywhere where there is nothing to find",
-    WEAK: "came out the same there sometimes, or were hardly tried there: weak evidence",
-    NONE: "came out the same there as well: no evidence",
-    UNTRIED: "were not tried where there is nothing to find",
-    SEED: "come out otherwise with another seed",
+    EVIDENCE: "nearly never the same where there is nothing to find, so evidence",
+    WEAK: "the same there at times, or hardly tried there, so weak evidence",
+    NONE: "the same where there is nothing to find, so no evidence",
+    UNTRIED: "could not be tried there",
+    SEED: "otherwise with another seed",
 }
 
 
@@ -42,20 +42,21 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     )
     said += f"changed after results had been seen. **On this model {_counted(paper)}.**"
     if held.seeds:
-        own = "; ".join(_counted(_paper(one), short=True) for one in held.seeds.values())
+        own = " and ".join(_counted(_paper(one), short=True) for one in held.seeds.values())
         seeds = [results, *held.seeds.values()]
         together = judged_over_seeds(pd.concat([_paper(one) for one in seeds]))
-        said += f" With {len(held.seeds)} other seeds it is {own}; over the {len(seeds)} seeds together "
+        said += f" With other seeds the three counts are {own}; over all {len(seeds)} seeds together "
         said += f"{_counted(together)}."
     if held.untrained:
-        own = "; ".join(_counted(_paper(one), short=True) for one in held.untrained)
-        said += f" In {len(held.untrained)} networks that were never trained it is {own}: a rule that is met "
-        said += "says little by itself."
+        own = " and ".join(_counted(_paper(one), short=True) for one in held.untrained)
+        said += (
+            f" In networks that were never trained they are {own}: that a rule is met says little by itself."
+        )
     said += " So each verdict is also told by what it carries:\n"
-    for verdict, kind in ((HOLDS, "those that hold"), (FAILS, "those that do not")):
+    for verdict, kind in ((HOLDS, "the verdicts that hold"), (FAILS, "those that do not hold")):
         counts = standing[paper.loc[paper["verdict"] == verdict, "id"]].value_counts()
         parts = [f"{counts[name]} {SAID[name]}" for name in STANDINGS if counts.get(name)]
-        said += f"\n- Of {kind} here, {'; '.join(parts)}." if parts else ""
+        said += f"\n- Of {kind}, {'; '.join(parts)}." if parts else ""
     return Markdown(
         f"{said}\n\nThis is no score of the paper, whose own models were not tested. "
         "[Which claim is which, and where each was tried](10_claims.ipynb)."
