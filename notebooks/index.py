@@ -38,11 +38,22 @@ from dpotox.places import PROJECT
 from dpotox.results.folder import open_results
 from dpotox.results.pack import packs_in
 from dpotox.results.seeds import claims_by_seed
-from dpotox.show import answers, figures, report, report_standing
+from dpotox.show import answers, figures, lessons, report, report_standing
 
 figures.use_style()
 results = open_results(profile, seed)
 packs, _ = packs_in(PROJECT / "book" / "packs")
+
+# %% [markdown]
+# **What happened in the model of this book.**
+
+# %% tags=["remove-input"]
+lessons.whole_study(results)
+
+# %% [markdown]
+# **What becomes of the claims.**
+
+# %% tags=["remove-input"]
 report_standing.what_they_carry(results, packs)
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "Where the gross reduction of toxicity comes from, in the model of this book and in GPT-2 medium as published. Coloured: the four groups of neurons that reduce toxicity. Dark bar: the part of the most toxic neurons that become less active. Grey: what the other four groups take back; below it, what is left.", "name": "fig-front"}, "image": {"alt": "Two columns, this model and the paper's, divided into four groups of neurons, with a dark bar for the most toxic neurons and a grey bar for what is taken back"}}

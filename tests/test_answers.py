@@ -57,6 +57,7 @@ LESSONS = [
     lessons_edits.patching,
     lessons_edits.controls,
     lessons_offset.offset,
+    lessons.whole_study,
 ]
 READINGS = [
     lessons.covered,

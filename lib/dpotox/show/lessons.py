@@ -6,11 +6,14 @@ network, and where DPO changes nothing.
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from IPython.display import Markdown
 
 from dpotox.paper.groups import REDUCING, WITHOUT_LARGEST, group_table, neurons_for_share, ratio
-from dpotox.paper.published import NUMBERS, published_groups
+from dpotox.paper.published import NUMBERS, published_groups, published_table1
+from dpotox.paper.selections import ALL_FOUR
 from dpotox.profile import EMBEDDED
 from dpotox.results import claims
 from dpotox.results.folder import Results
@@ -195,3 +198,34 @@ def is_it_special(results: Results) -> Markdown:
             f"{part(shares['shuffled preferences'])}"
         )
     return lines(facts)
+
+
+def whole_study(results: Results) -> Markdown:
+    """The front page: what happened in this model, whatever the verdicts."""
+    here = results.claims.set_index("id")["here"].astype(float)
+    greedy = results.outcomes.set_index("measure").loc["toxicity, greedy"]
+    published = published_table1()["toxicity"]
+    rows = results.table1[results.table1["which"] == ALL_FOUR].set_index("kind")["recovered"]
+    own, same = (share(rows.get(kind, math.nan)) for kind in ("shift", "shift, same text"))
+
+    def recovers(claim: str) -> str:
+        return f"{share(here[claim])} (paper: {paper(claim):.2f})"
+
+    def of_gross(claim: str) -> str:
+        return f"{part(here[claim])} (paper: {paper(claim):.0%})"
+
+    return lines(
+        [
+            f"DPO takes greedy toxicity from {greedy['before']:.2f} to {greedy['after']:.2f} (paper: "
+            f"{published['gpt2: none']:.2f} to {published['dpo: none']:.2f})",
+            f"Of the gross reduction, the {results.profile.interventions.figure_top} most toxic neurons, as "
+            f"far as they become less active, give {of_gross('top-is-little')}, and other neurons undo "
+            f"{of_gross('many-go-wrong')}",
+            "On the same text attention, which the paper leaves out, writes "
+            f"{part(here['attention-carries'])} of the change along the probe",
+            "Of DPO's effect on greedy text, the best ablation of toxic neurons recovers "
+            f"{recovers('ablation-is-partial')} and the published patch {recovers('patching-tp-is-partial')}",
+            f"Shifting all four groups recovers {own} of it by the change that neurons show on each model's "
+            f"own text, and {same} by that on the same text",
+        ]
+    )

@@ -20,11 +20,11 @@ AT_PAPERS_SHARE = "-at-papers-share"
 """What the name of a claim ends in that judges another at the paper's share of all neurons."""
 COUNTED = {HOLDS: "hold", FAILS: "do not hold", OPEN: "cannot be decided"}
 SAID = {
-    EVIDENCE: "nearly never the same where there is nothing to find, so evidence",
-    WEAK: "the same there at times, or hardly tried there, so weak evidence",
-    NONE: "the same where there is nothing to find, so no evidence",
+    EVIDENCE: "come{} out so nearly nowhere where there is nothing to find: evidence",
+    WEAK: "come{} out so there at times, or could hardly be tried: weak evidence",
+    NONE: "come{} out so where there is nothing to find as well: no evidence",
     UNTRIED: "could not be tried there",
-    SEED: "otherwise with another seed",
+    SEED: "come{} out otherwise with another seed",
 }
 
 
@@ -55,7 +55,11 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     said += " So each verdict is also told by what it carries:\n"
     for verdict, kind in ((HOLDS, "the verdicts that hold"), (FAILS, "those that do not hold")):
         counts = standing[paper.loc[paper["verdict"] == verdict, "id"]].value_counts()
-        parts = [f"{counts[name]} {SAID[name]}" for name in STANDINGS if counts.get(name)]
+        parts = [
+            f"{n} {SAID[name].format('s' if n == 1 else '')}"
+            for name in STANDINGS
+            if (n := counts.get(name, 0))
+        ]
         said += f"\n- Of {kind}, {'; '.join(parts)}." if parts else ""
     return Markdown(
         f"{said}\n\nThis is no score of the paper, whose own models were not tested. "
