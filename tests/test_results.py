@@ -289,7 +289,7 @@ def test_tables_that_do_not_belong_together_are_noticed(copied):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"format": 1}, "format '1', and this version reads 2"),
+        ({"format": 1}, "format '1', and this version reads 3"),
         ({"seed": -1}, "seed"),
         ({"seed": "0"}, "seed"),
         ({"device": "<img>"}, "device"),
