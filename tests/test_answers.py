@@ -265,10 +265,12 @@ def test_the_front_page_tells_of_other_seeds_and_untrained_networks_that_lie_in_
         return one
 
     runs = {"a": run(results.seed + 1), "b": run(results.seed + 2), "c": run(0, "untrained")}
+    runs["d"] = run(0, "elsewhere")
     said = text(report_standing.what_they_carry(results, runs))
     assert "With other seeds the three counts are" in said
     assert "over all 3 seeds together" in said
     assert "In networks that were never trained" in said
+    assert "In a run of the profile `elsewhere` they are" in said
 
 
 def test_every_claim_stands_beside_other_runs(results):
