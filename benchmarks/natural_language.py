@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 from machine import write
 
-from dpotox.paper.groups import REDUCING
+from dpotox.paper.groups import REDUCING, group_quantities
 from dpotox.paper.published import published_groups
 from dpotox.places import PROJECT
 from dpotox.results.folder import Results, open_results
@@ -131,7 +131,7 @@ def main() -> int:
         return failed
     results = open_results(profile, int(arguments.seed))
     for name, table in (("claims", claims(results)), ("shares", shares(results)), ("edits", edits(results))):
-        write(f"natural_language_{name}", table)
+        write(f"natural_language_{name}", table.replace("-", "–"))  # a lone hyphen would begin a list
     return 0
 
 
@@ -148,8 +148,8 @@ def shares(results: Results) -> pd.DataFrame:
     """The groups' shares of gross: published, here on either text, and along directions that mean nothing."""
     quantities = {group: f"{group} share of gross" for group in REDUCING}
     quantities |= {"increase / gross": "increase / gross reduction"}
-    published = published_groups()["share_of_gross"]
-    rows = {"GPT-2 medium, published": {group: number(published[group]) for group in REDUCING}}
+    published = group_quantities(published_groups())
+    rows = {"GPT-2 medium, published": {n: number(published[q]) for n, q in quantities.items()}}
     here = results.comparisons.set_index(["place", "quantity"])["value"]
     for text in ("own", "same"):
         rows[f"here, {text} text"] = {n: number(here[text, q]) for n, q in quantities.items()}
