@@ -131,7 +131,7 @@ def main() -> int:
         return failed
     results = open_results(profile, int(arguments.seed))
     for name, table in (("claims", claims(results)), ("shares", shares(results)), ("edits", edits(results))):
-        write(f"natural_language_{name}", table.replace("-", "–"))  # a lone hyphen would begin a list
+        write(f"natural_language_{name}", table.replace("-", "none"))  # a lone hyphen would begin a list
     return 0
 
 
