@@ -183,8 +183,8 @@ ABOUT = {
     r"Random edits": "draws",
 }
 """Words that belong in a chapter only where something is done, by the names of `dpotox.facts`."""
-OF_OTHERS = "13_results_by_others"
-"""The page that tells of other runs, of whatever profile."""
+OF_OTHERS = ("10_claims", "13_results_by_others")
+"""The pages whose tables tell of other runs, of whatever profile."""
 AT_ONCE = 2
 """Books made at the same time; at these sizes each keeps one core busy."""
 MISSING = re.compile(r"(?<![\w.])(nan|None|NaN|NaT|inf|<NA>)(?![\w.])|nan%|\bundefined\b")
@@ -246,7 +246,7 @@ def faults(case: str, folder: Path) -> list[str]:
         ]
         text = article.get_text(" ", strip=True)
         found += [_around(name, text, m) for m in MISSING.finditer(text)]
-        if name == OF_OTHERS:  # its tables tell of runs of any profile
+        if name in OF_OTHERS:
             for table in article.select("table"):
                 table.decompose()
             text = article.get_text(" ", strip=True)

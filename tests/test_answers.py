@@ -270,7 +270,7 @@ def test_the_front_page_tells_of_other_seeds_and_untrained_networks_that_lie_in_
     assert "With other seeds the three counts are" in said
     assert "over all 3 seeds together" in said
     assert "In networks that were never trained" in said
-    assert "In a run of the profile `elsewhere` they are" in said
+    assert "In [runs of other profiles](13_results_by_others.ipynb) they are" in said
 
 
 def test_every_claim_stands_beside_other_runs(results):

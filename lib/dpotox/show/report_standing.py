@@ -52,8 +52,9 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
         said += (
             f" In networks that were never trained they are {own}: that a rule is met says little by itself."
         )
-    for one in held.elsewhere.values():
-        said += f" In a run of the profile `{one.profile.name}` they are {_counted(_paper(one), short=True)}."
+    if held.elsewhere:
+        own = " and ".join(_counted(_paper(one), short=True) for one in held.elsewhere.values())
+        said += f" In [runs of other profiles](13_results_by_others.ipynb) they are {own}."
     said += " So each verdict is also told by what it carries:\n"
     for verdict, kind in ((HOLDS, "the verdicts that hold"), (FAILS, "those that do not hold")):
         counts = standing[paper.loc[paper["verdict"] == verdict, "id"]].value_counts()
