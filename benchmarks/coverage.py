@@ -277,14 +277,16 @@ def of_rank(repeat: int, resamples: int) -> dict[str, Made]:
 
 def over_seeds(name: str, n: int, draw: Callable, truth: float) -> Kind:
     """The mean of a quantity over all seeds that there might be."""
+    rank = "ranks" in name
+    method = "Clopper-Pearson of their sum" if rank else "Student's t, at least as wide as one seed's"
 
     def simulate(repeat: int, resamples: int) -> dict[str, Made]:
         values, lows, highs = draw(np.random.default_rng([repeat, n, 6]), n)
         reach = stats.t.ppf(0.975, n - 1) * stats.sem(values)
         old = (values.mean() - reach, values.mean() + reach)
-        return {name: (truth, old, ends(estimates.over_seeds(values, lows, highs)))}
+        return {name: (truth, old, ends(estimates.over_seeds(values, lows, highs, rank=rank)))}
 
-    return Kind(name, OF_SEEDS, "Student's t, at least as wide as one seed's", simulate)
+    return Kind(name, OF_SEEDS, method, simulate)
 
 
 def normal_values(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:

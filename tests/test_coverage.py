@@ -10,10 +10,22 @@ import pandas as pd
 import pytest
 import torch
 
-from dpotox.estimates import CHUNKS, NOTHING, PROMPTS, RESAMPLED, SEEDS, Estimate, around, over_seeds, rank
+from dpotox.estimates import (
+    CHUNKS,
+    DIRECTIONS,
+    NOTHING,
+    PROMPTS,
+    RESAMPLED,
+    SEEDS,
+    Estimate,
+    around,
+    over_seeds,
+    rank,
+)
 from dpotox.paper.groups import change_with, quantities
 from dpotox.paper.neurons import neuron_table
 from dpotox.results.claims import CLAIMS, chance, judge
+from dpotox.results.claims import over_seeds as claims_over_seeds
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 REPEATS = 80
@@ -26,6 +38,7 @@ CHECKED = (
     "best recovered share of seven equal rows",
     *("perplexity", "beyond random draws", "neuron quantities", "noise", "rank"),
     *("mean of shares, 3 seeds", "mean of small ranks, 3 seeds", "mean of small ranks, 5 seeds"),
+    "mean of ranks, most 0 and a few large, 3 seeds",
 )
 """One of each kind, and the hard ones."""
 
@@ -83,6 +96,22 @@ def test_the_interval_of_a_rank_is_clopper_and_pearsons_where_the_own_value_is_s
     assert unsure.high > 0.1
     assert np.isnan(rank(others, Estimate(0.5, math.nan, math.nan)).value)
     assert np.isnan(rank(np.array([np.nan]), Estimate(0.5, 0.4, 0.6)).value)
+
+
+def test_three_ranks_of_zero_say_little_of_a_fourth():
+    found = over_seeds([0.0, 0.0, 0.0], rank=True)
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 3))  # Clopper and Pearson's, of none of three
+    assert over_seeds([1.0, 1.0], rank=True).low == pytest.approx(0.025 ** (1 / 2))
+    some = over_seeds([0.1, 0.4, 0.0], rank=True)
+    assert some.low < 0.5 / 3 < some.high < 0.9
+
+
+def test_claims_on_ranks_are_judged_over_seeds_as_ranks():
+    claim = next(c for c in CLAIMS if c.id == "share-is-special")
+    judged = judge({claim.quantity: Estimate(0.0, 0.0, 0.02, DIRECTIONS)})
+    together = claims_over_seeds(pd.concat([judged.assign(seed=i) for i in range(3)]))
+    assert together.loc[claim.id, "verdict"] == "inconclusive"
 
 
 def test_equal_seeds_are_no_surer_than_each_of_them():

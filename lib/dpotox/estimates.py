@@ -132,15 +132,27 @@ def rank(others: Float[np.ndarray, "direction"], own: Estimate, seed: int = 0) -
     return Estimate(float((others > own.value).mean()), float(low), float(high), DIRECTIONS)
 
 
-def over_seeds(values: Sequence[float], lows: Sequence[float] = (), highs: Sequence[float] = ()) -> Estimate:
+def over_seeds(
+    values: Sequence[float], lows: Sequence[float] = (), highs: Sequence[float] = (), *, rank: bool = False
+) -> Estimate:
     """The mean of one value per seed with its 95 % interval by Student's t; needs two seeds for one.
 
     On neither side is it narrower than the seeds' own intervals, from `lows` to `highs`, are on average:
-    values that come out equal, as ranks at their bound do, do not make the mean sure.
+    values that come out equal do not make the mean sure.
+
+    Args:
+        rank: whether the values are ranks, from 0 to 1. Most of those can be 0 and a few large, of which
+            Student's t knows nothing. The interval then is Clopper and Pearson's, of as many successes as
+            the values add up to: no quantity between 0 and 1 varies more than one that is 0 or 1.
     """
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2 or not np.isfinite(sample).all():
         return unknown(float(sample.mean()), SEEDS)
+    if rank:
+        n, successes = len(sample), min(max(float(sample.sum()), 0.0), len(sample))
+        low = stats.beta.ppf(ENDS[0], successes, n - successes + 1) if successes > 0 else 0.0
+        high = stats.beta.ppf(ENDS[1], successes + 1, n - successes) if successes < n else 1.0
+        return Estimate(float(sample.mean()), float(low), float(high), SEEDS)
     middle, reach = float(sample[0]), 0.0
     if np.ptp(sample) > 0:
         middle = float(sample.mean())

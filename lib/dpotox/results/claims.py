@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import pandas as pd
 
-from dpotox.estimates import ENDS, NOTHING, Estimate, Evidence
+from dpotox.estimates import DIRECTIONS, ENDS, NOTHING, Estimate, Evidence
 from dpotox.estimates import over_seeds as mean_over_seeds
 from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
@@ -209,8 +209,10 @@ def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for claim in CLAIMS:
-        seeds = by_seed.loc[by_seed["id"] == claim.id, ["here", "low", "high"]].astype(float)
+        own = by_seed[by_seed["id"] == claim.id]
+        seeds = own[["here", "low", "high"]].astype(float)
         if len(seeds):
-            mean = mean_over_seeds(*(seeds[column].tolist() for column in seeds))
+            rank = bool((own["resampled"] == DIRECTIONS).any())
+            mean = mean_over_seeds(*(seeds[column].tolist() for column in seeds), rank=rank)
             rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
     return pd.DataFrame(rows).set_index("id")
