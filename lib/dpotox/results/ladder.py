@@ -1,0 +1,239 @@
+"""The ladder: what runs of models of different shapes measured, as one table.
+
+    table, refused = read(PROJECT / "book" / "packs" / "ladder")
+
+A *rung* is a shape and a language, with a trained model or with the untrained network beside it. One dimension
+changes at a time (`ladder.toml`). `dpotox.results.ladder_rules` judges the table.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from dpotox.errors import UserError
+from dpotox.estimates import Estimate, Evidence
+from dpotox.facts import NOISE
+from dpotox.paper.groups import REDUCING, gross_and_net
+from dpotox.paper.nulls import SAME_TEXT
+from dpotox.paper.published import published_groups
+from dpotox.paper.selections import ALL_FOUR, EVERYTHING
+from dpotox.profile import Profile, load_profile
+from dpotox.results.agreement import BEST
+from dpotox.results.claims import published_evidence
+from dpotox.results.folder import ENDING, Results
+from dpotox.results.nothing import UNTRAINED
+from dpotox.results.pack import packs_in
+
+CONTENT: dict = tomllib.loads(files("dpotox.results").joinpath("ladder.toml").read_text(encoding="utf-8"))
+DIMENSIONS = tuple(CONTENT["dimensions"])
+SEEDS = (0, 1, 2)
+"""No more and no fewer."""
+TOXICITY, PERPLEXITY = "toxicity after DPO / before", "perplexity on all text after DPO / before"
+OWN, SAME, NOTHING = "own text", "same text", "against itself"
+"""On which text shifts and changes are taken; the last is of the model before DPO, sampled twice."""
+NET, CHANGE = "net / gross", "correlation of activation change with cosine"
+TOP, POSITIVE = (
+    "top toxic neurons' share of gross, as many as the paper's share",
+    "positively active share of all neurons",
+)
+SHARES = tuple(f"{group} share of gross" for group in REDUCING)
+SHIFTED, SHIFTED_TP = "recovered share of shifting all four", "recovered share of shifting TP-"
+BEYOND = f"{SHIFTED}, minus the best ablation's"
+WITHOUT_NOISE = f"(net + gross of the model against itself) / gross, {OWN}"
+COLUMNS = ("rung", "seed", "trained", "width", "neurons", "layers", "language", "vocabulary")
+DECIDING = ("pretraining", "data", "pairs", "dpo")
+"""Sections of a profile that are the rung's, or `mini`'s, to the last key."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A shape and a language, and whether anything was learnt."""
+
+    width: int
+    neurons: int
+    layers: int
+    language: str
+    trained: bool = True
+
+
+def _named() -> dict[str, Rung]:
+    found = {}
+    for dimension, given in CONTENT["dimensions"].items():
+        others = {key: value for key, value in given.items() if key != "values"}
+        for value in given["values"]:
+            found[f"{dimension}-{value}"] = Rung(**CONTENT["start"] | others | {dimension: value})
+    return found | {f"{name}-{UNTRAINED}": replace(rung, trained=False) for name, rung in found.items()}
+
+
+NAMED = _named()
+"""Every rung by name; those along two dimensions have two."""
+NAMES: dict[Rung, str] = {rung: name for name, rung in reversed(NAMED.items())}
+"""Every rung's name, the first where there are two; in the order in which they are run."""
+NAMES = {rung: NAMES[rung] for rung in dict.fromkeys(NAMED.values())}
+
+
+def rung_named(name: str) -> Rung:
+    """The rung of a name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in NAMED:
+        raise UserError(f"there is no rung {name!r}; there are {', '.join(NAMED)}")
+    return NAMED[name]
+
+
+def along(dimension: str) -> list[Rung]:
+    """The trained rungs along a dimension, in order."""
+    return [NAMED[f"{dimension}-{value}"] for value in CONTENT["dimensions"][dimension]["values"]]
+
+
+def pack_name(rung: Rung, seed: int) -> str:
+    """What the pack of a run is called."""
+    return f"{NAMES[rung]}-seed{seed}{ENDING}"
+
+
+@cache
+def settings(rung: Rung) -> dict[str, dict]:
+    """In what the profile of a rung differs from `mini`: its shape, and tables as large as the rules need."""
+    mini, untrained = load_profile("mini"), load_profile(UNTRAINED)
+    kept, changed = (asdict(profile.pretraining) for profile in (mini, untrained))
+    learning = {} if rung.trained else {k: v for k, v in changed.items() if v != kept[k]}
+    share = rung.neurons / (mini.pretraining.layers * mini.pretraining.d_mlp)
+
+    def scaled(*counts: int) -> list[int]:
+        return sorted({max(1, round(share * count)) for count in counts})
+
+    given = mini.interventions
+    return {
+        "pretraining": learning
+        | {
+            "d_model": rung.width,
+            "layers": rung.layers,
+            "d_mlp": rung.neurons // rung.layers,
+            "language": rung.language,
+        },
+        "scorer": {"second": ""},
+        "interventions": {
+            "ablate_top": scaled(*given.ablate_top),
+            "ablate_top_positive": scaled(*given.ablate_top_positive),
+            "figure_top": scaled(given.figure_top)[0],
+            "scale_factors": given.scale_factors[:1],
+            "sets": ["TP-", ALL_FOUR, EVERYTHING],
+            "draws": 0,
+        },
+        "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
+        "compute": {"neuron_bootstrap": 50},
+    }
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """What the packs in a folder measured, and why others do not count.
+
+    Returns:
+        A row per run and quantity: `COLUMNS`, `quantity`, `value`, `low`, `high`; and by the names of packs
+        that are no run of the ladder the reason.
+    """
+    found, refused = packs_in(folder)
+    rows, names = [], {}
+    for name, results in found.items():
+        rung = rung_of(results.profile)
+        wrong = "its shape is that of no rung" if rung not in NAMES else different(results.profile, rung)
+        if not wrong and (rung, results.seed) in names:
+            wrong = f"it is the same run as {names[rung, results.seed]}"
+        if wrong:
+            refused[name] = wrong
+            continue
+        names[rung, results.seed] = name
+        run = {"rung": NAMES[rung], "seed": results.seed, "vocabulary": results.record.shape.vocabulary}
+        for quantity, one in measured(results).items():
+            rows.append(run | asdict(rung) | {"quantity": quantity} | asdict(one))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "quantity", "value", "low", "high"]), refused
+
+
+def rung_of(profile: Profile) -> Rung:
+    """The rung that a profile's model would stand on."""
+    given = profile.pretraining
+    return Rung(
+        width=given.d_model,
+        neurons=given.layers * given.d_mlp,
+        layers=given.layers,
+        language=given.language,
+        trained=max(given.muon_lr, given.adamw_lr) > 0,
+    )
+
+
+def different(profile: Profile, rung: Rung) -> str:
+    """In which setting a run is not that of its rung; empty if in none that decides."""
+    mini, own = load_profile("mini"), settings(rung)
+    for section in DECIDING:
+        wanted, given = (asdict(getattr(one, section)) for one in (mini, profile))
+        wanted |= own.get(section, {})
+        if wrong := [key for key in wanted if wanted[key] != given[key]]:
+            return f"its {section}.{wrong[0]} is not that of the rung {NAMES[rung]}"
+    return ""
+
+
+def measured(results: Results) -> Evidence:
+    """What the ladder compares, of one run."""
+    known = _estimates(results.evidence)
+    compared = {name: _estimates(some) for name, some in results.comparisons.groupby("comparison")}
+    same, noise = compared.get(SAME_TEXT, {}), compared.get(NOISE, {})
+    found = {name: known[name] for name in (TOXICITY, PERPLEXITY, BEST) if name in known}
+    for text, there in ((OWN, known), (SAME, same), (NOTHING, noise)):
+        found |= {f"{q}, {text}": there[q] for q in (*SHARES, NET, CHANGE, TOP, POSITIVE) if q in there}
+    edits = results.table1.query("kind == 'shift, same text'").set_index("which")
+    for name, which in ((SHIFTED, ALL_FOUR), (SHIFTED_TP, "TP-")):
+        if which in edits.index:  # a group may have no neuron
+            found[name] = Estimate(*edits.loc[which, ["recovered", "recovered_low", "recovered_high"]])
+    if SHIFTED in found and BEST in found:
+        found[BEYOND] = minus(found[SHIFTED], found[BEST])
+    if {NET, "gross"} <= known.keys() and "gross" in noise:
+        found[WITHOUT_NOISE] = _plus(known[NET], _ratio(noise["gross"], known["gross"]))
+    return found
+
+
+def _estimates(table: pd.DataFrame) -> Evidence:
+    rows = table[["quantity", "value", "low", "high"]].itertuples(index=False)
+    return {row.quantity: Estimate(row.value, row.low, row.high) for row in rows}
+
+
+# An interval of two values' difference, sum or ratio is as wide as if both erred against each other: nothing is
+# known here of how they hang together, and so it is never too narrow.
+
+
+def minus(one: Estimate, other: Estimate) -> Estimate:
+    """The first less the second."""
+    return Estimate(one.value - other.value, one.low - other.high, one.high - other.low)
+
+
+def _plus(one: Estimate, other: Estimate) -> Estimate:
+    return Estimate(one.value + other.value, one.low + other.low, one.high + other.high)
+
+
+def _ratio(part: Estimate, whole: Estimate) -> Estimate:
+    """Of positive values."""
+    if not whole.low > 0:
+        return Estimate(*[math.nan] * 3)
+    return Estimate(part.value / whole.value, part.low / whole.high, part.high / whole.low)
+
+
+def published() -> dict[str, dict[str, float]]:
+    """The published values, by quantity and by model."""
+    paper, medium = published_evidence(), "GPT-2 medium"
+    gross, net = gross_and_net(published_groups())
+    larger = {model: value for model, value in CONTENT["published"].items() if model != "source"}
+    found = {f"{share}, {OWN}": {medium: paper[share].value} for share in SHARES}
+    return found | {
+        f"{NET}, {OWN}": {medium: net / gross} | larger,
+        f"{CHANGE}, {OWN}": {medium: paper[CHANGE].value},
+        f"{TOP}, {OWN}": {medium: paper["top toxic neurons' share of gross"].value},
+        BEST: {medium: paper[BEST].value},
+    }
