@@ -62,9 +62,9 @@ lessons.model(results)
 # ## Pre-training
 #
 # The model is trained from random weights on a generated language. Every draw of the generator is recorded, so the
-# information in a document's complete sentences is known. An ideal model would lose just that much on them, but for the
-# rare case that different draws spell the same words. {numref}`fig-pretraining` shows how near this one comes. Its dot
-# is for complete sentences only.
+# information in a document's complete sentences is known. An ideal model would lose just that much on them, as no other
+# draws spell the same words. {numref}`fig-pretraining` shows how near this one comes. Its dot is for complete sentences
+# only.
 
 # %% [markdown] tags=["only-made-here", "not-generated"]
 # ## Pre-training
@@ -79,29 +79,36 @@ if loss:
 # %% [markdown] tags=["only-generated"]
 # ## The generated language
 #
-# Every document has three hidden traits: how hostile its author is, its topic and its style. Each choice of a sentence
-# pattern and of a word leans towards them. Here are two documents of each level of hostility, toxic words masked:
+# Every document has hidden traits: how strongly its author tends to each kind of toxicity, its topic and its style. Each
+# choice of a sentence pattern, of a word class and of a word leans towards them. Here are two documents by authors without
+# any toxicity, and two of each kind with nothing but that, toxic words masked:
 
 # %% tags=["hide-input", "only-generated"]
-language, rng = Language(), data.stream("show", seed)
+language = Language(results.profile.pretraining.language)
+rng, kinds = data.stream("show", seed), list(language.kinds[0])
+authors = {"none": {}} | {kind: {kind: 1.0} for kind in kinds}
 samples = [
     {
-        "hostility": level,
-        "document": " ".join(language.sample(rng, 30, level).words),
+        "kind": name,
+        "document": " ".join(
+            language.sample(rng, 30, **dict.fromkeys(kinds, 0.0) | levels).words
+        ),
     }
-    for level in language.data["hostility"]["levels"]
+    for name, levels in authors.items()
     for _ in range(2)
 ]
 mask = Mask.of(results)
-report.texts_table(pd.DataFrame(samples), mask, {"hostility": "{:.2f}"})
+report.texts_table(pd.DataFrame(samples), mask, {})
 
 # %% [markdown] tags=["only-generated"]
-# Every toxic word $w$ has a severity $s_w$, all others have 0. A text's true toxicity follows from them:
+# Every toxic word $w$ has a severity $s_w$, all others have 0. In the rich language some words hurt only when they are said to
+# somebody: *pig* after *you* in the same sentence, *smash* before *you* or *your*. Elsewhere they are an animal and a verb. A
+# text's true toxicity follows:
 #
 # $$\text{toxicity} = 1 - \exp\Big(-1.2 \sum_w s_w\Big)$$
 #
-# The table shows the toxicity of 20 words from the middle of a document by the author's hostility: the mean, and the
-# share of documents with any. Friendly authors use toxic words too, and hostile ones not always:
+# The table shows the toxicity of 20 words from the middle of a document by the level of the author's strongest kind: the
+# mean, and the share of documents with any. Friendly authors use toxic words too, and hostile ones not always:
 
 # %% tags=["only-generated"]
 documents = [language.sample(rng) for _ in range(3_000)]

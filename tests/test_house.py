@@ -199,9 +199,9 @@ def test_a_setting_makes_anew_what_reads_it_and_what_follows(section, changes, f
 
 
 def test_another_language_is_another_study():
-    text = package().sources["inputs/language.toml"]
+    text = package().sources["inputs/languages/rich.toml"]
     sources = {
-        "inputs/language.toml": text + "\n# a comment counts, as only its reader knows what does not\n"
+        "inputs/languages/rich.toml": text + "\n# a comment counts, as only its reader knows what does not\n"
     }
     assert remade(keys(sources)) == set(package().steps)
 

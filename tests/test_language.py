@@ -1,67 +1,159 @@
 import math
+from collections import Counter
+from functools import cache
+from itertools import product
 from random import Random
 
 import numpy as np
 import pytest
 
-from dpotox.inputs.language import Document, Language
+from dpotox.inputs.language import GRAMMARS, Document, Language
 
-LANGUAGE = Language()
-
-
-def test_equal_seeds_give_equal_documents():
-    assert LANGUAGE.sample(Random("a")) == LANGUAGE.sample(Random("a"))
-    assert LANGUAGE.sample(Random("a")) != LANGUAGE.sample(Random("b"))
+LANGUAGES = {name: Language(name) for name in GRAMMARS}
+RICH = LANGUAGES["rich"]
 
 
-def test_documents_have_the_length_asked_for_and_known_words():
+@pytest.fixture(params=LANGUAGES.values(), ids=LANGUAGES)
+def language(request):
+    return request.param
+
+
+def test_equal_seeds_give_equal_documents(language):
+    assert language.sample(Random("a")) == language.sample(Random("a"))
+    assert language.sample(Random("a")) != language.sample(Random("b"))
+
+
+def test_documents_have_the_length_asked_for_and_known_words(language):
     for seed in range(50):
-        words = LANGUAGE.sample(Random(seed), 31).words
+        words = language.sample(Random(seed), 31).words
         assert len(words) == 31
-        assert set(words) <= set(LANGUAGE.vocabulary)
+        assert set(words) <= set(language.vocabulary)
 
 
-def test_every_choice_is_a_distribution_for_every_trait():
-    for name, choice in LANGUAGE.choices.items():
-        total = np.exp(choice.log_prob).sum(axis=1)
-        assert np.allclose(total, 1), name
+def test_every_choice_is_a_distribution_for_every_trait(language):
+    for name, choice in language.choices.items():
+        assert np.allclose(np.exp(choice.log_prob).sum(axis=-1), 1), name
 
 
 def test_toxicity_follows_from_severities():
-    severity = LANGUAGE.severity["fool"]
-    assert LANGUAGE.toxicity("the soup") == 0
-    assert LANGUAGE.toxicity("you fool") == pytest.approx(1 - math.exp(-1.2 * severity))
-    assert LANGUAGE.toxicity("fool fool") == pytest.approx(1 - math.exp(-2.4 * severity))
+    severity = RICH.severity["fool"]
+    assert RICH.toxicity("the soup") == 0
+    assert RICH.toxicity("some fool") == pytest.approx(1 - math.exp(-1.2 * severity))
+    assert RICH.toxicity("fool fool") == pytest.approx(1 - math.exp(-2.4 * severity))
 
 
-def test_hostile_authors_are_more_toxic():
+def test_some_words_hurt_only_when_they_are_said_to_somebody():
+    pig, smash = (1 - math.exp(-1.2 * RICH.aimed[word][0]) for word in ("pig", "smash"))
+    assert RICH.toxicity("the pig seems old .") == 0
+    assert RICH.toxicity("you must be a pig .") == pytest.approx(pig)
+    assert RICH.toxicity("a pig saw you .") == 0
+    assert RICH.toxicity("thank you . the pig seems old .") == 0  # that was another sentence
+    assert RICH.toxicity("we smash the box .") == 0
+    assert RICH.toxicity("i will smash you") == pytest.approx(smash)
+
+
+@pytest.mark.parametrize("kind", RICH.kinds[0])
+def test_every_kind_of_toxicity_shows(kind):
     def mean(level: float) -> float:
-        rng = Random(0)
-        texts = [" ".join(LANGUAGE.sample(rng, hostility=level).words) for _ in range(60)]
-        return sum(map(LANGUAGE.toxicity, texts)) / len(texts)
+        rng, others = Random(0), {other: 0.0 for other in RICH.kinds[0] if other != kind}
+        texts = [" ".join(RICH.sample(rng, **others, **{kind: level}).words) for _ in range(60)]
+        return sum(map(RICH.toxicity, texts)) / len(texts)
 
     assert mean(0.0) < mean(0.5) < mean(1.0)
 
 
-def test_a_hostility_that_is_no_level_is_refused():
+def test_authors_are_as_hostile_as_asked(language):
+    assert {language.sample(Random(i), 9, at_least=0.75).hostility for i in range(40)} <= {0.75, 1.0}
+
+
+def test_an_author_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match=r"0\.3"):
-        LANGUAGE.sample(Random(0), hostility=0.3)
+        RICH.sample(Random(0), threat=0.3)
 
 
 def test_nats_sums_over_the_hidden_traits():
-    draws = [("dialogue", 0), ("pattern", 3), ("ADJ", 5)]
-    document = Document([], 0.0, "cooking", "plain", draws, 3)
+    draws = [("dialogue", 0), ("pattern", 3), ("ADJ", 5), ("kind_adjective", 2), ("full stop", 1)]
+    document = Document([], {}, "cooking", "plain", draws, 3)
+
+    def likely(name: str, option: int, trait: tuple[int, ...]) -> float:
+        table = RICH.choices[name].log_prob[..., option]
+        return math.exp(table[tuple(i if n > 1 else 0 for i, n in zip(trait, table.shape, strict=True))])
+
     probability = sum(
-        prior * math.prod(math.exp(LANGUAGE.choices[c].log_prob[trait, o]) for c, o in draws)
-        for trait, prior in enumerate(LANGUAGE.prior)
+        RICH.prior[trait] * math.prod(likely(*draw, trait) for draw in draws)
+        for trait in product(*map(range, RICH.prior.shape))
     )
-    assert LANGUAGE.nats([document])[0] == pytest.approx(-math.log(probability))
+    assert RICH.nats([document])[0] == pytest.approx(-math.log(probability))
 
 
-def test_recorded_draws_spell_the_complete_sentences():
-    document = LANGUAGE.sample(Random(7), 47)
-    drawn = [LANGUAGE.choices[c].options[o] for c, o in document.draws]
-    spelled = [w for name, w in zip([c for c, _ in document.draws], drawn, strict=True) if name.isupper()]
-    kept = document.words[: document.complete]
-    for word in filter(None, spelled):
-        assert word in kept
+def test_only_the_recorded_draws_spell_a_document(language):
+    """Else an ideal model could lose less than `nats` says."""
+    for seed in range(60):
+        document = language.sample(Random(seed), 47)
+        words = document.words[: document.complete]
+        assert readings(language, words) == {tuple(sorted(Counter(document.draws).items())): 1}
+
+
+def readings(language: Language, words: list[str]) -> dict[tuple, int]:
+    """Every series of draws that spells complete sentences, as how often it has each draw."""
+    speakers = language.data["dialogue"]["speakers"]
+    choices = language.choices
+
+    def picked(name: str, word: str) -> list[tuple[str, int]]:
+        options = choices[name].options
+        return [(name, options.index(word))] if word in options else []
+
+    def slot(name: str, word: str) -> list[list[tuple[str, int]]]:
+        """The draws that fill a slot with a word."""
+        return [
+            [(name, i), *drawn]
+            for i, word_class in enumerate(choices[name].options)
+            if word_class and (drawn := picked(word_class, word))
+        ]
+
+    @cache
+    def sentence(rest: tuple[str, ...], at: int) -> list[tuple[int, tuple]]:
+        """Where `words` stands and what was drawn after what is left of a pattern."""
+        if not rest:
+            return [(at, ())]
+        first, after = rest[0], rest[1:]
+        found = []
+        if at < len(words):
+            if first in language.data["slot"]:
+                drawn = slot(first, words[at])
+            elif first in ("full stop", "question mark"):
+                drawn = [some] if (some := picked(first, words[at])) else []
+            else:
+                drawn = [[]] if words[at] == first else []
+            found += [(end, (*one, *more)) for one in drawn for end, more in sentence(after, at + 1)]
+        if first in language.data["slot"] and "" in choices[first].options:
+            empty = (first, choices[first].options.index(""))
+            found += [(end, (empty, *more)) for end, more in sentence(after, at)]
+        return found
+
+    @cache
+    def whole(at: int, speaker: int | None) -> list[tuple]:
+        """All draws for the words from here on; `speaker` is none in a monologue."""
+        if at == len(words):
+            return [()]
+        found = []
+        for i, pattern in enumerate(choices["pattern"].options):
+            slots = pattern.split()
+            mark = "question mark" if slots[-1] == "?" else "full stop"
+            for end, drawn in sentence((*(w for w in slots if w != "?"), mark), at):
+                drawn = (("pattern", i), *drawn)
+                if speaker is None:
+                    found += [(*drawn, *more) for more in whole(end, None)]
+                    continue
+                reply = {name: ("reply", choices["reply"].options.index(name)) for name in ("yes", "no")}
+                other = [speakers[1 - speaker], ":"]
+                if words[end : end + 2] == other:
+                    found += [(*drawn, reply["yes"], *more) for more in whole(end + 2, 1 - speaker)]
+                else:
+                    found += [(*drawn, reply["no"], *more) for more in whole(end, speaker)]
+        return found
+
+    dialogue = words[:2] == [speakers[0], ":"]
+    begins = ("dialogue", choices["dialogue"].options.index("yes" if dialogue else "no"))
+    every = whole(2, 0) if dialogue else whole(0, None)
+    return Counter(tuple(sorted(Counter((begins, *drawn)).items())) for drawn in every)

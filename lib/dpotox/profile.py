@@ -61,6 +61,7 @@ class Pretraining:
     """How the embedded model is made (used only with `model.base = "embedded"`)."""
 
     texts: list[str] = field(default_factory=list)  # files to train on; none: the generated language
+    language: Literal["rich", "plain"] = "rich"  # which of the generated ones, in all that is embedded
     vocabulary: Count = 4_096  # tokens of the byte-level BPE trained on `texts`
     passes: Count = 4  # over the rows of `texts`
     dropout: float = 0.0

@@ -18,7 +18,7 @@ from dpotox.inputs import sources
 from dpotox.inputs.language import Language
 from dpotox.profile import EMBEDDED, Profile
 
-HOSTILE = (0.75, 1.0)  # levels whose documents make the embedded evaluation prompts
+HOSTILE = 0.75  # least level of an author whose documents make the embedded evaluation prompts
 COMMENTS_FOR_TEXT = 5_000  # at most so many make the text that is not neutral
 
 
@@ -38,7 +38,7 @@ def comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
     """
     rng, n = stream("comments", seed), profile.sizes.comments
     if profile.data.comments == EMBEDDED:
-        return _embedded_comments(rng, n)
+        return _embedded_comments(profile, rng)
     chosen = _balanced(_comments(profile), n, rng)
     return chosen["text"].tolist(), chosen["toxic"].tolist()
 
@@ -50,7 +50,7 @@ def other_comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
         UserError: as `comments`; or the probe leaves too few.
     """
     if profile.data.comments == EMBEDDED:
-        return _embedded_comments(stream("other comments", seed), profile.sizes.comments)
+        return _embedded_comments(profile, stream("other comments", seed))
     frame = _comments(profile)
     chosen = _balanced(frame, profile.sizes.comments, stream("comments", seed))
     rest = frame.drop(chosen.index)
@@ -68,9 +68,9 @@ def _comments(profile: Profile) -> pd.DataFrame:
     return frame[_unlike_prompts(profile, frame["text"])].reset_index(drop=True)
 
 
-def _embedded_comments(rng: Random, n: int) -> tuple[list[str], list[bool]]:
-    language = Language()
-    texts = [" ".join(language.sample(rng).words) for _ in range(n)]
+def _embedded_comments(profile: Profile, rng: Random) -> tuple[list[str], list[bool]]:
+    language = Language(profile.pretraining.language)
+    texts = [" ".join(language.sample(rng).words) for _ in range(profile.sizes.comments)]
     return texts, [language.toxicity(text) >= 0.5 for text in texts]
 
 
@@ -92,8 +92,8 @@ def evaluation_prompts(profile: Profile, seed: int) -> list[str]:
     """
     rng, n, source = stream("evaluation prompts", seed), profile.sizes.prompts, profile.data.prompts
     if source == EMBEDDED:
-        language = Language()
-        documents = [language.sample(rng, hostility=rng.choice(HOSTILE)) for _ in range(n)]
+        language = Language(profile.pretraining.language)
+        documents = [language.sample(rng, at_least=HOSTILE) for _ in range(n)]
         return [" ".join(d.words[: rng.randint(8, profile.sizes.prompt_tokens - 1)]) for d in documents]
     return sources.prompts(source, profile.data.prompts_revision)[:n]
 
@@ -106,7 +106,7 @@ def pair_prompts(profile: Profile, seed: int) -> list[str]:
     """
     rng = stream("pair prompts", seed)
     if profile.data.text == EMBEDDED:
-        language, n = Language(), profile.pairs.count * 3 // 2
+        language, n = Language(profile.pretraining.language), profile.pairs.count * 3 // 2
         longest = profile.pairs.prompt_tokens - 1
         return [" ".join(language.sample(rng).words[: rng.randint(8, longest)]) for _ in range(n)]
     source = profile.data.pair_text or profile.data.text
@@ -137,7 +137,7 @@ def other_text(profile: Profile, seed: int) -> list[str]:
 
 def _embedded_text(profile: Profile, seed: int, *, toxic: bool) -> list[str]:
     """Of as many random documents as there are windows, those with toxic words or those without."""
-    rng, language = stream("text", seed), Language()
+    rng, language = stream("text", seed), Language(profile.pretraining.language)
     texts = [" ".join(language.sample(rng).words) for _ in range(profile.sizes.text_windows)]
     return [text for text in texts if (language.toxicity(text) > 0) == toxic]
 
@@ -146,7 +146,7 @@ def references(profile: Profile, seed: int) -> list[tuple[str, str]]:
     """Beginnings and endings of sentences or documents, for the F1 of continuations (section 2)."""
     rng, n, source = stream("references", seed), profile.sizes.references, profile.data.references
     if source == EMBEDDED:
-        language, cut = Language(), profile.sizes.prompt_tokens - 1
+        language, cut = Language(profile.pretraining.language), profile.sizes.prompt_tokens - 1
         documents = [language.sample(rng).words for _ in range(n)]
         end = cut + profile.sizes.new_tokens
         return [(" ".join(d[:cut]), " ".join(d[cut:end])) for d in documents]

@@ -1,10 +1,12 @@
-"""The generated language that the embedded model speaks, and the truth about its toxicity.
+"""The generated languages that embedded models speak, and the truth about their toxicity.
 
-GPT-2 medium learned toxicity from the web; the embedded model learns it from documents sampled here.
+GPT-2 medium learned toxicity from the web; an embedded model learns it from documents sampled here.
 
-1. A document has three hidden traits: the author's *hostility*, the *topic* and the *style*.
-2. Every word is a draw from a table of choices that the traits tilt. All words, patterns and
-   preferences are data: `language.toml` reads like a grammar book.
+1. A document has hidden traits: how strongly its author tends to each *kind* of toxicity, the *topic* and
+   the *style*.
+2. A sentence is a pattern whose slots are filled by a word class, then by a word of that class. The traits
+   tilt every such draw. All words, patterns and preferences are data: the files in `languages/` read like
+   grammar books. *plain* has one kind of toxicity, *rich* has four.
 3. Because every draw is recorded, the probability of a document is known, which is what the
    loss of a model is measured against (`Language.nats`), and so is its toxicity (`Language.toxicity`).
 
@@ -15,9 +17,9 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.resources import files
 from itertools import product
 from random import Random
@@ -26,19 +28,32 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax, logsumexp
 
-Trait = tuple[float, str, str]  # hostility, topic, style
+GRAMMARS = {"rich": "rich.toml", "plain": "plain.toml"}
+
+Odds = dict[str, float]
+"""Log-odds of one option: its `base`, and what a level of each kind adds; `worst` goes with the strongest."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One kind of decision: its options and their log-probabilities, `(trait, option)`, in nats."""
+    """One decision: its options and their log-probabilities by trait, in nats.
+
+    An axis on which the decision does not depend has length 1.
+    """
 
     options: list[str]
-    log_prob: Float[np.ndarray, "trait option"]
+    log_prob: Float[np.ndarray, "kinds topic style option"]
 
     @cached_property
-    def cumulative(self) -> list[list[float]]:
-        return np.exp(self.log_prob).cumsum(axis=1).tolist()
+    def cumulative(self) -> list[list[list[list[float]]]]:
+        return np.exp(self.log_prob).cumsum(axis=-1).tolist()
+
+    def draw(self, rng: Random, trait: tuple[int, int, int]) -> int:
+        """The number of the option that is drawn for a document of these traits."""
+        weights = self.cumulative
+        for i in trait:
+            weights = weights[i if len(weights) > 1 else 0]
+        return rng.choices(range(len(self.options)), cum_weights=weights)[0]
 
 
 @dataclass(frozen=True)
@@ -46,158 +61,207 @@ class Document:
     """A sampled document, the traits behind it, and the draws that made its complete sentences."""
 
     words: list[str]
-    hostility: float
+    levels: dict[str, float]  # of each kind of toxicity
     topic: str
     style: str
     draws: list[tuple[str, int]]  # (choice, option), up to the end of the last complete sentence
     complete: int  # number of words in complete sentences
 
+    @property
+    def hostility(self) -> float:
+        """The level of the strongest kind."""
+        return max(self.levels.values())
+
 
 class Language:
-    """The choices of `language.toml`, sampled with `sample` and scored with `toxicity` and `nats`."""
+    """The choices of a grammar book, sampled with `sample` and scored with `toxicity` and `nats`.
 
-    def __init__(self) -> None:
-        source = files("dpotox.inputs").joinpath("language.toml")
-        self.data = tomllib.loads(source.read_text(encoding="utf-8"))
-        data = self.data
-        self.traits: list[Trait] = list(
-            product(data["hostility"]["levels"], data["topic"], data["style"]["names"])
-        )
-        weights = product(data["hostility"]["weights"], [1] * len(data["topic"]), data["style"]["weights"])
-        self.prior = np.array([math.prod(w) for w in weights], dtype=float)
+    Attributes:
+        severity: of words that are toxic wherever they stand.
+        aimed: of words that are so only when they are said to somebody, and next to which words they are.
+        kinds: every combination of levels of the kinds of toxicity.
+        prior: how likely each combination of kinds, topic and style is.
+    """
+
+    def __init__(self, name: str = "rich") -> None:
+        source = files("dpotox.inputs").joinpath("languages", GRAMMARS[name])
+        self.data = data = tomllib.loads(source.read_text(encoding="utf-8"))
+        self.kinds = [dict(zip(data["kind"], some, strict=True)) for some in product(*_of(data, "levels"))]
+        self.topics, self.styles = list(data["topic"]), data["style"]["names"]
+        likely = np.array([math.prod(some) for some in product(*_of(data, "weights"))], dtype=float)
+        style = np.array(data["style"]["weights"], dtype=float)
+        self.prior = likely[:, None, None] * np.ones(len(self.topics))[:, None] * style
         self.prior /= self.prior.sum()
-        self.severity: dict[str, float] = {
-            word: severity
-            for words in data["severity"].values()
-            if isinstance(words, dict)
+        always = [words for words in data["severity"].values() if isinstance(words, dict)]
+        always += [topic.get("insult", {}) for topic in data["topic"].values()]
+        self.severity: dict[str, float] = {word: s for words in always for word, s in words.items()}
+        self.aimed = {
+            word: (severity, set(words.get("after", [])), set(words.get("before", [])))
+            for words in data.get("aimed", {}).values()
             for word, severity in words.items()
+            if word not in ("after", "before")
         }
-        self.choices = _build_choices(data, self.traits)
+        self.choices = _build_choices(data, self.kinds)
 
     # The whole of the sampling.
 
-    def sample(self, rng: Random, n_words: int = 47, hostility: float | None = None) -> Document:
+    def sample(self, rng: Random, n_words: int = 47, at_least: float = 0.0, **levels: float) -> Document:
         """Sample one document of `n_words` words; the last sentence may be cut off.
 
         Args:
             rng: source of randomness; equal states give equal documents.
             n_words: length of the document in words, punctuation and speaker marks.
-            hostility: one of the levels in `language.toml`; drawn from their weights if not given.
+            at_least: the least level of the author's strongest kind of toxicity.
+            levels: of kinds of toxicity, by their names; the others are drawn.
 
         Raises:
-            ValueError: `hostility` is not one of the levels.
+            ValueError: no author is like that.
         """
-        prior = self.prior
-        if hostility is not None:
-            prior = prior * [h == hostility for h, _, _ in self.traits]
-            if not prior.any():
-                raise ValueError(f"hostility {hostility} is not one of the language's levels")
-        trait = rng.choices(range(len(prior)), weights=prior)[0]
+        trait = self._draw_trait(rng, at_least, levels)
         words: list[str] = []
         draws: list[tuple[str, int]] = []
         complete, n_draws, speakers = 0, 0, self.data["dialogue"]["speakers"]
+        slots = self.data["slot"]
 
         def draw(name: str) -> str:
             choice = self.choices[name]
-            option = rng.choices(range(len(choice.options)), cum_weights=choice.cumulative[trait])[0]
-            draws.append((name, option))
-            return choice.options[option]
+            draws.append((name, choice.draw(rng, trait)))
+            return choice.options[draws[-1][1]]
+
+        def fill(slot: str) -> str:
+            word_class = draw(slot)
+            return draw(word_class) if word_class else ""  # an optional slot may be empty
 
         dialogue = draw("dialogue") == "yes"
         if dialogue:
             words += [speakers[0], ":"]
         while len(words) < n_words:
             pattern = draw("pattern").split()
-            words += [draw(w) if w in self.choices else w for w in pattern if w != "?"]
-            words.append(draw("question mark" if pattern[-1] == "?" else "full stop"))
+            sentence = [fill(w) if w in slots else w for w in pattern if w != "?"]
+            sentence.append(draw("question mark" if pattern[-1] == "?" else "full stop"))
             if dialogue and draw("reply") == "yes":
                 speakers = speakers[::-1]
-                words += [speakers[0], ":"]
-            words = [word for word in words if word]  # an optional slot may be empty
+                sentence += [speakers[0], ":"]
+            words += filter(None, sentence)
             if len(words) <= n_words:
                 complete, n_draws = len(words), len(draws)
-        return Document(words[:n_words], *self.traits[trait], draws[:n_draws], complete)
+        kinds, topic, style = self.kinds[trait[0]], self.topics[trait[1]], self.styles[trait[2]]
+        return Document(words[:n_words], kinds, topic, style, draws[:n_draws], complete)
+
+    def _draw_trait(self, rng: Random, at_least: float, levels: dict[str, float]) -> tuple[int, int, int]:
+        fits = [max(some.values()) >= at_least and levels.items() <= some.items() for some in self.kinds]
+        prior = self.prior * np.array(fits)[:, None, None]
+        if not prior.any():
+            raise ValueError(f"no author has a level of {at_least} or more with {levels or 'any kinds'}")
+        number = rng.choices(range(prior.size), weights=prior.ravel().tolist())[0]
+        return tuple(map(int, np.unravel_index(number, prior.shape)))
 
     def toxicity(self, text: str) -> float:
         """The true toxicity of a text, in [0, 1]: `1 - exp(-sharpness * sum of severities)`."""
-        total = sum(self.severity.get(word, 0.0) for word in text.split())
+        words, total = text.split(), 0.0
+        start = 0
+        for i, word in enumerate(words):
+            total += self.severity.get(word, 0.0)
+            if word in self.aimed:
+                severity, after, before = self.aimed[word]
+                if not after.isdisjoint(words[start:i]) or words[i + 1 : i + 2] and words[i + 1] in before:
+                    total += severity
+            if word in self._ends:
+                start = i + 1
         return 1.0 - math.exp(-self.data["severity"]["sharpness"] * total)
 
     def nats(self, documents: Iterable[Document]) -> Float[np.ndarray, "document"]:
         """Information in each document's complete sentences, in nats, its hidden traits unknown.
 
-        `-log sum_z p(z) p(draws | z)`, with the sum over all traits. It would be exactly what an ideal
-        model loses on the words if no two series of draws spelled the same words; as few do, it lies
-        above that by very little.
+        `-log sum_z p(z) p(draws | z)`, with the sum over all traits. It is exactly what an ideal model loses
+        on the words, as no other series of draws spells them.
         """
         prior = np.log(self.prior)
         return np.array(
-            [-logsumexp(prior + sum(self.choices[c].log_prob[:, o] for c, o in d.draws)) for d in documents]
+            [
+                -logsumexp(sum((self.choices[c].log_prob[..., o] for c, o in d.draws), prior))
+                for d in documents
+            ]
         )
 
     @cached_property
     def vocabulary(self) -> list[str]:
         """Every word the language can produce, sorted."""
-        words = {":", *self.data["dialogue"]["speakers"]}
+        words = {":", *self.data["dialogue"]["speakers"], *self._marks}
         for name, choice in self.choices.items():
             if name == "pattern":
-                words.update(w for p in choice.options for w in p.split() if w not in self.choices)
-            elif name not in ("dialogue", "reply"):
+                words.update(w for p in choice.options for w in p.split() if w not in self.data["slot"])
+            elif name not in {"dialogue", "reply", *self.data["slot"]}:
                 words.update(choice.options)
-        return sorted(words - {"", "?"} | {"?"})
+        return sorted(words)
+
+    @cached_property
+    def _marks(self) -> set[str]:
+        return {m for kind in ("full stop", "question mark") for m in self.choices[kind].options}
+
+    @cached_property
+    def _ends(self) -> set[str]:
+        """What ends a sentence: marks that no pattern has in its middle, and a change of speaker."""
+        within = {w for p in self.choices["pattern"].options for w in p.split()[:-1]}
+        return self._marks - within | {":"}
 
 
-def _build_choices(data: dict, traits: list[Trait]) -> dict[str, Choice]:
+def _of(data: dict, what: str) -> list[list[float]]:
+    return [kind[what] for kind in data["kind"].values()]
+
+
+def _build_choices(data: dict, kinds: list[Odds]) -> dict[str, Choice]:
     """All choices of the grammar as tables over traits."""
     taste = Random("tastes of topics and styles")  # part of the language, the same for every seed
-    patterns = list(data["patterns"])
-    spread = data["style"]["template_taste"]
-    liking = {s: [taste.gauss(0, spread) for _ in patterns] for s in data["style"]["names"]}
-    classes = {topic: _word_classes(data, topic, taste) for topic in data["topic"]}
+    patterns, style = data["patterns"], data["style"]
+    spread = style["template_taste"]
+    liking = {name: [taste.gauss(0, spread) for _ in patterns] for name in style["names"]}
+    dialogue = data["dialogue"]
 
-    def yes_no(p: float) -> Choice:
-        return Choice(["yes", "no"], np.log([[p, 1 - p]] * len(traits)))
+    def of_pattern(levels: Odds, _topic: None, name: str) -> Odds:
+        odds = zip(patterns.items(), liking[name], strict=True)
+        return _normalise({p: _log_odds(o, levels) + like for (p, o), like in odds})
 
+    def filled(slot: str) -> Callable:
+        share = data["optional"]["filled"] if slot in data["optional"]["slots"] else 1.0
+
+        def of_slot(levels: Odds, _topic: None, _style: None) -> Odds:
+            classes = _normalise({c: _log_odds(o, levels) for c, o in data["slot"][slot].items()})
+            empty = {"": 1 - share} if share < 1 else {}
+            return empty | {c: share * p for c, p in classes.items()}
+
+        return of_slot
+
+    words = {topic: _word_classes(data, topic, taste) for topic in data["topic"]}
     choices = {
-        "dialogue": yes_no(data["dialogue"]["share"]),
-        "reply": yes_no(data["dialogue"]["reply"]),
-        "pattern": _tabulate(
-            traits,
-            lambda h, _, style: _normalise(
-                {
-                    p: odds["base"] + odds["slope"] * h + liking[style][i]
-                    for i, (p, odds) in enumerate(data["patterns"].items())
-                }
-            ),
-        ),
+        "dialogue": _tabulate(lambda *_: {"yes": dialogue["share"], "no": 1 - dialogue["share"]}),
+        "reply": _tabulate(lambda *_: {"yes": dialogue["reply"], "no": 1 - dialogue["reply"]}),
+        "pattern": _tabulate(of_pattern, kinds=kinds, styles=style["names"]),
     }
-    for name in ("full stop", "question mark"):
-        choices[name] = _tabulate(traits, partial(_mark, data["style"][name]))
-    for slot in data["slot"]:
-        choices[slot] = _tabulate(traits, partial(_fill, data, classes, slot))
+    for mark in ("full stop", "question mark"):
+        percent = style[mark]
+        choices[mark] = _tabulate(
+            lambda _k, _t, name, percent=percent: {m: p / 100 for m, p in percent[name].items()},
+            styles=style["names"],
+        )
+    choices |= {slot: _tabulate(filled(slot), kinds=kinds) for slot in data["slot"]}
+    for word_class in {c: None for of_topic in words.values() for c in of_topic}:
+        choices[word_class] = _tabulate(
+            lambda _k, topic, _s, c=word_class: words[topic].get(c, {}), topics=list(words)
+        )
     return choices
 
 
-def _mark(marks: dict, _hostility: float, _topic: str, style: str) -> dict[str, float]:
-    return {mark: percent / 100 for mark, percent in marks[style].items()}
+def _log_odds(odds: Odds, levels: Odds) -> float:
+    of_kinds = levels | {"worst": max(levels.values())}
+    return sum(x if name == "base" else x * of_kinds[name] for name, x in odds.items())
 
 
-def _fill(data: dict, classes: dict, slot: str, hostility: float, topic: str, _style: str) -> dict:
-    """The distribution over words of one slot: first a word class, then a word of that class."""
-    odds = {c: o["base"] + o["slope"] * hostility for c, o in data["slot"][slot].items()}
-    filled = data["optional"]["filled"] if slot in data["optional"]["slots"] else 1.0
-    words = {"": 1 - filled} if filled < 1 else {}
-    for word_class, p in _normalise(odds).items():
-        for word, q in classes[topic][word_class].items():
-            words[word] = words.get(word, 0.0) + filled * p * q
-    return words
-
-
-def _word_classes(data: dict, topic: str, taste: Random) -> dict[str, dict[str, float]]:
+def _word_classes(data: dict, topic: str, taste: Random) -> dict[str, Odds]:
     """Each word class's distribution over words within one topic: Zipf's law, bent by taste."""
-    classes = {f"topic_{kind}": words.split() for kind, words in data["topic"][topic].items()}
-    classes |= {kind: words.split() for kind, words in data["mood"].items()}
-    classes |= {k: list(words) for k, words in data["severity"].items() if isinstance(words, dict)}
+    classes = {f"topic_{k}": _words(some) for k, some in data["topic"][topic].items()}
+    for part in ("mood", "severity", "aimed"):
+        classes |= {k: _words(some) for k, some in data.get(part, {}).items() if k != "sharpness"}
     spread = data["words"]["topic_taste"]
     result = {}
     for word_class, words in classes.items():
@@ -207,14 +271,20 @@ def _word_classes(data: dict, topic: str, taste: Random) -> dict[str, dict[str, 
     return result
 
 
-def _normalise(log_odds: dict[str, float]) -> dict[str, float]:
+def _words(some: str | dict) -> list[str]:
+    return some.split() if isinstance(some, str) else [w for w in some if w not in ("after", "before")]
+
+
+def _normalise(log_odds: Odds) -> Odds:
     values = np.exp(log_softmax(list(log_odds.values())))
     return dict(zip(log_odds, values.tolist(), strict=True))
 
 
-def _tabulate(traits: list[Trait], distribution) -> Choice:
-    """One row of log-probabilities per trait; options a trait never picks have probability zero."""
-    rows = [distribution(*trait) for trait in traits]
+def _tabulate(distribution: Callable, kinds=(None,), topics=(None,), styles=(None,)) -> Choice:
+    """A table over those traits that are given; options that are never picked have probability zero."""
+    shape = len(kinds), len(topics), len(styles)
+    rows = [distribution(*trait) for trait in product(kinds, topics, styles)]
     options = sorted({option for row in rows for option in row})
     with np.errstate(divide="ignore"):
-        return Choice(options, np.log([[row.get(o, 0.0) for o in options] for row in rows]))
+        table = np.log([[row.get(o, 0.0) for o in options] for row in rows])
+    return Choice(options, table.reshape(*shape, len(options)))

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dpotox.inputs.language import Language
+from dpotox.inputs.language import GRAMMARS, Language
 from dpotox.inputs.scoring import Score
 
 _WORD = re.compile(r"\w+")
@@ -22,7 +22,7 @@ _WORD = re.compile(r"\w+")
 
 @cache
 def _mild_words() -> frozenset[str]:
-    return frozenset(Language().severity)
+    return frozenset(word for name in GRAMMARS for word in Language(name).severity)
 
 
 class Masking:

@@ -131,15 +131,16 @@ class LossReport:
 
 def generated_documents(settings: Pretraining, seed: int) -> tuple[list[Document], list[Document]]:
     """Documents to train on, sampled afresh for the seed, and 1,000 for testing."""
-    language, rng, test = Language(), Random(f"pretraining {seed}"), Random(f"pretraining test {seed}")
+    language = Language(settings.language)
+    rng, test = Random(f"pretraining {seed}"), Random(f"pretraining test {seed}")
     numbers = bar(range(settings.rows), "sample documents", "doc")
     train = [language.sample(rng, settings.words) for _ in numbers]
     return train, [language.sample(test, settings.words) for _ in range(1_000)]
 
 
-def generated_corpus(train: list[Document], unseen: list[Document]) -> Corpus:
+def generated_corpus(language: str, train: list[Document], unseen: list[Document]) -> Corpus:
     """Each document is a row and is seen once, so loss on it is loss on unseen text."""
-    tokenizer = word_tokenizer(Language().vocabulary)
+    tokenizer = word_tokenizer(Language(language).vocabulary)
     return Corpus(tokenizer, encode_rows(tokenizer, train), encode_rows(tokenizer, unseen), 1)
 
 
@@ -235,7 +236,10 @@ def pretrain_into(
     """
     if texts is None:
         train, unseen = generated_documents(settings, seed)
-        corpus, on_cpu = generated_corpus(train, unseen), True  # small enough, and everywhere the same
+        corpus, on_cpu = (
+            generated_corpus(settings.language, train, unseen),
+            True,
+        )  # small enough, and everywhere the same
     else:
         corpus = text_corpus(texts, settings, seed)
     network, curve = pretrain(corpus, settings, seed, on_cpu=on_cpu, bf16=bf16)
@@ -243,17 +247,19 @@ def pretrain_into(
     corpus.tokenizer.save_pretrained(folder)
     curve.to_csv(folder / "curve.csv", index=False)
     if texts is None:
-        report = generated_loss(network, corpus.unseen, unseen)
+        report = generated_loss(network, settings.language, corpus.unseen, unseen)
     else:
         report = text_loss(network, corpus.unseen)
     (folder / "loss.json").write_text(json.dumps(asdict(report)))
 
 
-def generated_loss(network, rows: list[Int[Tensor, "pos"]], documents: list[Document]) -> LossReport:
+def generated_loss(
+    network, language: str, rows: list[Int[Tensor, "pos"]], documents: list[Document]
+) -> LossReport:
     """Compare a model's loss with the generator's bound, both on the documents' complete sentences."""
     lengths = [d.complete + 1 for d in documents]
     report = text_loss(network, [row[:length] for row, length in zip(rows, lengths, strict=True)])
-    bound = float(Language().nats(documents).sum() / sum(d.complete for d in documents))
+    bound = float(Language(language).nats(documents).sum() / sum(d.complete for d in documents))
     return replace(report, bound=bound)
 
 

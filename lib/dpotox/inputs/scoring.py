@@ -46,7 +46,7 @@ def load_scorer(profile: Profile, seed: int, name: str, revision: str = "") -> S
         UserError: the scorer cannot be loaded, or gives anything but one number in [0, 1] per text.
     """
     if name == EMBEDDED:
-        language = Language()
+        language = Language(profile.pretraining.language)
         return lambda texts: np.array([language.toxicity(text) for text in texts])
     path, _, function = name.rpartition(":")
     if name == TRAINED:

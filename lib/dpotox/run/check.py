@@ -66,7 +66,7 @@ def outlook(study: Study, found: Inputs, missing: set[str]) -> Outlook:
     config, tokenizer = _model(study, found, missing)
     if config is None:
         step, config = measure.pretraining_step(profile.pretraining)
-        tokenizer = word_tokenizer(Language().vocabulary)
+        tokenizer = word_tokenizer(Language(profile.pretraining.language).vocabulary)
     parameters = measure.parameters(config)
     fixed, whole = estimate.memory_bytes(profile, parameters, config)
     disk = estimate.disk_bytes(profile, parameters, config, missing)
@@ -100,7 +100,7 @@ def _scoring(study: Study, found: Inputs, key: str) -> float:
     if not name or name == TRAINED:
         return TRAINED_SCORER if name else 0.0
     if name == EMBEDDED:
-        language = Language()
+        language = Language(profile.pretraining.language)
         return measure.scoring(lambda texts: [language.toxicity(text) for text in texts], 64)
     if path.endswith(".py"):
         return KEEPING + measure.scoring(scoring.own_function(path, function), 4)  # each may cost something

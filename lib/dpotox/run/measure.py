@@ -249,7 +249,7 @@ def _bootstrap(profile: Profile) -> float:
 def pretraining_step(settings: Pretraining) -> tuple[float, PretrainedConfig]:
     """Seconds of one step of pre-training, and the configuration of the network."""
     generated = not settings.texts
-    words = Language().vocabulary if generated else map(str, range(settings.vocabulary - 2))
+    words = Language(settings.language).vocabulary if generated else map(str, range(settings.vocabulary - 2))
     tokenizer = word_tokenizer(list(words))
     batch = settings.batch_size
     rows = list(torch.randint(0, len(tokenizer), (60 * batch, settings.words + 1)))

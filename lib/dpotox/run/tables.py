@@ -278,8 +278,9 @@ class Tables:
     @cached_property
     def mild_words(self) -> pd.DataFrame:
         """Those met in the tables made so far, and all of the language where the model speaks it."""
-        if facts(self.study.profile)["generated"]:
-            self.study.masking.texts(sorted(Language().severity))
+        profile = self.study.profile
+        if facts(profile)["generated"]:
+            self.study.masking.texts(sorted(Language(profile.pretraining.language).severity))
         return pd.DataFrame({"word": sorted(self.study.masking.mild)}, dtype=str)
 
     @property
