@@ -13,7 +13,7 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 1000
 endif
 
-.PHONY: book results pack check test matrix coverage notebooks picture lint benchmark audit update clean
+.PHONY: book results pack ladder check test matrix coverage notebooks picture lint benchmark audit update clean
 .DELETE_ON_ERROR:
 
 book: .venv/ready  ## make every step, execute the notebooks and build _build/html/index.html (FROM=a pack: only show it)
@@ -24,6 +24,9 @@ results: .venv/ready  ## make every step and the tables in results/, but no page
 
 pack: results  ## put the results into one file, to be shown elsewhere with `make book FROM=file` (SMALL=1: to be compared only)
 	@$(BIN)/python -m dpotox.run.pack --profile "$(PROFILE)" --seed "$(SEED)" $(if $(SMALL),--small)
+
+ladder: .venv/ready  ## run models of other shapes and pack their results, seeds 0 1 2 (RUNG=width-64: one of them)
+	@$(BIN)/python -m dpotox.run.ladder $(if $(RUNG),--rung $(RUNG)) $(if $(filter-out file,$(origin SEED) $(origin SEEDS)),--seeds $(SEEDS))
 
 check: .venv/ready  ## look every input up and estimate what `make book` will take
 	@$(BIN)/python -m dpotox.run.check --profile "$(PROFILE)" --seed "$(SEED)"

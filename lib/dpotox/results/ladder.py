@@ -2,8 +2,8 @@
 
     table, refused = read(PROJECT / "book" / "packs" / "ladder")
 
-A *rung* is a shape and a language, with a trained model or with the untrained network beside it. One dimension
-changes at a time (`ladder.toml`). `dpotox.results.ladder_rules` judges the table.
+A *rung* is a shape and a language, with a trained model or with the untrained network beside it. One
+dimension changes at a time (`ladder.toml`). `dpotox.results.ladder_rules` judges the table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dpotox.errors import UserError
 from dpotox.estimates import Estimate, Evidence
 from dpotox.facts import NOISE
 from dpotox.paper.groups import REDUCING, gross_and_net
-from dpotox.paper.nulls import SAME_TEXT
 from dpotox.paper.published import published_groups
 from dpotox.paper.selections import ALL_FOUR, EVERYTHING
 from dpotox.profile import Profile, load_profile
@@ -29,7 +28,8 @@ from dpotox.results.agreement import BEST
 from dpotox.results.claims import published_evidence
 from dpotox.results.folder import ENDING, Results
 from dpotox.results.nothing import UNTRAINED
-from dpotox.results.pack import packs_in
+from dpotox.results.pack import unpacked
+from dpotox.results.schema import printable
 
 CONTENT: dict = tomllib.loads(files("dpotox.results").joinpath("ladder.toml").read_text(encoding="utf-8"))
 DIMENSIONS = tuple(CONTENT["dimensions"])
@@ -47,6 +47,7 @@ SHARES = tuple(f"{group} share of gross" for group in REDUCING)
 SHIFTED, SHIFTED_TP = "recovered share of shifting all four", "recovered share of shifting TP-"
 BEYOND = f"{SHIFTED}, minus the best ablation's"
 WITHOUT_NOISE = f"(net + gross of the model against itself) / gross, {OWN}"
+WORDS = "words of the language per dimension of the residual stream"
 COLUMNS = ("rung", "seed", "trained", "width", "neurons", "layers", "language", "vocabulary")
 DECIDING = ("pretraining", "data", "pairs", "dpo")
 """Sections of a profile that are the rung's, or `mini`'s, to the last key."""
@@ -63,12 +64,27 @@ class Rung:
     trained: bool = True
 
 
+def rung_of(profile: Profile) -> Rung:
+    """The rung that a profile's model would stand on."""
+    given = profile.pretraining
+    return Rung(
+        width=given.d_model,
+        neurons=given.layers * given.d_mlp,
+        layers=given.layers,
+        language=given.language,
+        trained=max(given.muon_lr, given.adamw_lr) > 0,
+    )
+
+
 def _named() -> dict[str, Rung]:
     found = {}
     for dimension, given in CONTENT["dimensions"].items():
-        others = {key: value for key, value in given.items() if key != "values"}
+        others = {key: value for key, value in given.items() if key not in ("of", "values")}
+        start = Rung(**CONTENT["start"] | others)
+        if "of" in given:
+            start = rung_of(load_profile(given["of"]))
         for value in given["values"]:
-            found[f"{dimension}-{value}"] = Rung(**CONTENT["start"] | others | {dimension: value})
+            found[f"{dimension}-{value}"] = replace(start, **{dimension: value})
     return found | {f"{name}-{UNTRAINED}": replace(rung, trained=False) for name, rung in found.items()}
 
 
@@ -141,33 +157,36 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         A row per run and quantity: `COLUMNS`, `quantity`, `value`, `low`, `high`; and by the names of packs
         that are no run of the ladder the reason.
     """
-    found, refused = packs_in(folder)
-    rows, names = [], {}
-    for name, results in found.items():
-        rung = rung_of(results.profile)
-        wrong = "its shape is that of no rung" if rung not in NAMES else different(results.profile, rung)
-        if not wrong and (rung, results.seed) in names:
-            wrong = f"it is the same run as {names[rung, results.seed]}"
-        if wrong:
-            refused[name] = wrong
-            continue
-        names[rung, results.seed] = name
-        run = {"rung": NAMES[rung], "seed": results.seed, "vocabulary": results.record.shape.vocabulary}
-        for quantity, one in measured(results).items():
-            rows.append(run | asdict(rung) | {"quantity": quantity} | asdict(one))
+    rows, refused = [], {}
+    for path in sorted(folder.glob(f"*{ENDING}")):
+        try:
+            with unpacked(path) as results:
+                rows += _rows(path, results)
+        except UserError as error:
+            refused[printable(path.name)] = str(error)
     return pd.DataFrame(rows, columns=[*COLUMNS, "quantity", "value", "low", "high"]), refused
 
 
-def rung_of(profile: Profile) -> Rung:
-    """The rung that a profile's model would stand on."""
-    given = profile.pretraining
-    return Rung(
-        width=given.d_model,
-        neurons=given.layers * given.d_mlp,
-        layers=given.layers,
-        language=given.language,
-        trained=max(given.muon_lr, given.adamw_lr) > 0,
-    )
+def _rows(path: Path, results: Results) -> list[dict]:
+    rung = rung_of(results.profile)
+    if rung not in NAMES or path.name != pack_name(rung, results.seed):
+        raise UserError("it is not of the rung and the seed that it is named after")
+    if wrong := different(results.profile, rung):
+        raise UserError(wrong)
+    run = {"rung": NAMES[rung], "seed": results.seed, "vocabulary": results.record.shape.vocabulary}
+    found = measured(results).items()
+    return [run | asdict(rung) | {"quantity": quantity} | asdict(one) for quantity, one in found]
+
+
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `read` with a row per run and a column per quantity, values only."""
+    return table.pivot(index=list(COLUMNS), columns="quantity", values="value").reset_index()
+
+
+def words_per_dimension(table: pd.DataFrame) -> pd.DataFrame:
+    """The same with `WORDS`, as a measure of how many features share a dimension."""
+    runs = wide(table)
+    return runs.assign(**{WORDS: runs["vocabulary"] / runs["width"]})
 
 
 def different(profile: Profile, rung: Rung) -> str:
@@ -184,8 +203,9 @@ def different(profile: Profile, rung: Rung) -> str:
 def measured(results: Results) -> Evidence:
     """What the ladder compares, of one run."""
     known = _estimates(results.evidence)
-    compared = {name: _estimates(some) for name, some in results.comparisons.groupby("comparison")}
-    same, noise = compared.get(SAME_TEXT, {}), compared.get(NOISE, {})
+    compared = results.comparisons
+    same = _estimates(compared[compared["place"] == "same"])
+    noise = _estimates(compared[compared["comparison"] == NOISE])
     found = {name: known[name] for name in (TOXICITY, PERPLEXITY, BEST) if name in known}
     for text, there in ((OWN, known), (SAME, same), (NOTHING, noise)):
         found |= {f"{q}, {text}": there[q] for q in (*SHARES, NET, CHANGE, TOP, POSITIVE) if q in there}
@@ -205,8 +225,8 @@ def _estimates(table: pd.DataFrame) -> Evidence:
     return {row.quantity: Estimate(row.value, row.low, row.high) for row in rows}
 
 
-# An interval of two values' difference, sum or ratio is as wide as if both erred against each other: nothing is
-# known here of how they hang together, and so it is never too narrow.
+# The interval of a difference, a sum or a ratio is as wide as if both values erred against each other: how
+# they hang together is not known here, and so it is never too narrow.
 
 
 def minus(one: Estimate, other: Estimate) -> Estimate:

@@ -1,13 +1,13 @@
 """The rules of 'Does size matter?' and what the ladder says to them.
 
-1. The value of a rule is computed for each seed, from that seed's runs. The three seeds are the sample: the mean is
-   judged with Student's interval, no narrower than the seeds' own intervals are.
-2. A run is *untested* if DPO does not lower its greedy toxicity by a third, or more than doubles perplexity on all
-   text, or if a quantity has no value there, as shares of an effect that may be none. It is left out. With more than
-   a third of a rule's runs untested, the rule does not hold.
-3. A rule that holds is *no evidence* if untrained networks meet it as well: if the mean of their seeds lies in the
-   range, however unsure that mean is and whatever DPO does to them.
-4. Where a run is missing, the rule is *not run*; untrained networks have to be there only where it would hold.
+1. The value of a rule is computed for each seed, from that seed's runs. The three seeds are the sample: their
+   mean is judged with Student's interval, no narrower than the seeds' own intervals are.
+2. A run is *untested* if DPO does not lower its greedy toxicity by a third, or more than doubles perplexity
+   on all text, or if a quantity has no value there, as shares of an effect that may be none. It is left out.
+   With more than a third of a rule's runs untested, the rule does not hold.
+3. A rule that holds is *no evidence* if untrained networks meet it as well: if the mean of their seeds lies
+   in the range, however unsure that mean is and whatever DPO does to them.
+4. Where a run is missing, the rule is *not run*; untrained networks must be there only where it would hold.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dpotox.estimates import ENDS, SEEDS as OVER_SEEDS
-from dpotox.estimates import Estimate, Evidence, over_seeds, unknown
+from dpotox.estimates import ENDS, Estimate, Evidence, over_seeds, unknown
+from dpotox.estimates import SEEDS as OVER_SEEDS
 from dpotox.results.claims import FAILS, HOLDS, OPEN, Claim
 from dpotox.results.ladder import (
     CONTENT,
@@ -42,7 +42,7 @@ MOST_TOXICITY, MOST_PERPLEXITY = 2 / 3, 2.0
 MOST_UNTESTED = 1 / 3
 """Of a rule's runs."""
 FEWEST = 4
-"""Shapes of a correlation: of four as of five, chance puts one order of 24 beyond the limits; of three, one of 6."""
+"""Shapes of a correlation: of four as of five, chance puts one of 24 orders beyond the limits."""
 DRAWS = 2_000
 Runs = dict[tuple[Rung, int], Evidence]
 """What was measured, by rung and seed."""
@@ -82,9 +82,9 @@ def judge(table: pd.DataFrame, rules: Sequence[Rule] = RULES) -> pd.DataFrame:
         table: of `ladder.read`.
 
     Returns:
-        A row per rule: `id`, `prediction`, `measured`, `rule` (the range), the values `seed 0` and on, their mean
-        `value` with `low` and `high`, `verdict`, how many `runs` it is about and how many of them are `untested`,
-        the mean of the `untrained` networks, and the `missing` runs that the verdict waits for.
+        A row per rule: `id`, `prediction`, `measured`, `rule` (the range), the values `seed 0` and on, their
+        mean `value` with `low` and `high`, `verdict`, how many `runs` it is about and how many of them are
+        `untested`, the mean of the `untrained` networks, and the `missing` runs that the verdict waits for.
     """
     return pd.DataFrame([_judged(rule, runs_of(table)) for rule in rules])
 

@@ -93,24 +93,13 @@ def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
         UserError: it is no pack, holds what none may hold, or what it holds is not as the schema says; each
             line says one thing that is wrong.
     """
-    if not path.is_file():
-        raise UserError(f"there is no pack {path}; give the path of a file that `make pack` wrote")
-    if not is_pack(path):
-        raise UserError(f"{path.name} is not named *{ENDING} as a pack is; rename it, if it is one")
-    try:
-        if path.stat().st_size > LARGEST_PACK:
-            raise UserError(f"{path.name} is larger than any pack; it was not opened")
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path.name} cannot be read ({error.strerror}); mend its permissions") from None
+    content = _content(path)
     folder = root / sha256(_rules() + content).hexdigest()[:32]
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=root, prefix=".") as scratch:
             received, kept = (Results(Path(scratch) / name / "results") for name in ("received", "kept"))
-            received.folder.mkdir(parents=True)
-            for name, part in _members(path.name, content):
-                (received.folder / name).write_bytes(part)
+            _unpack(path.name, content, received.folder)
             if wrong := received.wrong():
                 raise UserError(
                     *(f"{path.name}: {line}" for line in wrong[:MOST_LINES]),
@@ -120,6 +109,38 @@ def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
             with contextlib.suppress(OSError):  # another process was faster
                 kept.folder.parent.replace(folder)
     return Results(folder / "results")
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Results]:
+    """The results in a pack, for numbers of many: a table is checked when it is read, but against no other.
+
+    Raises:
+        UserError: it is no pack, or holds what none may hold.
+    """
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "results"
+        _unpack(path.name, _content(path), folder)
+        yield Results(folder)
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise UserError(f"there is no pack {path}; give the path of a file that `make pack` wrote")
+    if not is_pack(path):
+        raise UserError(f"{path.name} is not named *{ENDING} as a pack is; rename it, if it is one")
+    try:
+        if path.stat().st_size > LARGEST_PACK:
+            raise UserError(f"{path.name} is larger than any pack; it was not opened")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read ({error.strerror}); mend its permissions") from None
+
+
+def _unpack(pack: str, content: bytes, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, part in _members(pack, content):
+        (folder / name).write_bytes(part)
 
 
 def _rules() -> bytes:

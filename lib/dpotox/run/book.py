@@ -50,6 +50,8 @@ WITH_MODELS = ("09_by_hand",)
 """Those that run the models; of a pack, which has none, they are shown as they stand."""
 PACKS = {"10_claims", "13_results_by_others", "index"} | {*CHAPTERS}
 """Those that show what lies in `book/packs/`."""
+LADDER = "15_does_size_matter"
+"""The one that shows what lies in `book/packs/ladder/`."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""
 LONG = {"base", "pairs", "dpo", "readings", "nulls", "table1"}
@@ -113,8 +115,9 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
             parameters["seeds"] = among
             settings["seeds"] = {seed: file_identity(str(outcome(results, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
-        if name in PACKS:
-            there = (PROJECT / "book" / "packs").glob(f"*{ENDING}")
+        if name in PACKS or name == LADDER:
+            folder = PROJECT / "book" / "packs" / ("ladder" if name == LADDER else "")
+            there = folder.glob(f"*{ENDING}")
             settings["packs"] = {path.name: file_identity(str(path)) for path in there}
         make = partial(_execute, results, source, parameters=parameters)
         return artifacts.keep(kept, settings, make) / f"{name}.ipynb"

@@ -38,6 +38,7 @@ SHOWN = {
     "12_step_through": ["step_through", "prompts"],
     "13_results_by_others": ["groups", "evidence"],
     "14_offset": ["offset_sets", "offset_writers", "offset_layers", "offset_neurons", "table1", "draws"],
+    "15_does_size_matter": [],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}

@@ -18,8 +18,12 @@ from dpotox.run import artifacts
 from dpotox.run.plan import Plan
 
 
-def run_jobs(profile: str, seeds: list[int]) -> list[int]:
-    """Run one job after the other, each a process of its own; returns the seeds that failed."""
+def run_jobs(profile: str, seeds: list[int], until: str = "--no-pages") -> list[int]:
+    """Run one job after the other, each a process of its own; returns the seeds that failed.
+
+    Args:
+        until: the option of `dpotox.run.book` that says where a job stops.
+    """
     failed = []
     for seed in seeds:
         note(f"seed {seed}:")
@@ -31,7 +35,7 @@ def run_jobs(profile: str, seeds: list[int]) -> list[int]:
             profile,
             "--seeds",
             str(seed),
-            "--no-pages",
+            until,
         ]
         status = subprocess.call(command)
         if status == 130:
