@@ -2,9 +2,9 @@
 
     python benchmarks/choose_model.py
 
-Pre-trains each for as many documents as the profile `mini` takes, seed 0, and fits the probe; minutes each, and what is there
-is not made again. The rule by which one is chosen was written first (`book/before_the_runs.md`). Writes
-`artifacts/benchmarks/choose_model.csv`.
+Pre-trains each for as many documents as the profile `mini` takes, seed 0, and fits the probe; minutes each,
+and what is there is not made again. The rule by which one is chosen was written first
+(`book/before_the_runs.md`). Writes `artifacts/benchmarks/choose_model.csv`.
 """
 
 import json
@@ -25,7 +25,7 @@ from dpotox.places import OUTPUT
 from dpotox.run.study import Study, open_study
 
 NEGATIVE, WORDS_PER_DIMENSION = 0.873, 50_257 / 1_024
-"""GPT-2 medium's share of neurons with a negative mean activation, as published, and its tokens by d_model."""
+"""GPT-2 medium's share of neurons with a negative mean activation, as published, and tokens by d_model."""
 UNTIL_NOW = {"language": "plain", "d_model": 128, "d_mlp": 512, "muon_weight_decay": 0.15}
 CANDIDATES = [
     {"language": "rich", "d_model": width, "d_mlp": 1024, "muon_weight_decay": decay}

@@ -164,7 +164,7 @@ class Language:
             total += self.severity.get(word, 0.0)
             if word in self.aimed:
                 severity, after, before = self.aimed[word]
-                if not after.isdisjoint(words[start:i]) or words[i + 1 : i + 2] and words[i + 1] in before:
+                if not after.isdisjoint(words[start:i]) or not before.isdisjoint(words[i + 1 : i + 2]):
                     total += severity
             if word in self._ends:
                 start = i + 1

@@ -236,10 +236,8 @@ def pretrain_into(
     """
     if texts is None:
         train, unseen = generated_documents(settings, seed)
-        corpus, on_cpu = (
-            generated_corpus(settings.language, train, unseen),
-            True,
-        )  # small enough, and everywhere the same
+        corpus = generated_corpus(settings.language, train, unseen)
+        on_cpu = True  # small enough, and everywhere the same
     else:
         corpus = text_corpus(texts, settings, seed)
     network, curve = pretrain(corpus, settings, seed, on_cpu=on_cpu, bf16=bf16)
