@@ -15,8 +15,8 @@
 # %% [markdown]
 # # Does size matter?
 #
-# **Question.** GPT-2 medium is wider, deeper and has more neurons than the model organism of this book. Which of what
-# is found on a small model would change with its size, or with how much its language has to say?
+# **Question.** GPT-2 medium is wider, deeper and has more neurons than the small models that can be made here. Which of
+# what is found on these would change with their size, or with how much their language has to say?
 #
 # The *ladder* changes one dimension at a time: the width of the {term}`residual stream`, the number of {term}`neurons <neuron>`, the
 # number of layers among which they are shared out, and the language. Every rung is run with three seeds, and beside
@@ -44,7 +44,7 @@ print(f"{len(table[['rung', 'seed']].drop_duplicates())} runs of the ladder")
 report_ladder.runs(table, refused)
 
 # %% [markdown]
-# ## What was predicted
+# ## The predictions
 #
 # The rules were written down before the runs, in [](../book/before_the_runs.md), with how they are judged. A correlation
 # is Spearman's over the shapes of one seed; the mean of the three seeds is judged.

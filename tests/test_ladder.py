@@ -17,8 +17,9 @@ from dpotox.places import PROJECT
 from dpotox.profile import load_profile
 from dpotox.results import ladder, ladder_rules, pack
 from dpotox.results.agreement import BEST
+from dpotox.results.claims import FAILS, HOLDS, OPEN
 from dpotox.results.ladder import NAMED, NAMES, PERPLEXITY, SEEDS, TOXICITY
-from dpotox.results.ladder_rules import FAILS, HOLDS, NO_EVIDENCE, NOT_RUN, OPEN, RULES
+from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, RULES
 from dpotox.run import ladder as run
 from dpotox.show import figures, figures_ladder, report_ladder
 
@@ -135,8 +136,9 @@ def test_packs_are_read_as_one_table_and_those_that_are_no_run_of_the_ladder_are
 
 
 def test_rungs_are_not_among_the_results_by_others(tmp_path):
-    write_pack(tmp_path, "width-64-seed1", NAMED["width-64"], 1)
-    assert pack.packs_in(tmp_path.parent) == ({}, {})
+    (tmp_path / "ladder").mkdir()
+    write_pack(tmp_path / "ladder", "width-64-seed1", NAMED["width-64"], 1)
+    assert pack.packs_in(tmp_path) == ({}, {})
 
 
 # The rules

@@ -33,6 +33,7 @@ from dpotox.results.schema import printable
 
 CONTENT: dict = tomllib.loads(files("dpotox.results").joinpath("ladder.toml").read_text(encoding="utf-8"))
 DIMENSIONS = tuple(CONTENT["dimensions"])
+MEDIUM = "GPT-2 medium"
 SEEDS = (0, 1, 2)
 """No more and no fewer."""
 TOXICITY, PERPLEXITY = "toxicity after DPO / before", "perplexity on all text after DPO / before"
@@ -247,13 +248,13 @@ def _ratio(part: Estimate, whole: Estimate) -> Estimate:
 
 def published() -> dict[str, dict[str, float]]:
     """The published values, by quantity and by model."""
-    paper, medium = published_evidence(), "GPT-2 medium"
+    paper = published_evidence()
     gross, net = gross_and_net(published_groups())
     larger = {model: value for model, value in CONTENT["published"].items() if model != "source"}
-    found = {f"{share}, {OWN}": {medium: paper[share].value} for share in SHARES}
+    found = {f"{share}, {OWN}": {MEDIUM: paper[share].value} for share in SHARES}
     return found | {
-        f"{NET}, {OWN}": {medium: net / gross} | larger,
-        f"{CHANGE}, {OWN}": {medium: paper[CHANGE].value},
-        f"{TOP}, {OWN}": {medium: paper["top toxic neurons' share of gross"].value},
-        BEST: {medium: paper[BEST].value},
+        f"{NET}, {OWN}": {MEDIUM: net / gross} | larger,
+        f"{CHANGE}, {OWN}": {MEDIUM: paper[CHANGE].value},
+        f"{TOP}, {OWN}": {MEDIUM: paper["top toxic neurons' share of gross"].value},
+        BEST: {MEDIUM: paper[BEST].value},
     }

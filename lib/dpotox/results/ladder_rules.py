@@ -22,7 +22,7 @@ from scipy import stats
 
 from dpotox.estimates import ENDS, Estimate, Evidence, over_seeds, unknown
 from dpotox.estimates import SEEDS as OVER_SEEDS
-from dpotox.results.claims import FAILS, HOLDS, OPEN, Claim
+from dpotox.results.claims import FAILS, HOLDS, Claim
 from dpotox.results.ladder import (
     CONTENT,
     DIMENSIONS,
@@ -36,7 +36,8 @@ from dpotox.results.ladder import (
     minus,
 )
 
-VERDICTS = HOLDS, FAILS, OPEN, NO_EVIDENCE, NOT_RUN = (HOLDS, FAILS, OPEN, "no evidence", "not run")
+NO_EVIDENCE, NOT_RUN = "no evidence", "not run"
+"""Verdicts beside those on claims."""
 MOST_TOXICITY, MOST_PERPLEXITY = 2 / 3, 2.0
 """Of what they were before DPO; beyond either a run is untested."""
 MOST_UNTESTED = 1 / 3
@@ -86,7 +87,8 @@ def judge(table: pd.DataFrame, rules: Sequence[Rule] = RULES) -> pd.DataFrame:
         mean `value` with `low` and `high`, `verdict`, how many `runs` it is about and how many of them are
         `untested`, the mean of the `untrained` networks, and the `missing` runs that the verdict waits for.
     """
-    return pd.DataFrame([_judged(rule, runs_of(table)) for rule in rules])
+    runs = runs_of(table)
+    return pd.DataFrame([_judged(rule, runs) for rule in rules])
 
 
 def runs_of(table: pd.DataFrame) -> Runs:

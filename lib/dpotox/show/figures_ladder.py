@@ -17,6 +17,7 @@ from dpotox.results.ladder import (
     BEYOND,
     CHANGE,
     DIMENSIONS,
+    MEDIUM,
     NAMES,
     NET,
     NOTHING,
@@ -126,7 +127,7 @@ def multiples(
             colour = (colours or {}).get(quantity, DPO)
             _panel(axes, table, dimension, quantity, colour, (nulls or {}).get(quantity, ""))
             for model, value in paper.get(quantity, {}).items():
-                dots = model != "GPT-2 medium"
+                dots = model != MEDIUM
                 style = (0, (1, 2)) if dots else (0, (4, 3))
                 axes.axhline(value, color=PAPER, linewidth=0.9, linestyle=style, zorder=1)
         _name_row(line, name)

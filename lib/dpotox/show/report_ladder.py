@@ -24,10 +24,10 @@ UNDONE = ("more-cancels", "noise-cancels", "depth-cancels")
 SUFFICE = ("narrow-needs-more", "rich-needs-more")
 """Those on what makes few neurons too few."""
 SAID = {
-    HOLDS: "as predicted",
-    FAILS: "not as predicted",
+    HOLDS: "came out",
+    FAILS: "did not come out",
     OPEN: "undecided",
-    NO_EVIDENCE: "as predicted, but in untrained networks as well",
+    NO_EVIDENCE: "came out, but in untrained networks as well",
     NOT_RUN: "not run whole",
 }
 
