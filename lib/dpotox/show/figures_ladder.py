@@ -111,7 +111,7 @@ def multiples(
     """
     if table.empty:
         return nothing(NOT_RUN)
-    sizes = [len(along(dimension)) for dimension in DIMENSIONS]
+    letters = [sum(len(label) + 1 for label in _labels(dimension)) for dimension in DIMENSIONS]
     figure, panels = plt.subplots(
         len(rows),
         len(DIMENSIONS),
@@ -119,7 +119,7 @@ def multiples(
         sharex="col",
         sharey="row",
         squeeze=False,
-        gridspec_kw={"width_ratios": [size + 0.7 for size in sizes]},
+        gridspec_kw={"width_ratios": letters},
     )
     paper = published()
     for (quantity, name), line in zip(rows.items(), panels, strict=True):
@@ -172,11 +172,15 @@ def _name_row(line: np.ndarray, name: str) -> None:
 
 
 def _rung_axis(axes: Axes, dimension: str) -> None:
-    rungs = along(dimension)
-    values = [getattr(rung, dimension) for rung in rungs]
-    labels = [f"{v // 1024}k" if isinstance(v, int) and v >= SEVERAL else str(v) for v in values]
-    axes.set_xticks(range(len(rungs)), labels)
-    axes.set(xlabel=dimension, xlim=(-0.5, len(rungs) - 0.5))
+    labels = _labels(dimension)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set(xlabel=dimension, xlim=(-0.5, len(labels) - 0.5))
+
+
+def _labels(dimension: str) -> list[str]:
+    """What the rungs along a dimension are called at an axis."""
+    values = [getattr(rung, dimension) for rung in along(dimension)]
+    return [f"{v // 1024}k" if isinstance(v, int) and v >= SEVERAL else str(v) for v in values]
 
 
 def _legend(figure: Figure, nulls: bool) -> None:
