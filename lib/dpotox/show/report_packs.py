@@ -11,7 +11,8 @@ from pandas.io.formats.style import Styler
 from dpotox.paper.groups import REDUCING, gross_and_net, ratio
 from dpotox.paper.published import published_groups
 from dpotox.results.folder import Results
-from dpotox.show.report import VERDICTS, interval, number, percent, shown
+from dpotox.show.report import interval, number, percent, shown
+from dpotox.show.report_claims import VERDICTS
 
 
 def runs(found: dict[str, Results]) -> Styler:
