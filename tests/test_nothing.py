@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from dpotox.results import nothing
-from dpotox.results.claims import CLAIMS, CODE, WITHDRAWN, judge
-from dpotox.run.keys import fingerprint
+from dpotox.results.claims import CLAIMS, CODE, CODE_NOW, WITHDRAWN, judge
+from dpotox.run.keys import behind_quantities, fingerprint
 from dpotox.run.reach import Package, package
 
 SHARE, FIRES = "TP- share of gross", "positively active share of the top toxic neurons"
@@ -148,36 +148,14 @@ def test_every_change_says_when_why_and_whether_results_were_seen():
     assert entries["seen"].map(type).eq(bool).all()
 
 
-MEASURING = {
-    "paper.evidence.neuron_quantities",
-    "paper.nulls.along",
-    "paper.nulls.comparisons",
-    "paper.rows.table1_rows",
-    "paper.rows.random_draws",
-}
-"""What quantities are measured with, besides the functions that are named after evidence."""
-
-
-def measured_by() -> set[str]:
-    """The functions behind the quantities, with their modules."""
-    named = {
-        f"{module}.{name}"
-        for module, content in package().modules.items()
-        for name in content.definitions
-        if name.endswith("_evidence") and not name.startswith("_")
-    }
-    return named | MEASURING
-
-
 def test_the_code_behind_the_quantities_is_that_of_its_last_entry():
-    last, measured = {entry["of"]: entry["code"] for entry in CODE}, measured_by()
-    assert not set(last) - measured, "the history is of code that no quantity is measured with"
+    now = behind_quantities()
+    assert not set(CODE_NOW) - set(now), "the history is of code that no quantity is measured with"
     assert all(entry["on"] and entry["why"] for entry in CODE)
-    now = {name: fingerprint(*name.rsplit(".", 1)) for name in sorted(measured)}
     entries = [
         f'[[code]]\nof = "{name}"\non = "{date.today()}"\ncode = "{code}"\nwhy = ""\nseen = true\n'
         for name, code in now.items()
-        if last.get(name) != code
+        if CODE_NOW.get(name) != code
     ]
     if entries:
         told = "code was changed; add to claims.toml, with the reason and whether results were seen:\n"

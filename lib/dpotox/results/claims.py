@@ -90,6 +90,8 @@ WITHDRAWN: list[dict] = _read()["withdrawn"]
 """The last entries of claims that are judged no more: `claim`, `on`, `rule`, `why`, `seen`."""
 CODE: list[dict] = _read()["code"]
 """The history of the code behind quantities: `of` what, `on` which day, its hash, `why`, what was `seen`."""
+CODE_NOW = {entry["of"]: entry["code"] for entry in CODE}
+"""The hashes of its last entries, which a test holds to the code."""
 
 
 def judge(evidence: Evidence) -> pd.DataFrame:
