@@ -22,8 +22,8 @@ book: .venv/ready  ## make every step, execute the notebooks and build _build/ht
 results: .venv/ready  ## make every step and the tables in results/, but no pages
 	@$(BIN)/python -m dpotox.run.book --profile "$(PROFILE)" --seeds $(SEED) --results
 
-pack: results  ## put the results into one file, to be shown elsewhere with `make book FROM=file`
-	@$(BIN)/python -m dpotox.run.pack --profile "$(PROFILE)" --seed "$(SEED)"
+pack: results  ## put the results into one file, to be shown elsewhere with `make book FROM=file` (SMALL=1: to be compared only)
+	@$(BIN)/python -m dpotox.run.pack --profile "$(PROFILE)" --seed "$(SEED)" $(if $(SMALL),--small)
 
 check: .venv/ready  ## look every input up and estimate what `make book` will take
 	@$(BIN)/python -m dpotox.run.check --profile "$(PROFILE)" --seed "$(SEED)"

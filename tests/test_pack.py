@@ -475,7 +475,7 @@ DISAGREEMENTS = {
     ],
     "groups": [
         (lambda t: t.assign(count=t["count"] + 1), "not of the same neurons"),
-        (lambda t: t.iloc[1:], "not of the same neurons"),
+        (lambda t: t.iloc[1:], "no row"),
     ],
     "evidence": [
         (lambda t: without(t, "quantity", "TP- share of gross"), "no row 'TP- share of gross'"),

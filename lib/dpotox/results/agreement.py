@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dpotox.paper.groups import REDUCING, group_quantities, group_table, quantities
+from dpotox.paper.groups import GROUPS, REDUCING, group_quantities, group_table, quantities
 from dpotox.paper.selections import EVERYTHING, SETS
 from dpotox.results.catalogue import WRITERS
 
@@ -27,6 +27,7 @@ EDITS = {
 """Kind and positions of the edits that table 1 has of every set of neurons that it names."""
 BEST = "best recovered share among ablations by cosine"
 NAMED = {
+    "groups": ("group", {*GROUPS}),
     "evidence": ("quantity", {f"{group} share of gross" for group in REDUCING}),
     "other_directions": ("kind", {"random", "matched"}),
     "comparisons": ("place", {"own", "same"}),
@@ -51,7 +52,8 @@ def disagreements(results: Results) -> list[str]:
     """
     if found := [*_record(results), *_named(results)]:
         return found  # what follows takes these for granted
-    checks = (_neurons, _layers, _table1, _offset, _comparisons, _step_through)
+    whole = () if results.record.small else (_neurons, _offset_neurons, _directions, _step_through)
+    checks = (_groups, _layers, _table1, _offset, _comparisons, *whole)
     return [line for check in checks for line in check(results)]
 
 
@@ -63,6 +65,8 @@ def _record(results: Results) -> Iterator[str]:
         yield "run.json tells a loss of token frequencies that nothing can have"
     if (record.accuracy is not None) != holds["fitted-probe"]:
         yield "run.json tells a probe's accuracy exactly where none is fitted here"
+    if record.small != (record.prompts is not None):
+        yield "run.json tells how many prompts there are exactly where their table does"
 
 
 def _named(results: Results) -> Iterator[str]:
@@ -74,7 +78,7 @@ def _named(results: Results) -> Iterator[str]:
         if name in there and (missing := sorted(wanted - set(getattr(results, name)[column]))):
             yield f"the table {name} has no row {missing[0]!r}"
     for name, (column, most) in FEW.items():
-        if getattr(results, name)[column].nunique() > most:
+        if name in there and getattr(results, name)[column].nunique() > most:
             yield f"the table {name} tells of more than {most} kinds"
     if "probe_selection" in there:
         selection = results.probe_selection
@@ -98,10 +102,14 @@ def _neurons(results: Results) -> Iterator[str]:
     table = group_table(neurons)
     if not _same(results.groups.set_index("group").reindex(table.index), table):
         yield "the tables groups and neurons are not of the same neurons"
-    known, here = results.evidence.set_index("quantity")["value"], pd.Series(group_quantities(table))
+
+
+def _groups(results: Results) -> Iterator[str]:
+    here = pd.Series(group_quantities(results.groups.set_index("group")))
+    known = results.evidence.set_index("quantity")["value"]
     both = here.index.intersection(known.index)
     if not _same(known[both], here[both]):
-        yield "the tables evidence and neurons are not of the same neurons"
+        yield "the tables evidence and groups are not of the same neurons"
 
 
 def _layers(results: Results) -> Iterator[str]:
@@ -132,9 +140,7 @@ def _table1(results: Results) -> Iterator[str]:
 
 
 def _offset(results: Results) -> Iterator[str]:
-    shape, moved, sets = results.record.shape, results.offset_neurons, results.offset_sets
-    if not moved[["layer", "neuron"]].equals(results.neurons[["layer", "neuron"]]):
-        yield "the tables offset_neurons and neurons are not of the same neurons"
+    shape, sets = results.record.shape, results.offset_sets
     if results.offset_layers["layer"].tolist() != list(range(shape.layers)):
         yield "the table offset_layers lacks a layer, or has one that the model lacks"
     writers = results.offset_writers
@@ -153,16 +159,32 @@ def _offset(results: Results) -> Iterator[str]:
         yield f"the table table1 has no row {missing[0]!r}"
 
 
+def _offset_neurons(results: Results) -> Iterator[str]:
+    if not results.offset_neurons[["layer", "neuron"]].equals(results.neurons[["layer", "neuron"]]):
+        yield "the tables offset_neurons and neurons are not of the same neurons"
+
+
 def _comparisons(results: Results) -> Iterator[str]:
-    found = results.comparisons.pivot(index="comparison", columns="quantity", values="value")
-    own = results.comparisons["comparison"].iloc[0]
+    values = results.comparisons.pivot(index="comparison", columns="quantity", values="value")
     lines = results.comparisons.groupby("comparison")["quantity"].agg(set)
-    along, here = set(results.other_directions) - {"kind", "text"}, pd.Series(quantities(results.neurons))
+    own = values.loc[results.comparisons["comparison"].iloc[0]]
+    here = pd.Series(group_quantities(results.groups.set_index("group")))
+    if not all(set(values) | set(here.index) <= line for line in lines):
+        yield "the table comparisons lacks a quantity of some comparison"
+    elif not _same(own[here.index], here):
+        yield "the tables comparisons and groups are not of the same neurons"
+
+
+def _directions(results: Results) -> Iterator[str]:
+    """Takes for granted that every comparison has the same quantities."""
+    compared, along = results.comparisons, set(results.other_directions) - {"kind", "text"}
+    own = compared[compared["comparison"] == compared["comparison"].iloc[0]].set_index("quantity")["value"]
+    here = pd.Series(quantities(results.neurons))
     if not set(here.index) <= along:
         yield "the table other_directions lacks a quantity"
-    elif not all(along <= line for line in lines):
+    elif not along <= set(own.index):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _same(found.loc[own, here.index], here):
+    elif not _same(own[here.index], here):
         yield "the tables comparisons and neurons are not of the same neurons"
 
 

@@ -42,6 +42,7 @@ TABLES = {
         NEURON | PER_NEURON,
         key=("layer", "neuron"),
         most=2_000_000,
+        whole=True,
     ),
     "groups": Table(
         "groups.csv",
@@ -85,6 +86,7 @@ TABLES = {
         },
         more=number("a quantity of the neuron table along it", empty=True),
         most=20_000,
+        whole=True,
     ),
     "table1": Table(
         "table1.csv",
@@ -160,6 +162,7 @@ TABLES = {
         },
         key=("number",),
         most=1_000_000,
+        whole=True,
     ),
     "layers": Table(
         "layers.csv",
@@ -195,6 +198,7 @@ TABLES = {
         },
         key=("layer", "neuron"),
         most=2_000_000,
+        whole=True,
     ),
     "offset_sets": Table(
         "offset_sets.csv",
@@ -321,6 +325,7 @@ TABLES = {
             "rejected": text("the other"),
         },
         needs="trained-dpo",
+        whole=True,
     ),
     "continuations": Table(
         "continuations.csv",
@@ -330,6 +335,7 @@ TABLES = {
             "before": text("what follows before DPO"),
             "after": text("after DPO"),
         },
+        whole=True,
     ),
     "step_through": Table(
         "step_through.csv",
@@ -346,6 +352,7 @@ TABLES = {
         },
         key=("number", "condition", "step"),
         most=50_000,
+        whole=True,
     ),
     "nearest_tokens": Table(
         "nearest_tokens.parquet",
@@ -353,18 +360,21 @@ TABLES = {
         {"token_1": whole("row of the nearest in the table of tokens")},
         more=whole("the row of one that is less near"),
         most=2_000_000,
+        whole=True,
     ),
     "tokens": Table(
         "tokens.csv",
         "The tokens that are near some value vector; toxic ones that are not mild are masked.",
         {"text": text("the token's text")},
         most=1_000_000,
+        whole=True,
     ),
     "mild_words": Table(
         "mild_words.csv",
         "Mild words that the pages hide at first.",
         {"word": label("the word")},
         most=100_000,
+        whole=True,
     ),
 }
 

@@ -49,7 +49,10 @@ class Results:
     def __getattr__(self, name: str) -> pd.DataFrame:
         if name not in TABLES:
             raise AttributeError(f"results have no {name!r}")
-        table = self.__dict__[name] = read_table(self.folder / TABLES[name].file, name)
+        path = self.folder / TABLES[name].file
+        if not path.is_file() and name in self.left_out:
+            raise UserError(f"a small pack has no table {name}; ask whoever made it for the whole one")
+        table = self.__dict__[name] = read_table(path, name)
         return table
 
     @cached_property
@@ -85,12 +88,18 @@ class Results:
         return self.claims[self.claims["chapter"] == chapter].reset_index(drop=True)
 
     @property
+    def left_out(self) -> list[str]:
+        """The names of the tables that a small pack lacks."""
+        return [name for name, table in TABLES.items() if table.whole and self.record.small]
+
+    @property
     def tables(self) -> list[str]:
         """The names of all tables that the profile's results have, optional ones if they are there."""
         return [
             name
             for name, table in TABLES.items()
             if (not table.needs or self.holds[table.needs])
+            and not (table.whole and self.record.small)
             and (not table.optional or (self.folder / table.file).is_file())
         ]
 
@@ -134,14 +143,14 @@ def open_results(profile: str | Path = "mini", seed: int = 0, artifacts: str | P
     command = f'make results PROFILE="{profile}" SEED={seed}'
     if not (results.folder / RECORD).is_file():
         raise UserError(f"there are no results of the profile {loaded.name!r}, seed {seed}; run `{command}`")
-    if different := _difference(results.record.settings, record.settings_of(loaded)):
+    if different := difference(results.record.settings, record.settings_of(loaded)):
         raise UserError(
             f"the results in {results.folder} were made with another {different}; run `{command}`"
         )
     return results
 
 
-def _difference(made_with: dict, asked_for: dict) -> str:
+def difference(made_with: dict, asked_for: dict) -> str:
     """The first setting in which two differ, but for what the computer decides."""
     for section, settings in asked_for.items():
         before = made_with.get(section)

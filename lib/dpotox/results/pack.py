@@ -11,6 +11,7 @@ import contextlib
 import stat
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +31,7 @@ from dpotox.results.folder import (
     write_direction,
     write_table,
 )
+from dpotox.results.record import Record
 from dpotox.results.schema import is_label, printable
 
 LARGEST_PACK, LARGEST_OTHER = 64_000_000, 1_000_000
@@ -48,8 +50,11 @@ def digest(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def write(results: Results, path: Path) -> Path:
+def write(results: Results, path: Path, small: bool = False) -> Path:
     """Write a pack of results; equal results give equal bytes.
+
+    Args:
+        small: leave out what only whole packs have: enough to judge and to compare, but not for a book.
 
     Raises:
         UserError: something in them is missing or not as the schema says.
@@ -58,6 +63,12 @@ def write(results: Results, path: Path) -> Path:
         raise UserError(f"a pack's name ends with {ENDING}, so {path.name} cannot be one; give another name")
     if wrong := results.wrong():
         raise UserError(*wrong)
+    if small and not results.record.small:
+        with TemporaryDirectory() as scratch:
+            less = Results(Path(scratch) / "results")
+            record_of_less = replace(results.record, small=True, prompts=len(results.prompts))
+            _copy(results, less, record_of_less)
+            return write(less, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -105,7 +116,7 @@ def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
                     *(f"{path.name}: {line}" for line in wrong[:MOST_LINES]),
                     f"{path.name} was not opened; ask whoever made it for one that `make pack` wrote",
                 )
-            _copy(received, kept)
+            _copy(received, kept, received.record)
             with contextlib.suppress(OSError):  # another process was faster
                 kept.folder.parent.replace(folder)
     return Results(folder / "results")
@@ -116,13 +127,13 @@ def _rules() -> bytes:
     return b"".join(module.read_bytes() for module in sorted(Path(__file__).parent.glob("*.py")))
 
 
-def _copy(received: Results, kept: Results) -> None:
-    """Write results as a study would, from what was read of them."""
+def _copy(received: Results, kept: Results, told: Record) -> None:
+    """Write results as a study would, from what was read of them, with this record."""
     kept.folder.mkdir(parents=True)
-    for name in received.tables:
+    record.write(told, kept.folder / RECORD)
+    for name in set(received.tables) - set(kept.left_out):
         write_table(kept.folder, name, getattr(received, name))
-    write_direction(kept.folder, read_direction(received.folder, received.record.shape.d_model))
-    record.write(received.record, kept.folder / RECORD)
+    write_direction(kept.folder, read_direction(received.folder, told.shape.d_model))
     write_claims(kept)
 
 

@@ -35,6 +35,7 @@ class Table:
         meaning: what it is, and what a row is.
         needs: which of `facts` must hold for it to be there; empty where it always is.
         optional: whether results that lack it, as packs made before it was added do, are opened all the same.
+        whole: whether only whole packs have it, as nothing of it is compared with other runs.
         more: what other columns hold, if any may follow; their names are labels.
         key: the columns that tell a row from all others.
         most: how many rows it may have.
@@ -45,6 +46,7 @@ class Table:
     columns: dict[str, pa.Column]
     needs: str = ""
     optional: bool = False
+    whole: bool = False
     more: pa.Column | None = None
     key: tuple[str, ...] = ()
     most: int = 1_000

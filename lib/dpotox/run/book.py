@@ -188,6 +188,11 @@ def main() -> int:
         if arguments.pack:
             name = str(arguments.pack.resolve())
             results = pack.opened(arguments.pack)
+            if missing := results.left_out:
+                raise UserError(
+                    f"{arguments.pack.name} is a small pack, without the tables {', '.join(missing)}, of "
+                    "which no book can be made; ask for a whole one, or lay it into book/packs/ to compare it"
+                )
             note(f"profile {results.profile.name}, seed {results.seed}, from {arguments.pack.name}")
             _build(results, execute_notebooks(results, name, [results.seed]), began)
             return 0

@@ -1,6 +1,7 @@
 """The results of one study as a pack, a file to give to others.
 
 python -m dpotox.run.pack --profile mini --seed 0
+python -m dpotox.run.pack --profile mini --seed 3 --small --to book/packs/mini-seed3.zip
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ def main() -> int:
     parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path, help="the file to write (default: beside the results)")
+    parser.add_argument(
+        "--small", action="store_true", help="only what judging and comparing need: no book can be made of it"
+    )
     arguments = parser.parse_args()
     try:
         results = open_results(arguments.profile, arguments.seed)
-        name = f"{results.profile.name}-seed{results.seed}{ENDING}"
-        path = pack.write(results, arguments.to or results.folder.parent / name)
+        name = f"{results.profile.name}-seed{results.seed}{'-small' if arguments.small else ''}{ENDING}"
+        path = pack.write(results, arguments.to or results.folder.parent / name, arguments.small)
     except UserError as error:
         note(f"error: {error}")
         return 1
-    note(f"written: {path}, {path.stat().st_size / 1e6:.2f} MB")
+    note(f"written: {path}, {path.stat().st_size / 1e3:,.0f} kB")
     return 0
 
 
