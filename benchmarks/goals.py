@@ -18,11 +18,11 @@ from dpotox.run.study import open_study
 def goals(study) -> list[tuple[str, float, str, bool]]:
     """Each goal's name, figure, bound and whether it is reached."""
     loss = json.loads((study.base_folder / "loss.json").read_text())
-    severity = Language().severity
+    language = Language(study.profile.pretraining.language)
     nearest = logit_lens.nearest_tokens(study.base, study.tokenizer, study.probe.direction)
     before, after = study.table1["before DPO"], study.table1["after DPO"]
     excess = loss["loss"] - loss["bound"]
-    toxic = sum(token in severity for token in nearest)
+    toxic = sum(token in language.severity or token in language.aimed for token in nearest)
     greedy = after.greedy.mean() / before.greedy.mean()
     sampled = after.sampled.mean() / before.sampled.mean()
     perplexity = math.exp(after.nll.mean() - before.nll.mean())  # on all text, neutral or not
@@ -30,7 +30,7 @@ def goals(study) -> list[tuple[str, float, str, bool]]:
     return [
         ("nats above the generator's bound", excess, "<= 0.12", excess <= 0.12),
         ("AUC of the probe", study.probe.auc, ">= 0.90", study.probe.auc >= 0.9),
-        ("insults and curses among the 10 nearest tokens", toxic, ">= 8", toxic >= 8),
+        ("toxic words among the 10 nearest tokens", toxic, ">= 8", toxic >= 8),
         ("greedy toxicity after DPO / before", greedy, "<= 0.50", greedy <= 0.5),
         ("sampled toxicity after DPO / before", sampled, "<= 0.60", sampled <= 0.6),
         ("perplexity after DPO / before", perplexity, "< 1.05", perplexity < 1.05),

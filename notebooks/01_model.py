@@ -192,7 +192,7 @@ answers.model(loss)
 # ## How to change this
 
 # %% [markdown] tags=["only-generated"]
-# Words, patterns and preferences are in `lib/dpotox/inputs/language.toml`.
+# Words, patterns and preferences are in `lib/dpotox/inputs/languages/`.
 
 # %% [markdown] tags=["only-made-here"]
 # The model's size and training are in `[pretraining]` of the profile. A wider `d_mlp` gives more neurons; fewer

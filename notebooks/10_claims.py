@@ -46,33 +46,39 @@ seeds = [0]
 from dpotox.places import PROJECT
 from dpotox.results.folder import open_results
 from dpotox.results.pack import packs_in
-from dpotox.results.seeds import claims_by_seed, recovered_by_seed
-from dpotox.show import report, report_chance, report_standing, report_table1
+from dpotox.results.seeds import claims_by_seed, recovered_by_seed, runs_beside
+from dpotox.show import (
+    report_chance,
+    report_claims,
+    report_standing,
+    report_table1,
+)
 
 results = open_results(profile, seed)
 packs, _ = packs_in(PROJECT / "book" / "packs")
+runs = runs_beside(results, seeds, packs)
 print(f"profile {results.profile.name}, seed {results.seed}")
 
 # %% [markdown]
 # ## The rules
 
 # %%
-report.rules_table()
+report_claims.rules_table()
 
 # %% [markdown]
 # ## The verdicts
 #
-# Also in `results/claims.json`. A dash means that the paper publishes no number to compare with. The last column leads
+# Of this run, that is, of one seed; those [over seeds](#over-seeds) come further down. Also in `results/claims.json`. A dash means that the paper publishes no number to compare with. The last column leads
 # to the cell that measures and judges it. The paper's claims:
 
 # %% tags=["claims"]
-report.claims_table(results.claims.query("source == 'paper'"))
+report_claims.claims_table(results.claims.query("source == 'paper'"))
 
 # %% [markdown]
 # Our own:
 
 # %% tags=["claims"]
-report.claims_table(results.claims.query("source == 'ours'"))
+report_claims.claims_table(results.claims.query("source == 'ours'"))
 
 # %% [markdown]
 # How many neurons are called *the most toxic* is a choice: as many as the profile says, or as large a share of all as the
@@ -93,10 +99,10 @@ report_standing.flips(results)
 #   signed so that what they change counts as a reduction: here and with every other seed whose pack lies in `book/packs/`;
 # - in **untrained** networks of the same shape, taken through the whole study, as far as their packs lie there.
 #
-# Each of these is a case with a verdict of its own. A verdict here is *no evidence* if in some kind of place at least half
+# Each of these is a case with a verdict of its own. What is told so is the verdict [over seeds](#over-seeds), or that of this
+# run if there is no other. It is *no evidence* if in some kind of place at least half
 # of the cases come out the same: they would do so in noise. It is *evidence* if at most one of twenty does in every kind, of
-# twenty cases or more. Everything else is *weak evidence*. A claim *depends on the seed* if another seed has another
-# verdict, as far as its pack lies there too. Cases that are inconclusive count for nothing. Some places cannot tell of a
+# twenty cases or more. Everything else is *weak evidence*. Cases that are inconclusive count for nothing. Some places cannot tell of a
 # claim, and are left out: directions where its quantity is the same along all of them; placebos and the model itself where
 # it is about the model before DPO alone; and, for what DPO does to the text, untrained networks, which are trained
 # to do just that.
@@ -106,12 +112,11 @@ report_standing.flips(results)
 # nearly as it is.
 #
 # The limits of one half and one of twenty were written before any of it was run here, but knowing a trial on one untrained
-# network. The rest was changed after results had been seen, where a review found that it misled. The
-# verdicts and values of other runs stand in columns of their own; those of other profiles decide nothing here. First the
-# paper's claims, by the names that the rules give them:
+# network. The rest was changed after results had been seen, where a review found that it misled. Runs of other profiles stand
+# in columns of their own and decide nothing here. First the paper's claims, by the names that the rules give them:
 
 # %% tags=["full-width"]
-report_standing.carried(results, packs)
+report_standing.carried(results, runs)
 
 # %% [markdown]
 # That a verdict is no evidence here does not make the paper's numbers wrong, or the claim false. It says that the rule
@@ -123,13 +128,13 @@ report_standing.carried(results, packs)
 # Our own:
 
 # %% tags=["full-width", "hide-output"]
-report_standing.carried(results, packs, "ours")
+report_standing.carried(results, runs, "ours")
 
 # %% [markdown]
 # In how many of the decided cases each claim holds:
 
 # %% tags=["full-width"]
-report_standing.passes(results, packs)
+report_standing.passes(results, runs)
 
 # %% [markdown]
 # For the claims that describe the neuron table, a quantity that does discriminate is where the probe stands among
@@ -167,11 +172,25 @@ report_standing.code_history()
 report_chance.chance_sentences(results.claims)
 
 # %% [markdown]
-# ## Other seeds
+# (over-seeds)=
+# ## Over seeds
 #
-# The whole study again with other seeds, as far as `make book` was asked for some. *Over seeds* is the mean with its
-# 95 % interval by Student's t, on neither side narrower than one seed's own interval is on average, and judged by the
-# same rule. Of three seeds or five it is a rough guide, above all for ranks, most of which are close to 0.
+# A run is one model. What holds of it may be luck, and its interval cannot tell, as that is for this one model. So the unit of
+# evidence is the seed: the whole study again with other seeds, as far as `make book` was asked for some or their
+# packs lie in `book/packs/`. *Over seeds* is the mean with its 95 % interval by Student's t, on neither side narrower than one
+# seed's own interval is on average, and judged by the same rule. But a mean can lie in the range while a seed lies surely
+# outside. So:
+#
+# - A claim **holds over seeds** if the whole interval of the mean lies in its range, and by no seed it does not hold. It **does
+#   not hold** if the interval lies outside, and it holds by no seed.
+# - It **depends on the seed** (↔) if it holds by some seed or by the mean, and by another seed does not. It is not called
+#   holding then, whatever the mean.
+# - It is **inconclusive** otherwise. A seed by which it is inconclusive contradicts nothing; it widens the interval of the mean.
+#
+# Beside the mean stand the least and the greatest value of a seed, and by how many seeds the claim holds (✓), does not (✗) and is
+# inconclusive (?). Of three seeds or five all this is a rough guide, above all for ranks, most of which are close to 0. With more
+# seeds the mean is surer, and it is likelier that one contradicts. The rule on contradicting seeds was written knowing
+# the verdicts of three seeds of `mini`, and before there were ten.
 
 # %% [markdown] tags=["only-generated", "only-trained-dpo"]
 # Everything differs between seeds: model, data, pairs, training.
@@ -180,7 +199,7 @@ report_chance.chance_sentences(results.claims)
 # Evaluation prompts and texts are the same for all seeds; what is drawn, sampled or trained here differs.
 
 # %% tags=["full-width"]
-report.claims_by_seed(*claims_by_seed(results, seeds, packs))
+report_claims.claims_by_seed(*claims_by_seed(results, seeds, packs))
 
 # %% [markdown]
 # The share of DPO's effect that each row of [](07_ablation_versus_patching.ipynb) and [](08_controls.ipynb) recovers, by
@@ -226,7 +245,7 @@ report_table1.recovered_by_seed(recovered_by_seed(results, seeds, packs))
 # ## The answer
 
 # %% tags=["hide-input"]
-report_standing.what_they_carry(results, packs)
+report_standing.what_they_carry(results, runs)
 
 # %% [markdown]
 # ## How to read the verdicts

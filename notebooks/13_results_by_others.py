@@ -44,7 +44,8 @@ report_packs.runs(runs)
 
 # %% [markdown]
 # *Steps* is the time of everything but notebooks and pages; *memory* is the most that the process of a step held. A commit
-# with a plus had changes that were not committed. A *small* pack has the tables that are compared, and no book can be made
+# with a plus had changes that were not committed. *Measured by* is about the code behind the claims' quantities, of which newer
+# packs tell the hash. A *small* pack has the tables that are compared, and no book can be made
 # of it ([](../book/results.md)).
 #
 # ## Shares of the gross reduction

@@ -36,25 +36,35 @@ seeds = [0]
 # %% tags=["remove-input"]
 from dpotox.places import PROJECT
 from dpotox.results.folder import open_results
+from dpotox.results.nothing import standing
 from dpotox.results.pack import packs_in
-from dpotox.results.seeds import claims_by_seed
-from dpotox.show import answers, figures, lessons, report, report_standing
+from dpotox.results.seeds import claims_by_seed, runs_beside
+from dpotox.show import (
+    answers,
+    figures,
+    lessons,
+    report,
+    report_claims,
+    report_standing,
+)
 
 figures.use_style()
 results = open_results(profile, seed)
 packs, _ = packs_in(PROJECT / "book" / "packs")
+runs = runs_beside(results, seeds, packs)
+over = standing(results, runs)
 
 # %% [markdown]
 # **What happened in the model of this book.**
 
 # %% tags=["remove-input"]
-lessons.whole_study(results)
+lessons.whole_study(results, over)
 
 # %% [markdown]
 # **What becomes of the claims.**
 
 # %% tags=["remove-input"]
-report_standing.what_they_carry(results, packs)
+report_standing.what_they_carry(results, runs)
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "Where the gross reduction of toxicity comes from, in the model of this book and in GPT-2 medium as published. Coloured: the four groups of neurons that reduce toxicity. Dark bar: the part of the most toxic neurons that become less active. Grey: what the other four groups take back; below it, what is left.", "name": "fig-front"}, "image": {"alt": "Two columns, this model and the paper's, divided into four groups of neurons, with a dark bar for the most toxic neurons and a grey bar for what is taken back"}}
 figure = figures.overview(
@@ -71,24 +81,28 @@ answers.few_carry_much(results)
 #
 # ## The claims
 #
-# Each verdict follows from a rule stated in [](10_claims.ipynb). Beside it stands what it carries. *No evidence*: where
-# there is nothing to find, at least half of the cases of some kind come out the same. *Evidence*: at most one of
+# Each verdict follows from a rule stated in [](10_claims.ipynb). Where several seeds were run, it is that over seeds: of the
+# mean, as long as no seed by itself has the opposite verdict. If one has, the claim *depends on the seed*. Beside the verdict
+# stand by how many seeds the claim holds (✓), does not (✗) and is inconclusive (?), and what it carries. *No evidence*:
+# where there is nothing to find, at least half of the cases of some kind come out the same. *Evidence*: at most one of
 # twenty does, of many cases. Claims on edits could be tried in a few untrained networks only, so they are *weak evidence*
-# at best. *Depends on the seed*: another model of the same recipe gives another verdict. The last column leads to the
-# cell that measures and judges it. A dash means that the paper publishes no number. First the claims of the paper:
+# at best. The last column leads to the cell that measures and judges it in this run. A dash means that the paper publishes
+# no number. First the claims of the paper:
 
 # %% tags=["remove-input", "claims"]
-carries = report_standing.of_claims(results, packs)
-report.claims_table(results.claims.query("source == 'paper'"), carries)
+report_claims.claims_table(results.claims.query("source == 'paper'"), over)
 
 # %% tags=["remove-input"]
-report.verdicts_by_seed(*claims_by_seed(results, seeds, packs))
+report_claims.verdicts_by_seed(*claims_by_seed(results, seeds, packs))
+
+# %% tags=["remove-input", "only-generated"]
+report_standing.with_other_instructions(over)
 
 # %% [markdown]
 # Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.
 
 # %% tags=["remove-input", "claims"]
-report.claims_table(results.claims.query("source == 'ours'"), carries)
+report_claims.claims_table(results.claims.query("source == 'ours'"), over)
 
 # %% [markdown]
 # (which-model)=

@@ -16,7 +16,7 @@ from dpotox.show import (
     lessons,
     lessons_edits,
     lessons_offset,
-    report,
+    report_claims,
     report_standing,
     report_table1,
     wording,
@@ -249,7 +249,7 @@ def test_the_front_page_counts_the_paper_s_claims_and_says_what_their_verdicts_c
     counts = paper["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0)
     said = text(report_standing.what_they_carry(results, {}))
     holds, fails, is_open = counts
-    assert f"**On this model {holds} hold, {fails} do not hold, {is_open} cannot be decided.**" in said
+    assert f"**On this model {holds} hold, {fails} do not hold, {is_open} cannot be decided.** One" in said
     for kind, n in (("the verdicts that hold", holds), ("those that do not hold", fails)):
         line = "".join(re.findall(rf"- Of {kind}, (.*)\.", said))
         assert sum(map(int, re.findall(r"(?:^|; )(\d+) ", line))) == n
@@ -267,10 +267,28 @@ def test_the_front_page_tells_of_other_seeds_and_untrained_networks_that_lie_in_
     runs = {"a": run(results.seed + 1), "b": run(results.seed + 2), "c": run(0, "untrained")}
     runs["d"] = run(0, "elsewhere")
     said = text(report_standing.what_they_carry(results, runs))
-    assert "With other seeds the three counts are" in said
-    assert "over all 3 seeds together" in said
+    holds = (results.claims.query("source == 'paper'")["verdict"] == "holds").sum()
+    assert "**Over 3 seeds " in said
+    assert f"seed by seed, {holds} to {holds} hold." in said
     assert "In networks that were never trained" in said
-    assert "In [runs of other profiles](13_results_by_others.ipynb) they are" in said
+    assert "In [runs of other profiles](13_results_by_others.ipynb) the three counts are" in said
+
+
+def test_the_front_page_tells_what_seeds_reach_if_there_are_several(results):
+    over = claims.over_seeds(results.claims)
+    assert lessons.whole_study(results, over).data == lessons.whole_study(results).data
+    two = pd.concat([results.claims, results.claims.assign(here=0.75)])
+    said = text(lessons.whole_study(results, claims.over_seeds(two)))
+    assert said.count("seeds: ") == 5
+    assert "75%" in said
+
+
+@pytest.mark.parametrize("verdict", claims.VERDICTS)
+def test_claims_that_another_processor_turned_are_named_where_they_are_decided(results, verdict):
+    over = claims.over_seeds(results.claims).assign(verdict=verdict)
+    said = text(report_standing.with_other_instructions(over))
+    assert ("`ablation-is-partial`" in said) == (verdict != claims.OPEN)
+    assert "`dpo-reduces`" not in said
 
 
 def test_every_claim_stands_beside_other_runs(results):
@@ -280,16 +298,18 @@ def test_every_claim_stands_beside_other_runs(results):
     for source in ("paper", "ours"):
         table = report_standing.carried(results, runs, source).data
         assert len(table) == (results.claims["source"] == source).sum()
-        assert (table["here"] == table["again"]).all()
+        same = table["this run"].str[2:] == table["over 2 seeds"].str[2:]
+        assert same.all()
+        assert table["seeds"].str.startswith("2\N{NO-BREAK SPACE}").all()
     assert nothing.NONE in set(report_standing.carried(results, runs).data["its verdict carries"])
 
 
 def test_the_claims_table_links_to_places_that_the_chapters_have(results):
-    table = report.claims_table(results.claims).data
+    table = report_claims.claims_table(results.claims).data
     for claim in claims.CLAIMS:
-        place = report.anchor(claim.id)
+        place = report_claims.anchor(claim.id)
         assert f'{claim.chapter}.html#{place}"' in table
-        assert f'id="{place}"' in report.verdicts(results.claims_of(claim.chapter)).data
+        assert f'id="{place}"' in report_claims.verdicts(results.claims_of(claim.chapter)).data
 
 
 def test_where_nothing_is_shifted_the_chapter_on_the_offset_says_so(results):

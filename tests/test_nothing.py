@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from dpotox.results import nothing
-from dpotox.results.claims import CLAIMS, CODE, WITHDRAWN, judge
-from dpotox.run.keys import fingerprint
+from dpotox.results.claims import CLAIMS, CODE, CODE_NOW, WITHDRAWN, judge
+from dpotox.run.keys import behind_quantities, fingerprint
 from dpotox.run.reach import Package, package
 
 SHARE, FIRES = "TP- share of gross", "positively active share of the top toxic neurons"
 
 
-def a_run(shares=(0.2, 0.4, 0.6, 0.7), verdicts=None, noise=(0.3, 0.2, 0.4)):
+def a_run(shares=(0.2, 0.4, 0.6, 0.7), verdicts=None, noise=(0.3, 0.2, 0.4), seed=0):
     """Results with a few directions, one comparison with nothing in it, and claims as told."""
     others = pd.DataFrame({"kind": "random", "text": "own", SHARE: shares})
     value, low, high = noise
@@ -27,7 +27,9 @@ def a_run(shares=(0.2, 0.4, 0.6, 0.7), verdicts=None, noise=(0.3, 0.2, 0.4)):
         other_directions=others,
         comparisons=compared,
         claims=table,
-        profile=SimpleNamespace(name="untrained"),
+        profile=SimpleNamespace(name="mini"),
+        record=SimpleNamespace(shape=1),
+        seed=seed,
     )
 
 
@@ -90,23 +92,20 @@ def test_a_verdict_is_no_evidence_if_half_of_the_cases_with_nothing_have_the_sam
 
 def test_what_a_claim_s_verdict_carries():
     verdicts = {"tp-is-a-minority": "holds", "dpo-reduces": "holds", "few-fire": "does not hold"}
-    verdicts |= {"many-go-wrong": "holds"}
-    judged = a_run(verdicts=verdicts).claims
-    other = a_run(verdicts=verdicts | {"many-go-wrong": "does not hold"})
-    tells = pd.Series(
-        {
-            "tp-is-a-minority": nothing.NONE,
-            "dpo-reduces": nothing.UNTRIED,
-            "few-fire": nothing.EVIDENCE,
-            "many-go-wrong": nothing.EVIDENCE,
-        }
-    )
-    standing = nothing.standing(judged, tells, {"other": other})
-    assert standing["tp-is-a-minority"] == nothing.NONE
-    assert standing["dpo-reduces"] == nothing.UNTRIED
-    assert standing["few-fire"] == nothing.EVIDENCE
-    assert standing["many-go-wrong"] == nothing.SEED
-    assert standing["four-groups"] == nothing.OPEN
+    untrained = a_run(verdicts={"few-fire": "does not hold"})
+    untrained.profile = SimpleNamespace(name="untrained")
+    carries = nothing.standing(a_run(verdicts=verdicts), {"untrained": untrained})["carries"]
+    assert carries["tp-is-a-minority"] == nothing.NONE
+    assert carries["dpo-reduces"] == nothing.UNTRIED
+    assert carries["few-fire"] == nothing.NONE
+    assert carries["four-groups"] == nothing.OPEN
+
+
+def test_a_verdict_that_another_seed_turns_carries_nothing_but_the_seed():
+    first, other = a_run(verdicts={"four-groups": "holds"}), a_run(seed=1)
+    assert nothing.standing(first, {"other": other}).loc["four-groups", "carries"] == nothing.OPEN
+    other = a_run(verdicts={"four-groups": "does not hold"}, seed=1)
+    assert nothing.standing(first, {"other": other}).loc["four-groups", "carries"] == nothing.SEED
 
 
 def test_beside_a_run_stand_untrained_networks_of_its_shape_and_other_seeds_of_its_profile():
@@ -117,9 +116,11 @@ def test_beside_a_run_stand_untrained_networks_of_its_shape_and_other_seeds_of_i
 
     runs = {"a": run("untrained", 0), "b": run("mini", 1), "c": run("mini", 0), "d": run("mine", 1)}
     runs["e"] = run("untrained", 1, shape=2)
+    runs |= {"f": run("mini", 10), "g": run("mini", 2), "b again": run("mini", 1)}
     held = nothing.beside(run("mini", 0), runs)
     assert held.untrained == [runs["a"]]
-    assert held.seeds == {"b": runs["b"]}
+    assert list(held.seeds) == ["b", "g", "f"]
+    assert held.seeds["b"] is runs["b"]
     assert held.elsewhere == {"d": runs["d"]}
 
 
@@ -147,36 +148,14 @@ def test_every_change_says_when_why_and_whether_results_were_seen():
     assert entries["seen"].map(type).eq(bool).all()
 
 
-MEASURING = {
-    "paper.evidence.neuron_quantities",
-    "paper.nulls.along",
-    "paper.nulls.comparisons",
-    "paper.rows.table1_rows",
-    "paper.rows.random_draws",
-}
-"""What quantities are measured with, besides the functions that are named after evidence."""
-
-
-def measured_by() -> set[str]:
-    """The functions behind the quantities, with their modules."""
-    named = {
-        f"{module}.{name}"
-        for module, content in package().modules.items()
-        for name in content.definitions
-        if name.endswith("_evidence") and not name.startswith("_")
-    }
-    return named | MEASURING
-
-
 def test_the_code_behind_the_quantities_is_that_of_its_last_entry():
-    last, measured = {entry["of"]: entry["code"] for entry in CODE}, measured_by()
-    assert not set(last) - measured, "the history is of code that no quantity is measured with"
+    now = behind_quantities()
+    assert not set(CODE_NOW) - set(now), "the history is of code that no quantity is measured with"
     assert all(entry["on"] and entry["why"] for entry in CODE)
-    now = {name: fingerprint(*name.rsplit(".", 1)) for name in sorted(measured)}
     entries = [
         f'[[code]]\nof = "{name}"\non = "{date.today()}"\ncode = "{code}"\nwhy = ""\nseen = true\n'
         for name, code in now.items()
-        if last.get(name) != code
+        if CODE_NOW.get(name) != code
     ]
     if entries:
         told = "code was changed; add to claims.toml, with the reason and whether results were seen:\n"

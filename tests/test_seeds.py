@@ -9,13 +9,14 @@ from conftest import TINY
 from made_up import a_table, write_made_up
 
 from dpotox.errors import UserError
+from dpotox.estimates import Estimate
 from dpotox.profile import load_profile
-from dpotox.results.claims import CLAIMS, over_seeds
+from dpotox.results.claims import CLAIMS, DEPENDS, FAILS, HOLDS, OPEN, VERDICTS, judge, over_seeds
 from dpotox.results.folder import Results
-from dpotox.results.seeds import claims_by_seed, outcome, recovered_by_seed
+from dpotox.results.seeds import claims_by_seed, outcome, recovered_by_seed, runs_beside
 from dpotox.run import book, seeds
 from dpotox.run.plan import Plan
-from dpotox.show import report
+from dpotox.show import report_claims
 
 NAMES, SHARES = ["ablate", "shift TP-", "after DPO"], [0.4, 0.3, 1.0]
 
@@ -62,7 +63,59 @@ def test_the_value_over_seeds_is_their_mean_and_is_judged_by_the_same_rule(resul
     for claim in CLAIMS:
         values = table.loc[table["id"] == claim.id, "here"]
         assert together.loc[claim.id, "value"] == pytest.approx(values.mean(), nan_ok=True)
-        assert together.loc[claim.id, "verdict"] in ("holds", "does not hold", "inconclusive")
+        assert together.loc[claim.id, "verdict"] in (*VERDICTS, DEPENDS)
+
+
+CLAIM = next(claim for claim in CLAIMS if claim.id == "tp-is-a-minority")  # whose share is below a half
+
+
+def over(*values: float, reach: float = 0.02) -> pd.Series:
+    """A claim over seeds of such values, each with an interval that reaches so far."""
+    tables = [judge({CLAIM.quantity: Estimate(v, v - reach, v + reach, "prompts")}) for v in values]
+    return over_seeds(pd.concat(tables)).loc[CLAIM.id]
+
+
+def test_a_claim_holds_over_seeds_if_the_mean_does_and_no_seed_contradicts():
+    assert over(0.3, 0.31, 0.32)["verdict"] == HOLDS
+    assert over(0.3, 0.31, 0.32, 0.49, 0.3, 0.31, 0.3)["verdict"] == HOLDS  # one is inconclusive
+    assert over(0.6, 0.61, 0.62)["verdict"] == FAILS
+    assert over(0.3, 0.49, 0.32)["verdict"] == OPEN
+
+
+def test_a_claim_that_a_seed_contradicts_depends_on_the_seed_whatever_the_mean():
+    assert over(*[0.3] * 9, 0.53)["verdict"] == DEPENDS
+    assert over(0.3, 0.7)["verdict"] == DEPENDS
+    assert over(*[0.49] * 9, 0.53)["verdict"] == OPEN  # no seed holds, nor does the mean
+
+
+def test_one_seed_stands_for_itself():
+    alone = over(0.3)
+    assert alone["verdict"] == HOLDS
+    assert (alone["low"], alone["high"]) == pytest.approx((0.28, 0.32))
+    assert (alone["seeds"], alone["least"], alone["greatest"]) == (1, 0.3, 0.3)
+
+
+def test_what_seeds_reach_and_how_many_hold_is_counted():
+    some = over(0.3, 0.49, 0.6, 0.31)
+    assert (some["least"], some["greatest"]) == (0.3, 0.6)
+    assert (some["seeds"], some["hold"], some["fail"], some["open"]) == (4, 2, 1, 1)
+
+
+def test_a_claim_that_one_seed_cannot_measure_is_open_over_seeds():
+    found = pd.concat([judge({CLAIM.quantity: Estimate(0.3, 0.28, 0.32, "prompts")}), judge({})])
+    assert over_seeds(found).loc[CLAIM.id, "verdict"] == OPEN
+
+
+@pytest.mark.parametrize("n", [1, 2, 10])
+def test_the_front_page_s_table_is_as_wide_for_any_number_of_seeds(n):
+    tables = [judge({CLAIM.quantity: Estimate(v, v, v, "prompts")}) for v in [0.39] * (n - 1) + [0.4]]
+    together = over_seeds(pd.concat(tables)).assign(carries="evidence")
+    said = report_claims.claims_table(tables[0], together).data
+    widths = {line.count(" | ") + 1 for line in said.splitlines() if line.startswith("| ")}
+    assert widths == {5 if n == 1 else 6}
+    row = next(line for line in said.splitlines() if CLAIM.quantity in line and CLAIM.statement in line)
+    told = "✓ holds" if n == 1 else f"seeds 0.39 to 0.4 | ✓ holds ({n}\N{NO-BREAK SPACE}✓)"
+    assert f"{told}; *evidence* | " in row
 
 
 def test_recovered_shares_stand_side_by_side(results, three_seeds):
@@ -133,8 +186,13 @@ def test_notebooks_that_show_seeds_take_them_as_a_parameter():
         assert "seeds = [0]" in text
 
 
+def test_seeds_made_here_stand_beside_packs_under_their_names(results, three_seeds):
+    assert list(runs_beside(results, three_seeds, {"a.zip": results})) == ["seed 1", "a.zip"]
+    assert list(runs_beside(results, [0], {})) == []
+
+
 def test_pages_show_every_seed(results, three_seeds):
-    html = report.claims_by_seed(*claims_by_seed(results, three_seeds, {})).to_html()
+    html = report_claims.claims_by_seed(*claims_by_seed(results, three_seeds, {})).to_html()
     assert "seed 0" in html
     assert "seed 1" in html
     assert "seed 2: the disk is full" in html

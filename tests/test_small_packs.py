@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-from conftest import ROOT
 
 from dpotox.errors import UserError
 from dpotox.results import pack
@@ -12,10 +11,6 @@ from dpotox.results.nothing import cases
 from dpotox.results.seeds import recovered_by_seed
 from dpotox.run import book
 from dpotox.show import report_packs
-
-KEPT = ROOT / "book" / "packs"
-MOST = 200_000
-"""Bytes that a small pack may have, as ten of them lie in the repository."""
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +62,3 @@ def test_no_book_is_made_of_a_small_pack(path, tmp_path, monkeypatch, capsys):
     assert len(lines) == 1
     assert "tiny.zip is a small pack, without the tables neurons, " in lines[0]
     assert "ask for a whole one" in lines[0]
-
-
-def test_small_packs_that_are_kept_are_small():
-    found, _ = pack.packs_in(KEPT)
-    large = {
-        name: (KEPT / name).stat().st_size
-        for name, one in found.items()
-        if one.record.small and (KEPT / name).stat().st_size > MOST
-    }
-    assert not large

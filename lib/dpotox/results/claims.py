@@ -8,6 +8,8 @@
    takes the same quantities from the published numbers.
 3. `judge` compares: a claim *holds* if the whole interval lies in the range, *does not hold* if the whole
    interval lies outside, and is *inconclusive* if the interval straddles an end of the range.
+4. `over_seeds` compares the mean over seeds with the same range. Where a claim holds by one seed or by the
+   mean, and does not hold by another, it neither holds nor fails over seeds: it *depends on the seed*.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from dpotox.paper.groups import gross_and_net, group_quantities
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 
 VERDICTS = HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
+DEPENDS = "depends on the seed"
+"""A verdict over seeds that contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ WITHDRAWN: list[dict] = _read()["withdrawn"]
 """The last entries of claims that are judged no more: `claim`, `on`, `rule`, `why`, `seen`."""
 CODE: list[dict] = _read()["code"]
 """The history of the code behind quantities: `of` what, `on` which day, its hash, `why`, what was `seen`."""
+CODE_NOW = {entry["of"]: entry["code"] for entry in CODE}
+"""The hashes of its last entries, which a test holds to the code."""
 
 
 def judge(evidence: Evidence) -> pd.DataFrame:
@@ -202,17 +208,37 @@ def published_evidence() -> Evidence:
 
 
 def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """For every claim the mean over seeds with its 95 % interval and the verdict on that: indexed by id.
+    """For every claim the mean over seeds with its 95 % interval, and the verdict over seeds.
+
+    Of one seed these are its own.
 
     Args:
-        by_seed: the claims of all seeds, with the intervals of each.
+        by_seed: the claims tables of all seeds, one below the other.
+
+    Returns:
+        Indexed by the claim's id: `value`, `low`, `high`, `resampled`, `verdict`; the `least` and the
+        `greatest` value of a seed; the number of `seeds`, and how many of them `hold`, `fail`, are `open`.
     """
     rows = []
     for claim in CLAIMS:
         own = by_seed[by_seed["id"] == claim.id]
-        seeds = own[["here", "low", "high"]].astype(float)
-        if len(seeds):
-            rank = bool((own["resampled"] == DIRECTIONS).any())
-            mean = mean_over_seeds(*(seeds[column].tolist() for column in seeds), rank=rank)
-            rows.append({"id": claim.id, "verdict": claim.verdict(mean)} | asdict(mean))
+        if own.empty:
+            continue
+        mean, found = _over_seeds(own), own["verdict"].tolist()
+        verdict = claim.verdict(mean) if len(found) > 1 else found[0]
+        verdict = DEPENDS if {HOLDS, FAILS} <= {verdict, *found} else verdict
+        counts = {"seeds": len(found)}
+        counts |= {"hold": found.count(HOLDS), "fail": found.count(FAILS), "open": found.count(OPEN)}
+        ends = own["here"].astype(float).agg(["min", "max"])
+        spread = {"least": ends["min"], "greatest": ends["max"]}
+        rows.append({"id": claim.id, "verdict": verdict} | asdict(mean) | spread | counts)
     return pd.DataFrame(rows).set_index("id")
+
+
+def _over_seeds(own: pd.DataFrame) -> Estimate:
+    """The mean of one claim's values over seeds; of one seed its own estimate."""
+    values = own[["here", "low", "high"]].astype(float)
+    if len(own) == 1:
+        return Estimate(*values.iloc[0], own["resampled"].iloc[0])
+    rank = bool((own["resampled"] == DIRECTIONS).any())
+    return mean_over_seeds(*(values[column].tolist() for column in values), rank=rank)

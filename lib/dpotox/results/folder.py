@@ -143,14 +143,14 @@ def open_results(profile: str | Path = "mini", seed: int = 0, artifacts: str | P
     command = f'make results PROFILE="{profile}" SEED={seed}'
     if not (results.folder / RECORD).is_file():
         raise UserError(f"there are no results of the profile {loaded.name!r}, seed {seed}; run `{command}`")
-    if different := _difference(results.record.settings, record.settings_of(loaded)):
+    if different := difference(results.record.settings, record.settings_of(loaded)):
         raise UserError(
             f"the results in {results.folder} were made with another {different}; run `{command}`"
         )
     return results
 
 
-def _difference(made_with: dict, asked_for: dict) -> str:
+def difference(made_with: dict, asked_for: dict) -> str:
     """The first setting in which two differ, but for what the computer decides."""
     for section, settings in asked_for.items():
         before = made_with.get(section)

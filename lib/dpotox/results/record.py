@@ -64,6 +64,8 @@ class Record:
         pairs: how many preference pairs there are; 0 for a finished model.
         seconds: of each step.
         memory: the most that the process of a step held, in bytes.
+        code: the hash of every function that quantities are measured with, and of all that it reaches; empty
+            in results made before it was told.
         small: whether the tables that only whole packs have were left out.
         prompts: how many prompts were read, where the table of them was left out.
     """
@@ -82,6 +84,7 @@ class Record:
     date: Label
     seconds: Annotated[dict[Label, float], Field(max_length=100)]
     memory: Count
+    code: Labels = Field(default_factory=dict)
     small: bool = False
     prompts: Count | None = None
 

@@ -53,6 +53,12 @@ def with_packs(results: Results, seeds: list[int], packs: dict[str, Results]) ->
     return found, {seed: why for seed, why in missing.items() if seed not in found}
 
 
+def runs_beside(results: Results, seeds: list[int], packs: dict[str, Results]) -> dict[str, Results]:
+    """Other runs by their names: of `of_seeds` those that are not the given one, and then packs."""
+    found, _ = of_seeds(results, seeds)
+    return {f"seed {seed}": one for seed, one in found.items() if one is not results} | packs
+
+
 def claims_by_seed(
     results: Results, seeds: list[int], packs: dict[str, Results]
 ) -> tuple[pd.DataFrame, dict[int, str]]:

@@ -17,6 +17,14 @@ COMPUTING = (
 """The libraries whose versions decide results."""
 NO_TRACE = {"device", "device_map", "threads", "processes", "batch_size"}
 """Settings of `compute` that leave no trace in a result."""
+MEASURING = {
+    "paper.evidence.neuron_quantities",
+    "paper.nulls.along",
+    "paper.nulls.comparisons",
+    "paper.rows.table1_rows",
+    "paper.rows.random_draws",
+}
+"""What quantities are measured with, besides the functions that are named after evidence."""
 SCORER = "inputs.scoring", "load_scorer"
 
 
@@ -70,6 +78,17 @@ class Keys:
 def fingerprint(module: str, name: str, code: Package | None = None) -> str:
     """A definition with all that it reaches, as a hash that comments, docstrings and formatting leave."""
     return _of_code((code or package()).reached((module, name)))
+
+
+def behind_quantities() -> dict[str, str]:
+    """The fingerprint of every function that quantities are measured with, by its module and name."""
+    named = {
+        f"{module}.{name}"
+        for module, content in package().modules.items()
+        for name in content.definitions
+        if name.endswith("_evidence") and not name.startswith("_")
+    }
+    return {name: fingerprint(*name.rsplit(".", 1)) for name in sorted(named | MEASURING)}
 
 
 def _of_code(reached: Reached) -> str:

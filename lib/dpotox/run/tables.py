@@ -31,6 +31,7 @@ from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
 from dpotox.run import artifacts
+from dpotox.run.keys import behind_quantities
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
@@ -109,6 +110,7 @@ class Tables:
             date=str(date.today()),
             seconds={name: float(facts["seconds"]) for name, facts in made.items()},
             memory=max(facts.get("memory", 0) for facts in made.values()),
+            code=behind_quantities(),
         )
 
     # The chapters' tables, in their order

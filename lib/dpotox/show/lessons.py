@@ -7,6 +7,7 @@ network, and where DPO changes nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 from IPython.display import Markdown
@@ -200,19 +201,29 @@ def is_it_special(results: Results) -> Markdown:
     return lines(facts)
 
 
-def whole_study(results: Results) -> Markdown:
-    """The front page: what happened in this model, whatever the verdicts."""
+def whole_study(results: Results, over: pd.DataFrame | None = None) -> Markdown:
+    """The front page: what happened in this model, whatever the verdicts.
+
+    Args:
+        over: every claim over seeds (`results.claims.over_seeds`), whose reach is told if there are several.
+    """
+    several = over is not None and over["seeds"].max() > 1
     here = results.claims.set_index("id")["here"].astype(float)
     greedy = results.outcomes.set_index("measure").loc["toxicity, greedy"]
     published = published_table1()["toxicity"]
     rows = results.table1[results.table1["which"] == ALL_FOUR].set_index("kind")["recovered"]
     own, same = (share(rows.get(kind, math.nan)) for kind in ("shift", "shift, same text"))
 
+    def beside(claim: str, say: Callable[[float], str], *published: str) -> str:
+        ends = [say(over[end][claim]) for end in ("least", "greatest")] if several else []
+        told = "; ".join([*published, *([f"seeds: {' to '.join(ends)}"] if several else [])])
+        return say(here[claim]) + (f" ({told})" if told else "")
+
     def recovers(claim: str) -> str:
-        return f"{share(here[claim])} (paper: {paper(claim):.2f})"
+        return beside(claim, share, f"paper: {paper(claim):.2f}")
 
     def of_gross(claim: str) -> str:
-        return f"{part(here[claim])} (paper: {paper(claim):.0%})"
+        return beside(claim, part, f"paper: {paper(claim):.0%}")
 
     return lines(
         [
@@ -222,7 +233,7 @@ def whole_study(results: Results) -> Markdown:
             f"far as they become less active, give {of_gross('top-is-little')}, and other neurons undo "
             f"{of_gross('many-go-wrong')}",
             "On the same text attention, which the paper leaves out, writes "
-            f"{part(here['attention-carries'])} of the change along the probe",
+            f"{beside('attention-carries', part)} of the change along the probe",
             "Of DPO's effect on greedy text, the best ablation of toxic neurons recovers "
             f"{recovers('ablation-is-partial')} and the published patch {recovers('patching-tp-is-partial')}",
             f"Shifting all four groups recovers {own} of it by the change that neurons show on each model's "

@@ -15,20 +15,8 @@ from pandas.io.formats.style import Styler
 from dpotox.paper.groups import gross_and_net, group_table, ratio
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 from dpotox.paper.selections import dampened_drop, most_toxic
-from dpotox.results.claims import CLAIMS, over_seeds
 from dpotox.results.folder import Results
 from dpotox.show.masking import Mask
-
-VERDICTS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "inconclusive": "? inconclusive"}
-TITLES = {
-    "03_dpo": "DPO",
-    "04_where_dpo_writes": "Where DPO writes",
-    "05_four_groups": "Four groups",
-    "06_is_it_special": "Is 31.8 % special?",
-    "07_ablation_versus_patching": "Ablation versus patching",
-    "08_controls": "Controls",
-    "14_offset": "A shift upstream? (Lee et al.)",
-}
 
 
 def number(value: float | None) -> str:
@@ -66,108 +54,6 @@ def number_or_text(value) -> str:
     if isinstance(value, str) or value is None:
         return value or "-"
     return f"{value:,}" if isinstance(value, int) else number(float(value))
-
-
-def claims_table(claims: pd.DataFrame, carries: pd.Series | None = None) -> Markdown:
-    """The claims as a table: statement, the paper's value, ours, verdict, and a link to the making cell.
-
-    Args:
-        carries: by claim, what its verdict carries (`results.nothing.standing`); said beside the verdicts.
-    """
-    lines = [
-        "| claim, *quantity* | paper | here, 95 % interval | verdict | made in |",
-        "|---|---|---|---|---|",
-    ]
-    for c in claims.itertuples():
-        cell = f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>'
-        here = _judged(c)
-        claim = f"{c.statement}: *{c.quantity}*"
-        verdict = _with(c, carries)
-        lines.append(f"| {claim} | {number(c.paper)} | {here} | {verdict} | {cell} |")
-    return Markdown("\n".join(lines))
-
-
-def _with(claim, carries: pd.Series | None) -> str:
-    """A verdict with what it carries, if it is one and that is known."""
-    verdict = VERDICTS[claim.verdict]
-    known = carries is not None and claim.verdict != "inconclusive"
-    return f"{verdict}; *{carries[claim.id]}*" if known else verdict
-
-
-def _judged(claim) -> str:
-    """A claim's value with its interval, to four digits where the interval straddles the rule's limit."""
-    if pd.isna(claim.here):
-        return "not measured"
-    if claim.verdict == "inconclusive" and claim.low < claim.high:
-        return f"{claim.here:.4g} [{claim.low:.4g}, {claim.high:.4g}]"
-    return interval(claim.here, claim.low, claim.high)
-
-
-def anchor(claim: str) -> str:
-    """Where on its chapter's page a claim's value is shown (`verdicts`)."""
-    return f"claim-{claim}"
-
-
-def claims_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Styler:
-    """Every claim's value and verdict by seed, and over all of them.
-
-    Args:
-        table: the claims with a column `seed`.
-        missing: why a seed has none.
-    """
-    together, rows = over_seeds(table), []
-    for name, part in table.groupby("id", sort=False):
-        row = {"claim": name, "rule": part["rule"].iloc[0]}
-        for one in part.itertuples():
-            row[f"seed {one.seed}"] = f"{VERDICTS[one.verdict][0]} {interval(one.here, one.low, one.high)}"
-        if table["seed"].nunique() > 1:
-            whole = together.loc[name]
-            value = interval(whole["value"], whole["low"], whole["high"])
-            row["over seeds"] = f"{VERDICTS[whole['verdict']][0]} {value}"
-        rows.append(row)
-    reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in missing.items())
-    return shown(pd.DataFrame(rows)).set_caption(reasons and f"Missing: {reasons}")
-
-
-def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
-    """How the verdicts on the paper's claims come out over several seeds, in a few words."""
-    n = table["seed"].nunique()
-    if n + len(missing) == 1:
-        return Markdown("One seed was run. Intervals are for its one model; other seeds can differ by more.")
-    paper = table[table["source"] == "paper"].groupby("id")["verdict"]
-    always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in VERDICTS}
-    text = (
-        f"Over the seeds {', '.join(map(str, sorted(table['seed'].unique())))}: of the paper's {len(paper)} "
-        f"claims, {always['holds']} hold in all {n} and {always['does not hold']} in none; the others "
-        "differ or are inconclusive in some. [Every seed's values](10_claims.ipynb)."
-    )
-    failed = "".join(f" Seed {seed} is missing: {reason}." for seed, reason in missing.items())
-    return Markdown(text + html.escape(failed))
-
-
-def rules_table() -> Markdown:
-    """Every claim's id and the rule that its verdict follows from."""
-    lines = ["| claim | rule |", "|---|---|"]
-    lines += [f"| `{c.id}`: {c.statement} | {c.rule.replace('<', '&lt;')} |" for c in CLAIMS]
-    return Markdown("\n".join(lines))
-
-
-def verdicts(claims: pd.DataFrame, carries: pd.Series | None = None) -> Markdown:
-    """A chapter's claims, one sentence each, as measured here, with a place that links lead to.
-
-    Args:
-        carries: by claim, what its verdict carries (`results.nothing.standing`); said beside it.
-    """
-    sentences = []
-    for c in claims.itertuples():
-        paper = "" if c.paper is None or math.isnan(c.paper) else f"; the paper: {number(c.paper)}"
-        ours = "" if c.source == "paper" else " *(ours)*"
-        over = f" over {c.resampled}" if c.low < c.high else ""
-        sentences.append(
-            f'- <span id="{anchor(c.id)}"></span>**{_with(c, carries)}**: {c.statement}{ours}. '
-            f"Here: {_judged(c)}{over}{paper}; rule: {c.rule.replace('<', '&lt;')}."
-        )
-    return Markdown("\n".join(sentences))
 
 
 def provenance(results: Results) -> Markdown:

@@ -10,8 +10,10 @@ from pandas.io.formats.style import Styler
 
 from dpotox.paper.groups import REDUCING, gross_and_net, ratio
 from dpotox.paper.published import published_groups
+from dpotox.results.claims import CODE_NOW
 from dpotox.results.folder import Results
-from dpotox.show.report import VERDICTS, interval, number, percent, shown
+from dpotox.show.report import interval, number, percent, shown
+from dpotox.show.report_claims import VERDICTS
 
 
 def runs(found: dict[str, Results]) -> Styler:
@@ -32,11 +34,18 @@ def runs(found: dict[str, Results]) -> Styler:
                 "steps, minutes": round(sum(record.seconds.values()) / 60, 1),
                 "memory, GB": round(record.memory / 1e9, 1),
                 "date": record.date,
+                "measured by": _measured_by(record.code),
                 "commit": record.commit[:10] + ("+" if record.commit.endswith("+") else ""),
                 "torch": record.versions.get("torch", "-"),
             }
         )
     return shown(pd.DataFrame(rows))
+
+
+def _measured_by(code: dict[str, str]) -> str:
+    if not code:
+        return "not told"
+    return "this version's code" if code == CODE_NOW else "another version's"
 
 
 def shares(found: dict[str, Results]) -> Styler:

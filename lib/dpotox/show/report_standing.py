@@ -8,23 +8,22 @@ from pandas.io.formats.style import Styler
 
 from dpotox.places import PROJECT
 from dpotox.results import nothing
-from dpotox.results.claims import CLAIMS, CODE, FAILS, HOLDS, OPEN
-from dpotox.results.claims import over_seeds as judged_over_seeds
+from dpotox.results.claims import CLAIMS, CODE, DEPENDS, FAILS, HOLDS, OPEN
 from dpotox.results.folder import Results
-from dpotox.results.nothing import EVIDENCE, NONE, SEED, STANDINGS, UNTRIED, WEAK
+from dpotox.results.nothing import EVIDENCE, NONE, STANDINGS, UNTRIED, WEAK, standing
 from dpotox.results.pack import packs_in
-from dpotox.show import report
-from dpotox.show.report import VERDICTS, interval, number, percent, shown
+from dpotox.show import report_claims
+from dpotox.show.report import interval, number, percent, shown
+from dpotox.show.report_claims import VERDICTS, counted
 
 AT_PAPERS_SHARE = "-at-papers-share"
 """What the name of a claim ends in that judges another at the paper's share of all neurons."""
-COUNTED = {HOLDS: "hold", FAILS: "do not hold", OPEN: "cannot be decided"}
+COUNTED = {HOLDS: "hold", FAILS: "do not hold", DEPENDS: "depend on the seed", OPEN: "cannot be decided"}
 SAID = {
     EVIDENCE: "come{} out so nearly nowhere where there is nothing to find: evidence",
     WEAK: "come{} out so there at times, or could hardly be tried: weak evidence",
     NONE: "come{} out so where there is nothing to find as well: no evidence",
     UNTRIED: "could not be tried there",
-    SEED: "come{} out otherwise with another seed",
 }
 
 
@@ -34,30 +33,25 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     Args:
         runs: other runs by their names, untrained ones among them.
     """
-    paper = results.claims[results.claims["source"] == "paper"]
-    held, standing = nothing.beside(results, runs), of_claims(results, runs)
+    paper, held = _paper(results), nothing.beside(results, runs)
+    over = standing(results, runs).loc[paper["id"]]
     late = sum(c.history[-1]["seen"] for c in CLAIMS if c.source == "paper")
     said = (
         f"The paper's claims are judged by {len(paper)} rules of ours, {late} of which were written or last "
+        f"changed after results had been seen. {_by_seeds(results, held.seeds, over)}"
     )
-    said += f"changed after results had been seen. **On this model {_counted(paper)}.**"
-    if held.seeds:
-        own = " and ".join(_counted(_paper(one), short=True) for one in held.seeds.values())
-        seeds = [results, *held.seeds.values()]
-        together = judged_over_seeds(pd.concat([_paper(one) for one in seeds]))
-        said += f" With other seeds the three counts are {own}; over all {len(seeds)} seeds together "
-        said += f"{_counted(together)}."
     if held.untrained:
         own = " and ".join(_counted(_paper(one), short=True) for one in held.untrained)
         said += (
-            f" In networks that were never trained they are {own}: that a rule is met says little by itself."
+            " In networks that were never trained, so many hold, do not, and cannot be decided: "
+            f"{own}. That a rule is met says little by itself."
         )
     if held.elsewhere:
         own = " and ".join(_counted(_paper(one), short=True) for one in held.elsewhere.values())
-        said += f" In [runs of other profiles](13_results_by_others.ipynb) they are {own}."
+        said += f" In [runs of other profiles](13_results_by_others.ipynb) the three counts are {own}."
     said += " So each verdict is also told by what it carries:\n"
     for verdict, kind in ((HOLDS, "the verdicts that hold"), (FAILS, "those that do not hold")):
-        counts = standing[paper.loc[paper["verdict"] == verdict, "id"]].value_counts()
+        counts = over.loc[over["verdict"] == verdict, "carries"].value_counts()
         parts = [
             f"{n} {SAID[name].format('s' if n == 1 else '')}"
             for name in STANDINGS
@@ -70,46 +64,74 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
     )
 
 
+def _by_seeds(results: Results, others: dict[str, Results], over: pd.DataFrame) -> str:
+    """How the paper's claims come out over seeds, if there are several, and in this run."""
+    here = _counted(_paper(results))
+    if not others:
+        return f"**On this model {here}.** One seed was run, and with another they can come out otherwise."
+    holding = [(_paper(one)["verdict"] == HOLDS).sum() for one in (results, *others.values())]
+    return (
+        f"**Over {len(holding)} seeds {_counted(over)}.** In this run alone, seed {results.seed}, {here}; "
+        f"seed by seed, {min(holding)} to {max(holding)} hold."
+    )
+
+
+def with_other_instructions(over: pd.DataFrame) -> Markdown:
+    """Which of the claims that are decided over seeds another processor turned, in older runs of `mini`.
+
+    Args:
+        over: every claim over seeds.
+    """
+    table = pd.read_csv(PROJECT / "book" / "measured" / "instruction_sets.csv", index_col="claim")
+    marks = table.map(lambda cell: cell[0]).T
+    kinds = marks.groupby(marks.index.map(lambda column: column.partition(",")[0])).nunique()
+    turned = set(kinds.columns[(kinds > 1).any()])
+    decided = over.index[over["verdict"].isin([HOLDS, FAILS])]
+    named = [f"`{name}`" for name in decided if name in turned]
+    tried = sum(name in table.index for name in decided)
+    which = f"came out otherwise: {', '.join(named)}" if named else "came out otherwise"
+    return Markdown(
+        "A processor with other instructions rounds otherwise, which makes another model of a seed. In "
+        f"[older runs of `mini`](10_claims.ipynb) on such processors, {len(named) or 'none'} of the {tried} "
+        f"claims that were tried there and are decided here {which}."
+    )
+
+
 def _paper(results: Results) -> pd.DataFrame:
     return results.claims[results.claims["source"] == "paper"]
 
 
 def _counted(claims: pd.DataFrame, short: bool = False) -> str:
-    """How many claims hold, do not, and cannot be decided."""
+    """How many claims hold, do not, depend on the seed if some do, and cannot be decided."""
     counts = claims["verdict"].value_counts()
-    numbers = [int(counts.get(verdict, 0)) for verdict in COUNTED]
+    numbers = {verdict: int(counts.get(verdict, 0)) for verdict in COUNTED}
+    if not numbers[DEPENDS]:
+        del numbers[DEPENDS]
     if short:
-        return ", ".join(map(str, numbers))
-    return ", ".join(f"{n} {said}" for n, said in zip(numbers, COUNTED.values(), strict=True))
+        return ", ".join(map(str, numbers.values()))
+    return ", ".join(f"{n} {COUNTED[verdict]}" for verdict, n in numbers.items())
 
 
 def verdicts(results: Results, chapter: str) -> Markdown:
     """A chapter's claims with what their verdicts carry beside the packs that lie in `book/packs/`."""
     packs, _ = packs_in(PROJECT / "book" / "packs")
-    return report.verdicts(results.claims_of(chapter), of_claims(results, packs))
-
-
-def of_claims(results: Results, runs: dict[str, Results]) -> pd.Series:
-    """By claim, what its verdict carries (`nothing.standing`)."""
-    tells = nothing.told(_cases(results, runs), results.claims)
-    return nothing.standing(results.claims, tells, nothing.beside(results, runs).seeds)
+    return report_claims.verdicts(results.claims_of(chapter), standing(results, packs))
 
 
 def carried(results: Results, runs: dict[str, Results], source: str = "paper") -> Styler:
-    """Every claim with what its verdict carries, and its verdicts in other runs.
+    """Every claim with what its verdict carries, over seeds if there are several, and in other runs.
 
-    What a claim carries follows from other seeds, not from runs of other profiles.
+    What a claim carries follows from seeds of this profile, not from runs of other ones.
     """
-    held, standing = nothing.beside(results, runs), of_claims(results, runs)
-    seeds = pd.concat([results.claims, *(one.claims for one in held.seeds.values())])
-    together = judged_over_seeds(seeds)
+    held, over = nothing.beside(results, runs), standing(results, runs)
     rows = []
     for claim in results.claims[results.claims["source"] == source].itertuples():
-        row = {"claim": claim.id, "its verdict carries": standing[claim.id], "here": _marked(claim)}
-        for name, other in held.seeds.items():
-            row[name] = _marked(other.claims.set_index("id").loc[claim.id])
+        whole = over.loc[claim.id]
+        row = {"claim": claim.id, "its verdict carries": whole["carries"]}
         if held.seeds:
-            row["over seeds"] = _marked(together.loc[claim.id].rename({"value": "here"}))
+            row[f"over {whole['seeds']} seeds"] = f"{VERDICTS[whole['verdict']][0]} {number(whole['value'])}"
+            row["seeds"] = counted(whole)
+        row["this run"] = _marked(claim)
         for name, other in held.elsewhere.items():
             row[name] = _marked(other.claims.set_index("id").loc[claim.id])
         rows.append(row)

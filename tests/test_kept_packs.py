@@ -1,0 +1,71 @@
+"""The packs of the repository: small ones are small, and those of shipped profiles of today's code."""
+
+from dataclasses import replace
+
+import pytest
+from conftest import ROOT
+from made_up import a_record
+
+from dpotox.profile import load_profile
+from dpotox.results import pack
+from dpotox.results.folder import difference
+from dpotox.results.record import Record, settings_of
+from dpotox.run.keys import behind_quantities
+
+KEPT = ROOT / "book" / "packs"
+SHIPPED = {path.stem for path in (ROOT / "lib" / "dpotox" / "profiles").glob("*.toml")}
+MOST = 200_000
+"""Bytes that a small pack may have, as many of them lie there."""
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """All packs that lie there, opened."""
+    found, wrong = pack.packs_in(KEPT)
+    assert not wrong
+    return found
+
+
+def made_otherwise(record: Record, now: dict[str, str]) -> str:
+    """What differs between a run of a shipped profile and one of today; empty if nothing does.
+
+    Args:
+        now: the hashes of the code behind quantities.
+    """
+    if setting := difference(record.settings, settings_of(load_profile(record.profile.name))):
+        return f"made with another {setting}"
+    if not record.code:
+        return "made before packs told the code that measured them"
+    other = sorted(name for name in now.keys() | record.code.keys() if now.get(name) != record.code.get(name))
+    return f"measured by other code: {', '.join(other)}" if other else ""
+
+
+def test_small_packs_are_small(kept):
+    sizes = {name: (KEPT / name).stat().st_size for name, one in kept.items() if one.record.small}
+    assert {name: size for name, size in sizes.items() if size > MOST} == {}
+
+
+def test_packs_of_shipped_profiles_were_made_by_today_s_code_and_settings(kept):
+    """Runs of other profiles are told of as they are (`book/natural_language.md`)."""
+    shipped = {name: one.record for name, one in kept.items() if one.profile.name in SHIPPED}
+    now = behind_quantities()
+    wrong = {name: reason for name, record in shipped.items() if (reason := made_otherwise(record, now))}
+    if wrong:
+        told = "make these packs of book/packs/ anew, `make pack PROFILE=... SEED=... SMALL=1`:"
+        pytest.fail("\n".join([told, *(f"{name}: {why}" for name, why in wrong.items())]), pytrace=False)
+
+
+def test_a_run_tells_the_code_that_measured_it(results):
+    assert results.record.code == behind_quantities()
+
+
+def test_what_a_pack_was_made_with_is_held_against_what_there_is():
+    now = {"paper.rows.table1_rows": "aa", "paper.nulls.along": "bb"}
+    made = replace(a_record(load_profile("mini")), code=now)
+    assert made_otherwise(made, now) == ""
+    assert "before packs told" in made_otherwise(replace(made, code={}), now)
+    assert made_otherwise(made, now | {"paper.nulls.along": "cc"}).endswith("other code: paper.nulls.along")
+    assert made_otherwise(made, now | {"new": "cc"}).endswith("other code: new")
+    sizes = made.settings["sizes"] | {"prompts": 7}
+    other = replace(made, settings=made.settings | {"sizes": sizes})
+    assert made_otherwise(other, now) == "made with another sizes.prompts"
