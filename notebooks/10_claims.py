@@ -213,7 +213,7 @@ report_table1.recovered_by_seed(recovered_by_seed(results, seeds, packs))
 #
 # The same seed on another processor is not the same model. Which instructions a processor has decides in what order
 # numbers are added, so that they are rounded otherwise, and pre-training makes much of that. Here the whole study of
-# the profile `mini` was made for three seeds with all instructions of a processor (AVX-512) and with AVX2 alone
+# the first `mini` ([](../book/embedded_model.md)) was made for three seeds with all instructions of a processor (AVX-512) and with AVX2 alone
 # (`benchmarks/instruction_sets.py`), and pairs of runs were compared that differ in nothing but the instructions, or in
 # nothing but the seed:
 #

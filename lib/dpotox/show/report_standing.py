@@ -77,7 +77,7 @@ def _by_seeds(results: Results, others: dict[str, Results], over: pd.DataFrame) 
 
 
 def with_other_instructions(over: pd.DataFrame) -> Markdown:
-    """Which of the claims that are decided over seeds another processor turned, in older runs of `mini`.
+    """Which claims decided over seeds another processor turned, in older runs of the first `mini`.
 
     Args:
         over: every claim over seeds.
@@ -92,7 +92,7 @@ def with_other_instructions(over: pd.DataFrame) -> Markdown:
     which = f"came out otherwise: {', '.join(named)}" if named else "came out otherwise"
     return Markdown(
         "A processor with other instructions rounds otherwise, which makes another model of a seed. In "
-        f"[older runs of `mini`](10_claims.ipynb) on such processors, {len(named) or 'none'} of the {tried} "
+        f"[older runs of the first `mini`](10_claims.ipynb), another model, on such processors, {len(named) or 'none'} of the {tried} "
         f"claims that were tried there and are decided here {which}."
     )
 
