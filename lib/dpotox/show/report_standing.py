@@ -92,8 +92,8 @@ def with_other_instructions(over: pd.DataFrame) -> Markdown:
     which = f"came out otherwise: {', '.join(named)}" if named else "came out otherwise"
     return Markdown(
         "A processor with other instructions rounds otherwise, which makes another model of a seed. In "
-        f"[older runs of the first `mini`](10_claims.ipynb), another model, on such processors, {len(named) or 'none'} of the {tried} "
-        f"claims that were tried there and are decided here {which}."
+        "[older runs of the first `mini`](10_claims.ipynb), another model, on such processors, "
+        f"{len(named) or 'none'} of the {tried} claims that were tried there and are decided here {which}."
     )
 
 
