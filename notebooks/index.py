@@ -36,12 +36,13 @@ seeds = [0]
 # %% tags=["remove-input"]
 from dpotox.places import PROJECT
 from dpotox.results.folder import open_results
-from dpotox.results.nothing import standing
+from dpotox.results.nothing import beside, standing
 from dpotox.results.pack import packs_in
 from dpotox.results.seeds import claims_by_seed, runs_beside
 from dpotox.show import (
     answers,
     figures,
+    figures_claims,
     lessons,
     report,
     report_claims,
@@ -81,6 +82,16 @@ answers.few_carry_much(results)
 #
 # ## The claims
 #
+# The paper's numbers first, in GPT-2 medium as published and in every model of this book. Where the untrained networks, in
+# which nothing was learnt, lie with the diamond, a number like the paper's says little.
+
+# %% tags=["remove-input"] mystnb={"figure": {"caption": "Which of the paper's numbers come out in other models? Diamond: published. Dots: one model each, the same recipe with other seeds. Hollow: untrained networks of the same shape, taken through the same study. Values beyond the axis are drawn at its edge.", "name": "fig-numbers"}, "image": {"alt": "A row for each published number with a diamond for GPT-2 medium, dots for seeds and hollow dots for untrained networks"}}
+by_seed, missing = claims_by_seed(results, seeds, packs)
+figure = figures_claims.published_numbers(
+    by_seed, [one.claims for one in beside(results, runs).untrained]
+)
+
+# %% [markdown]
 # Each verdict follows from a rule stated in [](10_claims.ipynb). Where several seeds were run, it is that over seeds: of the
 # mean, as long as no seed by itself has the opposite verdict. If one has, the claim *depends on the seed*. Beside the verdict
 # stand by how many seeds the claim holds (✓), does not (✗) and is inconclusive (?), and what it carries. *No evidence*:
@@ -93,7 +104,7 @@ answers.few_carry_much(results)
 report_claims.claims_table(results.claims.query("source == 'paper'"), over)
 
 # %% tags=["remove-input"]
-report_claims.verdicts_by_seed(*claims_by_seed(results, seeds, packs))
+report_claims.verdicts_by_seed(by_seed, missing)
 
 # %% tags=["remove-input", "only-generated"]
 report_standing.with_other_instructions(over)

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from dpotox.paper.groups import INCREASING, REDUCING, group_by_activation
 from dpotox.paper.selections import most_toxic
-from dpotox.show import figure_style, figures, figures_table1, report_table1
+from dpotox.show import figure_style, figures, figures_claims, figures_table1, report_table1
 
 ROOT = Path(__file__).parents[1]
 BACKGROUNDS = ("#ffffff", "#121212", "#14181e")
@@ -122,6 +122,9 @@ def of_results(results) -> dict[str, plt.Figure]:
             report_table1.paper_rows(results.table1), results.table1
         ),
         "recovered_by_set": figures_table1.recovered_by_set(results.table1),
+        "published_numbers": figures_claims.published_numbers(
+            results.claims.assign(seed=results.seed), [results.claims]
+        ),
     }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import PercentFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -129,9 +130,9 @@ def rows_only(axes: Axes) -> None:
     axes.grid(axis="x")
 
 
-def name_row(axes: Axes, y: float, name: str) -> None:
+def name_row(axes: Axes, y: float, name: str) -> Annotation:
     """The name of a row, above its marks at the left edge, so that no width is lost to names."""
-    axes.annotate(
+    return axes.annotate(
         name,
         (0, y),
         xycoords=axes.get_yaxis_transform(),
