@@ -311,7 +311,7 @@ def test_the_sentences_say_what_is_missing_and_what_makes_it(there):
     if not there:
         assert "Nothing of the ladder has been run" in said
     else:
-        assert f"{3 * len(there)} of 84 runs are here" in said
+        assert f"{3 * len(there)} of {3 * len(NAMES)} runs are here" in said
 
 
 def test_published_values_are_those_of_the_paper_and_of_the_authors_notebooks():
