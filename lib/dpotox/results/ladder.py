@@ -121,16 +121,15 @@ def pack_name(rung: Rung, seed: int) -> str:
 def settings(rung: Rung) -> dict[str, dict]:
     """In what the profile of a rung differs from `mini`: its shape, and tables as large as the rules need."""
     mini, untrained = load_profile("mini"), load_profile(UNTRAINED)
-    kept, changed = (asdict(profile.pretraining) for profile in (mini, untrained))
-    learning = {} if rung.trained else {k: v for k, v in changed.items() if v != kept[k]}
+    learning = {"pretraining": {}} if rung.trained else _changes(mini, untrained)
     share = rung.neurons / (mini.pretraining.layers * mini.pretraining.d_mlp)
 
     def scaled(*counts: int) -> list[int]:
         return sorted({max(1, round(share * count)) for count in counts})
 
     given = mini.interventions
-    return {
-        "pretraining": learning
+    return learning | {
+        "pretraining": learning["pretraining"]
         | {
             "d_model": rung.width,
             "layers": rung.layers,
@@ -148,6 +147,14 @@ def settings(rung: Rung) -> dict[str, dict]:
         },
         "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
         "compute": {"neuron_bootstrap": 50},
+    }
+
+
+def _changes(one: Profile, other: Profile) -> dict[str, dict]:
+    """In which settings that decide the other profile differs."""
+    both = {section: [asdict(getattr(p, section)) for p in (one, other)] for section in DECIDING}
+    return {
+        s: {k: v for k, v in then.items() if v != now[k]} for s, (now, then) in both.items() if now != then
     }
 
 
