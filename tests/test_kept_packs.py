@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 from made_up import a_record
 
 from dpotox.profile import load_profile
-from dpotox.results import pack
+from dpotox.results import claims, pack
 from dpotox.results.folder import difference
 from dpotox.results.record import Record, settings_of
 from dpotox.run.keys import behind_quantities
@@ -53,6 +54,26 @@ def test_packs_of_shipped_profiles_were_made_by_today_s_code_and_settings(kept):
     if wrong:
         told = "make these packs of book/packs/ anew, `make pack PROFILE=... SEED=... SMALL=1`:"
         pytest.fail("\n".join([told, *(f"{name}: {why}" for name, why in wrong.items())]), pytrace=False)
+
+
+LEARNT = {
+    "ablation-is-partial": "the best one recovers {}",
+    "tp-is-a-minority": "make up {} of the gross",
+    "share-is-special": "But {} of all random directions",
+    "many-go-wrong": "undo only {}",
+    "mlps-are-enough": "they recover {}",
+    "attention-carries": "attention writes {}",
+}
+"""What the README says of claims over the kept seeds."""
+
+
+def test_the_readme_tells_what_the_kept_seeds_show(kept):
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    seeds = [one.claims.assign(seed=one.seed) for one in kept.values() if one.profile.name == "mini"]
+    over = claims.over_seeds(pd.concat(seeds))
+    told = {name: said.format(f"{over['value'][name]:.2f}"[1:]) for name, said in LEARNT.items()}
+    assert {name: said for name, said in told.items() if said not in readme} == {}
+    assert f"{len(seeds)} seeds of `mini`" in readme
 
 
 def test_a_run_tells_the_code_that_measured_it(results):
