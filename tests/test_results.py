@@ -283,6 +283,17 @@ def test_tables_that_do_not_belong_together_are_noticed(copied):
         write_table(copied.folder, "nearest_tokens", nearest)
 
 
+def test_a_run_whose_own_comparison_is_along_the_turned_probe_is_held_against_no_neurons(copied):
+    """As where DPO moves away from the probe: the quantities are of the other direction then."""
+    compared = copied.comparisons
+    own = compared["comparison"] == compared["comparison"].iloc[0]
+    other = compared.assign(value=compared["value"].mask(own, compared["value"] / 2))
+    write_table(copied.folder, "comparisons", other)
+    assert any("not of the same neurons" in line for line in Results(copied.folder).wrong())
+    write_table(copied.folder, "comparisons", other.assign(sign=other["sign"].mask(own, -1)))
+    assert not any("not of the same neurons" in line for line in Results(copied.folder).wrong())
+
+
 # The record
 
 

@@ -171,8 +171,16 @@ def _comparisons(results: Results) -> Iterator[str]:
     here = pd.Series(group_quantities(results.groups.set_index("group")))
     if not all(set(values) | set(here.index) <= line for line in lines):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _same(own[here.index], here):
+    elif not _turned(results) and not _same(own[here.index], here):
         yield "the tables comparisons and groups are not of the same neurons"
+
+
+def _turned(results: Results) -> bool:
+    """Whether the probe was turned in the comparison of the run itself, as where DPO moves away from it.
+
+    Its quantities are along the other direction then, and cannot be held against the neurons'.
+    """
+    return results.comparisons["sign"].iloc[0] < 0
 
 
 def _directions(results: Results) -> Iterator[str]:
@@ -184,7 +192,7 @@ def _directions(results: Results) -> Iterator[str]:
         yield "the table other_directions lacks a quantity"
     elif not along <= set(own.index):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _same(own[here.index], here):
+    elif not _turned(results) and not _same(own[here.index], here):
         yield "the tables comparisons and neurons are not of the same neurons"
 
 
