@@ -3,7 +3,8 @@
     python benchmarks/choose_dpo.py
 
 Trains the profile `mini`, seed 0, with each rate; half a minute each once the model and the pairs are there.
-The rule by which one is chosen stands in `book/before_the_runs.md`. Writes `artifacts/benchmarks/choose_dpo.csv`.
+The rule by which one is chosen stands in `book/before_the_runs.md`. Writes
+`artifacts/benchmarks/choose_dpo.csv`.
 """
 
 import math
