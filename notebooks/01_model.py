@@ -81,7 +81,7 @@ if loss:
 #
 # Every document has hidden traits: how strongly its author tends to each kind of toxicity, its topic and its style. Each
 # choice of a sentence pattern, of a word class and of a word leans towards them. Here are two documents by authors without
-# any toxicity, and two of each kind with nothing but that, toxic words masked:
+# any toxicity, and two for each kind by authors given to that kind alone. Words that are toxic by themselves are masked:
 
 # %% tags=["hide-input", "only-generated"]
 language = Language(results.profile.pretraining.language)
@@ -107,19 +107,19 @@ report.texts_table(pd.DataFrame(samples), mask, {})
 #
 # $$\text{toxicity} = 1 - \exp\Big(-1.2 \sum_w s_w\Big)$$
 #
-# The table shows the toxicity of 20 words from the middle of a document by the level of the author's strongest kind: the
+# The table shows the toxicity of 20 words from the middle of a document by the level (0 to 1) of the author's strongest kind: the
 # mean, and the share of documents with any. Friendly authors use toxic words too, and hostile ones not always:
 
 # %% tags=["only-generated"]
 documents = [language.sample(rng) for _ in range(3_000)]
 truth = pd.DataFrame(
     {
-        "hostility": d.hostility,
+        "strongest kind": d.hostility,
         "toxicity": language.toxicity(" ".join(d.words[15:35])),
     }
     for d in documents
 )
-truth.groupby("hostility")["toxicity"].agg(
+truth.groupby("strongest kind")["toxicity"].agg(
     mean="mean", any=lambda t: (t > 0).mean()
 ).T.round(2)
 

@@ -22,8 +22,8 @@
 # the quantities are was changed after runs; [the history](#how-the-rules-came-about) says which.
 
 # %% [markdown] tags=["only-generated"]
-# Most of our own claims were written knowing earlier runs of the profile `mini` with seed 0; other seeds and other settings
-# put them to the test. Those of [](14_offset.ipynb) stood before any run that measured what they are about.
+# Most of our own claims were written knowing runs of the first `mini` ([](../book/embedded_model.md)) with seed 0. Every seed of the
+# present one puts them to the test. Those of [](14_offset.ipynb) stood before any run that measured what they are about.
 
 # %% [markdown] tags=["not-generated"]
 # Our own claims were written knowing the outcomes of another model, which is no part of these pages. This one puts
@@ -190,7 +190,7 @@ report_chance.chance_sentences(results.claims)
 # Beside the mean stand the least and the greatest value of a seed, and by how many seeds the claim holds (✓), does not (✗) and is
 # inconclusive (?). Of three seeds or five all this is a rough guide, above all for ranks, most of which are close to 0. With more
 # seeds the mean is surer, and it is likelier that one contradicts. The rule on contradicting seeds was written knowing
-# the verdicts of three seeds of `mini`, and before there were ten.
+# the verdicts of three seeds of the first `mini`, and before any of the present one.
 
 # %% [markdown] tags=["only-generated", "only-trained-dpo"]
 # Everything differs between seeds: model, data, pairs, training.

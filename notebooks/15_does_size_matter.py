@@ -19,7 +19,7 @@
 # what is found on these would change with their size, or with how much their language has to say?
 #
 # The *ladder* changes one dimension at a time: the width of the {term}`residual stream`, the number of {term}`neurons <neuron>`, the
-# number of layers among which they are shared out, and the language. Every rung is run with three seeds, and beside
+# number of layers among which they are shared out, and the language. Every rung is to be run with three seeds, and beside
 # each stands an untrained network of its shape. The page is the same for every profile of this book.
 
 # %% tags=["parameters", "remove-cell"]
@@ -119,7 +119,7 @@ report_ladder.about(judged, [*report_ladder.SUFFICE, "all-four-do"])
 # %% [markdown]
 # ## Features per dimension
 #
-# Why should a narrow model need more neurons? Where many words share few dimensions, one direction serves several of them, and
+# Why might a narrow model need more neurons? Where many words share few dimensions, one direction serves several of them, and
 # what a few neurons write hits others, too. Words of the language per dimension is a rough measure of that.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Does the best ablation recover less where more words share a dimension? A dot for each run.", "name": "fig-ladder-features"}, "image": {"alt": "Recovered share of the best ablation against words per dimension of the residual stream"}}
