@@ -189,8 +189,11 @@ report_chance.chance_sentences(results.claims)
 #
 # Beside the mean stand the least and the greatest value of a seed, and by how many seeds the claim holds (✓), does not (✗) and is
 # inconclusive (?). Of three seeds or five all this is a rough guide, above all for ranks, most of which are close to 0. With more
-# seeds the mean is surer, and it is likelier that one contradicts. The rule on contradicting seeds was written knowing
-# the verdicts of three seeds of the first `mini`, and before any of the present one.
+# seeds the mean is surer, and it is likelier that one contradicts.
+
+# %% [markdown] tags=["only-generated"]
+# The rule on contradicting seeds was written knowing the verdicts of three seeds of the first `mini`, and before any of the
+# present one.
 
 # %% [markdown] tags=["only-generated", "only-trained-dpo"]
 # Everything differs between seeds: model, data, pairs, training.

@@ -66,7 +66,7 @@ figure = figures_ladder.shares(table)
 # ## Does the share of TP- follow from activations alone?
 #
 # Neurons that are active on average can be dampened; the others cannot. If the share of {term}`TP-` follows how many these
-# are, it says little about toxicity.
+# are, it says little about toxicity. {numref}`fig-ladder-active` sets the two beside each other.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The share of TP- beside the share of neurons with a positive mean activation before DPO, a dot for each run.", "name": "fig-ladder-active"}, "image": {"alt": "Share of TP- against the share of positively active neurons, for trained and untrained networks"}}
 figure = figures_ladder.size_and_share(table)
@@ -85,6 +85,8 @@ report_ladder.about(judged, ["share-is-size"])
 # - **depth**: later layers undo what earlier ones did. Then it grows with the number of layers, at equal neurons;
 # - **the text**: after DPO the model writes other words, and neurons change with the words. Then it is gone where both
 #   models read the {term}`same text`.
+#
+# {numref}`fig-ladder-undone` has a row for each.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How much is left: net over gross on own text, on the same text, and on own text with the gross of the model against itself added to the net. Marks as above.", "name": "fig-ladder-undone"}, "image": {"alt": "Net over gross over width, neurons, layers and language, in three rows"}}
 figure = figures_ladder.undone(table)
@@ -120,7 +122,8 @@ report_ladder.about(judged, [*report_ladder.SUFFICE, "all-four-do"])
 # ## Features per dimension
 #
 # Why might a narrow model need more neurons? Where many words share few dimensions, one direction serves several of them, and
-# what a few neurons write hits others, too. Words of the language per dimension is a rough measure of that.
+# what a few neurons write hits others, too. Words of the language per dimension, in {numref}`fig-ladder-features`, is a rough
+# measure of that.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Does the best ablation recover less where more words share a dimension? A dot for each run.", "name": "fig-ladder-features"}, "image": {"alt": "Recovered share of the best ablation against words per dimension of the residual stream"}}
 figure = figures_ladder.features(table)

@@ -65,7 +65,7 @@ def test_there_are_as_many_pairs_as_asked_for_and_each_has_the_margin(model, pro
 
 
 def test_steering_is_used_only_where_it_is_needed(model, probe, many_prompts, tmp_path):
-    towards = set(nearest_tokens(model, model.tokenizer, probe.unit, 30))
+    towards = set(nearest_tokens(model, model.tokenizer, probe.unit, 80))
 
     def score(texts):
         return np.array([np.mean([word in towards for word in t.split()]) for t in texts])
