@@ -82,8 +82,8 @@ answers.few_carry_much(results)
 #
 # ## The claims
 #
-# The paper's numbers first, in GPT-2 medium as published and in every model of this book. Where the untrained networks, in
-# which nothing was learnt, lie with the diamond, a number like the paper's says little.
+# The paper's numbers first: {numref}`fig-numbers` has them in GPT-2 medium as published and in every model of this book. Where the
+# untrained networks, in which nothing was learnt, lie with the diamond, a number like the paper's says little.
 
 # %% tags=["remove-input"] mystnb={"figure": {"caption": "Which of the paper's numbers come out in other models? Diamond: published. Dots: one model each, the same recipe with other seeds. Hollow: untrained networks of the same shape, taken through the same study. Values beyond the axis are drawn at its edge.", "name": "fig-numbers"}, "image": {"alt": "A row for each published number with a diamond for GPT-2 medium, dots for seeds and hollow dots for untrained networks"}}
 by_seed, missing = claims_by_seed(results, seeds, packs)
