@@ -73,6 +73,9 @@ def test_the_readme_tells_what_the_kept_seeds_show(kept):
     told = {name: said.format(f"{over['value'][name]:.2f}"[1:]) for name, said in LEARNT.items()}
     assert {name: said for name, said in told.items() if said not in readme} == {}
     assert f"the first {len(seeds)} of ten planned seeds of `mini`" in readme
+    verdict = over["verdict"]["ablation-is-partial"]
+    decided = "cannot be decided" if verdict == claims.OPEN else verdict
+    assert f"*ablation is not enough* {decided} over them" in readme
 
 
 def test_a_run_tells_the_code_that_measured_it(results):
