@@ -22,7 +22,6 @@ from transformers import AutoConfig, PretrainedConfig
 from dpotox.errors import UserError
 from dpotox.inputs import networks, scoring
 from dpotox.inputs.language import Language
-from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.places import PROJECT
 from dpotox.profile import EMBEDDED, TRAINED
 from dpotox.progress import note
@@ -65,8 +64,7 @@ def outlook(study: Study, found: Inputs, missing: set[str]) -> Outlook:
     began, profile, step = time.perf_counter(), study.profile, 0.0
     config, tokenizer = _model(study, found, missing)
     if config is None:
-        step, config = measure.pretraining_step(profile.pretraining)
-        tokenizer = word_tokenizer(Language(profile.pretraining.language).vocabulary)
+        step, config, tokenizer = measure.pretraining_step(profile.pretraining)
     parameters = measure.parameters(config)
     fixed, whole = estimate.memory_bytes(profile, parameters, config)
     disk = estimate.disk_bytes(profile, parameters, config, missing)

@@ -22,6 +22,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 from transformers.initialization import no_init_weights
 
@@ -246,8 +247,8 @@ def _bootstrap(profile: Profile) -> float:
     )
 
 
-def pretraining_step(settings: Pretraining) -> tuple[float, PretrainedConfig]:
-    """Seconds of one step of pre-training, and the configuration of the network."""
+def pretraining_step(settings: Pretraining) -> tuple[float, PretrainedConfig, PreTrainedTokenizerFast]:
+    """Seconds of one step of pre-training, the configuration of the network, and a tokenizer that fits it."""
     generated = not settings.texts
     words = Language(settings.language).vocabulary if generated else map(str, range(settings.vocabulary - 2))
     tokenizer = word_tokenizer(list(words))
@@ -265,7 +266,7 @@ def pretraining_step(settings: Pretraining) -> tuple[float, PretrainedConfig]:
         few, _ = train(1)
         more = int(np.clip(10 * SHORT / few, 2, 50))
         many, network = train(1 + more)
-    return max(many - few, 0.5 * many) / more, network.config
+    return max(many - few, 0.5 * many) / more, network.config, tokenizer
 
 
 def scoring(score: Score, most: int) -> float:
