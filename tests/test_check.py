@@ -18,8 +18,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.profile import load_profile
-from dpotox.run import book, check, estimate, hub
+from dpotox.profile import Pretraining, load_profile
+from dpotox.run import book, check, estimate, hub, measure
 from dpotox.run import look_up as inputs
 from dpotox.run.book import LONG
 from dpotox.run.study import open_study
@@ -104,6 +104,13 @@ def test_all_missing_files_are_named_at_once(files, tmp_path):
     assert len(lines) == 3
     assert all("no file or folder" in line for line in lines)
     assert all(line.startswith("error: ") for line in lines[1:])
+
+
+def test_a_model_of_texts_is_measured_with_a_tokenizer_of_its_own_vocabulary():
+    """Which may be smaller than that of the generated language."""
+    shape = {"layers": 1, "d_model": 16, "heads": 2, "d_mlp": 16, "words": 8, "batch_size": 2}
+    _, config, tokenizer = measure.pretraining_step(Pretraining(texts=["some.txt"], vocabulary=300, **shape))
+    assert len(tokenizer) == config.vocab_size == 300
 
 
 def test_all_problems_are_listed_each_in_a_line_with_status_1(files, tmp_path, capsys):
