@@ -24,8 +24,8 @@ from dpotox.model.tracing import read_generation
 from dpotox.places import OUTPUT
 from dpotox.run.study import Study, open_study
 
-NEGATIVE, WORDS_PER_DIMENSION = 0.873, 50_257 / 1_024
-"""GPT-2 medium's share of neurons with a negative mean activation, as published, and tokens by d_model."""
+NEGATIVE = 0.873
+"""GPT-2 medium's share of neurons with a negative mean activation, as published."""
 UNTIL_NOW = {"language": "plain", "d_model": 128, "d_mlp": 512, "muon_weight_decay": 0.15, "rows": 24_000}
 CANDIDATES = [
     {"language": "rich", "d_model": width, "d_mlp": 1024, "muon_weight_decay": decay, "rows": 30_000}

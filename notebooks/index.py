@@ -128,7 +128,7 @@ report.provenance(results)
 #
 # ```{admonition} Content note
 # :class: warning
-# The study is about toxic language. Toxic words are masked throughout, all but their first letter. Pages that have
+# The study is about toxic language. Words that are toxic by themselves are masked throughout, all but their first letter. Pages that have
 # some have a switch at their top, *Show toxic words*. It shows mild ones; of others there is nothing to show in
 # these pages.
 # ```

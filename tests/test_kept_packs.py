@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -76,6 +77,24 @@ def test_the_readme_tells_what_the_kept_seeds_show(kept):
     verdict = over["verdict"]["ablation-is-partial"]
     decided = "cannot be decided" if verdict == claims.OPEN else verdict
     assert f"*ablation is not enough* {decided} over them" in readme
+
+
+def test_the_readme_tells_of_the_best_ablation_and_of_untrained_networks_as_they_are(kept):
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    holding = {"mini": [], "untrained": []}
+    best = set()
+    for one in kept.values():
+        if one.profile.name in holding:
+            paper = one.claims.query("source == 'paper'")["verdict"]
+            holding[one.profile.name].append((paper == claims.HOLDS).sum())
+        if one.profile.name == "mini":
+            by_cosine = one.table1[one.table1["name"].str.fullmatch(r"ablate top \d+ (positive )?toxic")]
+            best.add(by_cosine.set_index("name")["recovered"].idxmax())
+    assert best == {"ablate top 84 positive toxic"}
+    assert max(load_profile("mini").interventions.ablate_top_positive) == 84
+    assert "of 84 positively active toxic neurons, which is the largest tried" in readme
+    assert np.mean(holding["untrained"]) >= np.mean(holding["mini"])
+    assert "untrained networks meet at least as many of the paper's claims" in readme
 
 
 def test_a_run_tells_the_code_that_measured_it(results):

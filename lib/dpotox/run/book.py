@@ -34,6 +34,7 @@ from dpotox.results.claims import CHAPTERS
 from dpotox.results.folder import ENDING, Results, is_pack
 from dpotox.results.seeds import outcome
 from dpotox.run import artifacts, seeds
+from dpotox.run.command import exit_status
 from dpotox.run.keys import Keys, file_identity
 from dpotox.run.pages import SHOWN, build_pages
 from dpotox.run.plan import Plan, open_plan
@@ -185,39 +186,37 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.monotonic()
     signal.signal(signal.SIGINT, _interrupt)
-    failed = []
-    try:
-        check_pairs()
-        if arguments.pack:
-            name = str(arguments.pack.resolve())
-            results = pack.opened(arguments.pack)
-            if missing := results.left_out:
-                raise UserError(
-                    f"{arguments.pack.name} is a small pack, without the tables {', '.join(missing)}, of "
-                    "which no book can be made; ask for a whole one, or lay it into book/packs/ to compare it"
-                )
-            note(f"profile {results.profile.name}, seed {results.seed}, from {arguments.pack.name}")
-            _build(results, execute_notebooks(results, name, [results.seed]), began)
-            return 0
-        some = list(dict.fromkeys(arguments.seeds))
-        for seed in some:
-            open_plan(arguments.profile, seed)  # a mistake is said before any work
-        # Notebooks that are executed at the same time may leave the process in their folder.
-        arguments.profile = _absolute(arguments.profile)
-        if len(some) > 1:
-            failed = seeds.run_jobs(arguments.profile, some)
-            if failed == some:
-                raise UserError("every seed failed; the reasons are above")
-        shown = next(seed for seed in some if seed not in failed)
-        results, executed = _make(arguments.profile, shown, some, only_results=arguments.results)
-        if not (arguments.no_pages or arguments.results):
-            _build(results, executed, began)
-    except UserError as error:
-        note(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        note("interrupted; finished steps are kept, and the same command goes on from there")
-        return 130
+    return exit_status(lambda: _of_pack(arguments, began) if arguments.pack else _of_study(arguments, began))
+
+
+def _of_pack(arguments: argparse.Namespace, began: float) -> None:
+    check_pairs()
+    results = pack.opened(arguments.pack)
+    if missing := results.left_out:
+        raise UserError(
+            f"{arguments.pack.name} is a small pack, without the tables {', '.join(missing)}, of "
+            "which no book can be made; ask for a whole one, or lay it into book/packs/ to compare it"
+        )
+    note(f"profile {results.profile.name}, seed {results.seed}, from {arguments.pack.name}")
+    name = str(arguments.pack.resolve())
+    _build(results, execute_notebooks(results, name, [results.seed]), began)
+
+
+def _of_study(arguments: argparse.Namespace, began: float) -> int:
+    check_pairs()
+    some, failed = list(dict.fromkeys(arguments.seeds)), []
+    for seed in some:
+        open_plan(arguments.profile, seed)  # a mistake is said before any work
+    # Notebooks that are executed at the same time may leave the process in their folder.
+    profile = _absolute(arguments.profile)
+    if len(some) > 1:
+        failed = seeds.run_jobs(profile, some)
+        if failed == some:
+            raise UserError("every seed failed; the reasons are above")
+    shown = next(seed for seed in some if seed not in failed)
+    results, executed = _make(profile, shown, some, only_results=arguments.results)
+    if not (arguments.no_pages or arguments.results):
+        _build(results, executed, began)
     if failed:
         note(f"error: seeds {', '.join(map(str, failed))} failed, as said above; the others are in the pages")
     return int(bool(failed))

@@ -27,6 +27,7 @@ from dpotox.profile import EMBEDDED, TRAINED
 from dpotox.progress import note
 from dpotox.run import estimate, measure
 from dpotox.run import look_up as inputs
+from dpotox.run.command import exit_status
 from dpotox.run.hub import size
 from dpotox.run.look_up import Inputs
 from dpotox.run.study import Study, open_study
@@ -214,11 +215,7 @@ def main() -> int:
     parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    try:
-        return report(open_study(arguments.profile, arguments.seed))
-    except UserError as error:
-        note(f"error: {error}")
-        return 1
+    return exit_status(lambda: report(open_study(arguments.profile, arguments.seed)))
 
 
 if __name__ == "__main__":

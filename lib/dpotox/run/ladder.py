@@ -21,6 +21,7 @@ from dpotox.results.folder import open_results
 from dpotox.results.ladder import NAMES, SEEDS, Rung, pack_name, rung_named, settings
 from dpotox.run import seeds
 from dpotox.run.artifacts import disk_errors
+from dpotox.run.command import exit_status
 
 PACKS, PROFILES = PROJECT / "book" / "packs" / "ladder", OUTPUT / "artifacts" / "ladder"
 
@@ -100,15 +101,12 @@ def main() -> int:
     if arguments.list:
         print("\n".join(listed()))
         return 0
-    try:
-        rungs = dict.fromkeys(map(rung_named, arguments.rung))
-        failed = climb(list(rungs), list(dict.fromkeys(arguments.seeds)))
-    except UserError as error:
-        note(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        note("interrupted; finished steps are kept, and the same command goes on from there")
-        return 130
+    return exit_status(lambda: _climb(arguments))
+
+
+def _climb(arguments: argparse.Namespace) -> int:
+    rungs = dict.fromkeys(map(rung_named, arguments.rung))
+    failed = climb(list(rungs), list(dict.fromkeys(arguments.seeds)))
     if failed:
         note(f"error: {', '.join(failed)} failed, as said above; the same command tries them again")
     return int(bool(failed))

@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from dpotox.errors import UserError
 from dpotox.progress import note
 from dpotox.results import pack
 from dpotox.results.folder import ENDING, open_results
+from dpotox.run.command import exit_status
 
 
 def main() -> int:
@@ -26,15 +26,14 @@ def main() -> int:
         "--small", action="store_true", help="only what judging and comparing need: no book can be made of it"
     )
     arguments = parser.parse_args()
-    try:
-        results = open_results(arguments.profile, arguments.seed)
-        name = f"{results.profile.name}-seed{results.seed}{'-small' if arguments.small else ''}{ENDING}"
-        path = pack.write(results, arguments.to or results.folder.parent / name, arguments.small)
-    except UserError as error:
-        note(f"error: {error}")
-        return 1
+    return exit_status(lambda: _write(arguments))
+
+
+def _write(arguments: argparse.Namespace) -> None:
+    results = open_results(arguments.profile, arguments.seed)
+    name = f"{results.profile.name}-seed{results.seed}{'-small' if arguments.small else ''}{ENDING}"
+    path = pack.write(results, arguments.to or results.folder.parent / name, arguments.small)
     note(f"written: {path}, {path.stat().st_size / 1e3:,.0f} kB")
-    return 0
 
 
 if __name__ == "__main__":

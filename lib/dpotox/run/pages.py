@@ -16,12 +16,14 @@ import nbformat
 
 from dpotox.errors import UserError
 from dpotox.places import OUTPUT, PROJECT
-from dpotox.results import catalogue
+from dpotox.results import catalogue, ladder
 from dpotox.results.catalogue import TABLES
 from dpotox.results.folder import CLAIMS, ENDING, PROBE, RECORD, Results
 from dpotox.run import artifacts
 from dpotox.show import explorer
 
+LADDER = "15_does_size_matter"
+"""The notebook that shows runs of the ladder, and no table of this one."""
 SHOWN = {
     "index": ["evidence", "groups"],
     "01_model": ["pretraining"],
@@ -38,7 +40,7 @@ SHOWN = {
     "12_step_through": ["step_through", "prompts"],
     "13_results_by_others": ["groups", "evidence"],
     "14_offset": ["offset_sets", "offset_writers", "offset_layers", "offset_neurons", "table1", "draws"],
-    "15_does_size_matter": [],
+    LADDER: [],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}
@@ -120,10 +122,15 @@ def _colophon(results: Results, executed: list[Path], downloads: Path) -> dict:
         files += [results.folder / name for name in (*names, *BESIDES.get(path.stem, []))]
         for file in files:
             shutil.copyfile(file, downloads / file.name)
+        given = [file.name for file in files]
+        if path.stem == LADDER:
+            table, _ = ladder.read(PROJECT / "book" / "packs" / "ladder")
+            table.to_csv(downloads / "ladder.csv", index=False)
+            given.append("ladder.csv")
         pages[f"notebooks/{path.stem}"] = {
             "date": run.get("end_time", "")[:10],
             "seconds": round(run.get("duration", 0)),
-            "downloads": [file.name for file in files],
+            "downloads": given,
         }
     return {
         "profile": results.profile.name,

@@ -9,11 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from dpotox.errors import UserError
 from dpotox.places import PROJECT
 from dpotox.progress import note
 from dpotox.results.folder import Results, open_results
 from dpotox.run import artifacts
+from dpotox.run.command import exit_status
 from dpotox.show import figures
 from dpotox.show.figure_style import save_standalone
 
@@ -25,6 +25,7 @@ def draw(results: Results, target: Path) -> None:
     figures.use_style()
     figure = figures.overview(results.neurons, results.profile.interventions.figure_top)
     artifacts.write_file(target, lambda path: save_standalone(figure, path))
+    note(f"written: {target}")
 
 
 def main() -> int:
@@ -33,13 +34,7 @@ def main() -> int:
     parser.add_argument("--profile", default="mini", help="name or path of a profile (default: mini)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    try:
-        draw(open_results(arguments.profile, arguments.seed), TARGET)
-    except UserError as error:
-        note(f"error: {error}")
-        return 1
-    note(f"written: {TARGET.relative_to(PROJECT)}")
-    return 0
+    return exit_status(lambda: draw(open_results(arguments.profile, arguments.seed), TARGET))
 
 
 if __name__ == "__main__":

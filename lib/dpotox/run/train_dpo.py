@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dpotox.errors import UserError
-from dpotox.progress import note
 from dpotox.run import training
+from dpotox.run.command import exit_status
 from dpotox.run.study import open_study
 
 
@@ -26,13 +25,12 @@ def main() -> int:
     parser.add_argument("--prepare", action="store_true", help="only make what comes before the training")
     parser.add_argument("--artifacts", default="", help="where everything made is kept")
     arguments = parser.parse_args()
-    try:
-        study = open_study(arguments.profile, arguments.seed, arguments.artifacts)
-        _ = study.pairs if arguments.prepare else training.join(study)
-    except UserError as error:
-        note(f"error: {error}")
-        return 1
-    return 0
+    return exit_status(lambda: _train(arguments))
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    study = open_study(arguments.profile, arguments.seed, arguments.artifacts)
+    _ = study.pairs if arguments.prepare else training.join(study)
 
 
 if __name__ == "__main__":
