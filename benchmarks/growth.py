@@ -23,7 +23,7 @@ import torch
 from machine import describe, write
 from speed import half_of, numbered_tokenizer, random_network
 
-from dpotox.inputs.networks import traced
+from dpotox.model.architecture import traced
 from dpotox.model.interventions import shift
 from dpotox.model.tracing import continue_prompts, read_generation
 from dpotox.paper.groups import group_by_activation, group_by_projection, group_table, layer_drops, ranking

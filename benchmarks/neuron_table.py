@@ -13,7 +13,7 @@ import time
 import torch
 from speed import SHAPES, numbered_tokenizer, random_network
 
-from dpotox.inputs.networks import traced
+from dpotox.model.architecture import traced
 from dpotox.model.tracing import read_generation
 from dpotox.model.weights import value_vectors
 from dpotox.paper.neurons import neuron_table
@@ -38,7 +38,7 @@ def main() -> None:
         direction = torch.ones(network.config.n_embd)
         _, read = read_generation(model, prompts, arguments.new_tokens, direction, batch_size=arguments.batch)
         means.append(read.activation[0])
-        vectors.append(value_vectors(network))
+        vectors.append(value_vectors(model))
         print(f"model {seed}: read after {time.perf_counter() - began:.0f} s", flush=True)
     table = neuron_table(*means, *vectors, direction)
     seconds = time.perf_counter() - began

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from transformers import BatchEncoding, GPT2LMHeadModel
 
-from dpotox.inputs.networks import traced
+from dpotox.model.architecture import traced
 from dpotox.model.interventions import shift
 from dpotox.model.tracing import continue_prompts, read_generation
 

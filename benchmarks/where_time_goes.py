@@ -25,7 +25,7 @@ from speed import SHAPES, half_of, numbered_tokenizer, random_network, twin
 from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dpotox.inputs.networks import traced
+from dpotox.model.architecture import traced
 from dpotox.model.generation import decoding
 
 LAYERS, STEPS, READS = (2, 6, 12, 24), (5, 20), (0, 1, 3)

@@ -13,8 +13,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpotox.inputs.language import Language
-from dpotox.inputs.networks import traced
 from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.architecture import traced
 from dpotox.results.folder import Results
 from dpotox.run.book import NOTEBOOKS
 from dpotox.run.pages import build_pages

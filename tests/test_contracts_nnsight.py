@@ -8,7 +8,8 @@ import pytest
 import torch
 from plain import STEPS
 
-from dpotox.inputs.networks import load_tokenizer, traced
+from dpotox.inputs.networks import load_tokenizer
+from dpotox.model.architecture import traced
 
 READ = (
     "transformer.wte.input",

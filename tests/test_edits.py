@@ -6,8 +6,18 @@ import pytest
 import torch
 from plain import STEPS, hooked, loss_plainly
 
+from dpotox.model.architecture import parameters
 from dpotox.model.interventions import BLOCKS, Swap, ablate, at_newest, clamp, copy
 from dpotox.model.tracing import continue_prompts, read_generation, window_nll
+
+PARTS = {
+    "MLP in": (".mlp.c_fc.",),
+    "MLP out": (".mlp.c_proj.",),
+    "attention": (".attn.",),
+    "embeddings": (".wte.", ".wpe.", "lm_head."),
+    "norms": (".ln_",),
+}
+"""Parts of the names of a GPT-2's parameters, by block."""
 
 
 def activations_plainly(network, ids) -> list[torch.Tensor]:
@@ -80,16 +90,19 @@ def test_a_swapped_block_is_the_other_models_and_nothing_else_is(
     mixed = copying.deepcopy(network)
     theirs = dict(other.named_parameters())
     for name, parameter in mixed.named_parameters():
-        if any(part in name for part in BLOCKS[block]):
+        if any(part in name for part in PARTS[block]):
             parameter.data = theirs[name].data.clone()
     got = window_nll(model, windows, batch_size=5, interventions=[Swap(block, (block,))], other=other_model)
     assert torch.allclose(got, loss_plainly(mixed, windows), atol=1e-5)
     assert not torch.allclose(got, loss_plainly(network, windows), atol=1e-3)
 
 
-def test_every_parameter_belongs_to_one_block(network):
-    for name, _ in network.named_parameters():
-        assert sum(any(part in name for part in parts) for parts in BLOCKS.values()) == 1, name
+def test_every_parameter_belongs_to_one_block(model, network):
+    found = [id(parameter) for block in BLOCKS for parameter in parameters(model, block)]
+    assert len(set(found)) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        own = [block for block in BLOCKS if any(parameter is one for one in parameters(model, block))]
+        assert own == [block for block, some in PARTS.items() if any(part in name for part in some)], name
 
 
 def test_the_newest_position_is_the_last_while_generating(model, network, prompts, some_neurons):

@@ -21,9 +21,9 @@ from dpotox.inputs.networks import (
     load_dpo_checkpoint,
     load_network,
     load_tokenizer,
-    traced,
 )
 from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.architecture import traced
 from dpotox.model.tracing import read_generation
 from dpotox.profile import load_profile
 

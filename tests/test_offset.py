@@ -45,8 +45,8 @@ def streams(model, other_model, prompts, tokens):
 
 
 @pytest.fixture(scope="module")
-def moved(streams, network, other):
-    return offset_of(streams, weights_of(network, other))
+def moved(streams, model, other_model):
+    return offset_of(streams, weights_of(model, other_model))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_the_change_of_what_enters_each_gelu_divides_exactly(
             "base": read_streams(model, prompts, tokens, batch_size=5).entering,
             "dpo": read_streams(other_model, prompts, tokens, batch_size=5).entering,
         },
-        weights_of(network, other),
+        weights_of(model, other_model),
     )
     assert torch.allclose(whole.parts.sum(0), after - before, atol=1e-3)
     assert whole.written is None
@@ -141,13 +141,13 @@ def test_nothing_is_moved_between_a_model_and_itself(model, network, prompts, to
     one = read_streams(model, prompts, tokens, batch_size=5)
     again = read_streams(model, prompts, tokens, batch_size=5, scale=one.scale)
     same = {"base": one.entering, "dpo": again.entering, "dpo written": again.written - one.written}
-    still = offset_of(same, weights_of(network, network))
+    still = offset_of(same, weights_of(model, model))
     assert not still.parts.any()
     assert still.through_norm.abs().max() < 1e-5
 
 
-def test_chunks_can_be_weighted(streams, network, other):
-    only = offset_of(streams, weights_of(network, other), chunks=torch.tensor([0.0, 1.0]))
+def test_chunks_can_be_weighted(streams, model, other_model):
+    only = offset_of(streams, weights_of(model, other_model), chunks=torch.tensor([0.0, 1.0]))
     assert torch.equal(only.before, streams["base"][1])
     assert torch.equal(only.written, streams["dpo written"][1])
 
@@ -218,10 +218,10 @@ def test_random_draws_edit_every_neuron_of_both_models(moved, neurons):
 
 
 def test_the_quantities_of_the_claims_are_shares_with_intervals_over_chunks(
-    streams, network, other, moved, neurons
+    streams, model, other_model, moved, neurons
 ):
     toxic = neurons.nlargest(4, "cosine")
-    found = offset_evidence(streams, weights_of(network, other), toxic, draws=20, seed=0)
+    found = offset_evidence(streams, weights_of(model, other_model), toxic, draws=20, seed=0)
     tables = by_set(moved, sets_of(neurons, 4, 0)), by_writer(moved, sets_of(neurons, 4, 0))
     upstream = tables[0].set_index("which").loc["all neurons", "upstream"]
     attention = tables[1].query("which == 'top 4 toxic' and writer == 'attention'")["share"].sum()

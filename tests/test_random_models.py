@@ -11,8 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpotox.inputs.data import stream
 from dpotox.inputs.language import Language
-from dpotox.inputs.networks import traced
 from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.architecture import traced
 from dpotox.model.interventions import shift
 from dpotox.model.tracing import continue_prompts, read_generation
 

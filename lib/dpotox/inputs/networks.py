@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from nnsight import TransformersModel
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from dpotox.errors import UserError, first_line, hub_reason
+from dpotox.model.architecture import architecture_of
 from dpotox.profile import Compute
 
 if TYPE_CHECKING:  # here and below: slow to import
@@ -37,7 +37,7 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     """A causal language model from a folder or the hub, in evaluation mode.
 
     Raises:
-        UserError: the folder or hub id cannot be loaded, or it is not of GPT-2's architecture.
+        UserError: the folder or hub id cannot be loaded, or it is not of a family that is known.
     """
     from transformers import AutoModelForCausalLM
 
@@ -76,13 +76,15 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
 
 
 def check_architecture(config: PretrainedConfig, source: str | Path) -> None:
-    """See that a model is a GPT-2.
+    """See that a model is of a family that is known.
 
     Raises:
-        UserError: it is another.
+        UserError: it is of another.
     """
-    if config.model_type != "gpt2":
-        raise UserError(f"{str(source)!r} is a {config.model_type} model; this study needs a GPT-2 model")
+    try:
+        architecture_of(config)
+    except UserError as error:
+        raise UserError(f"cannot study {str(source)!r}: {error}") from None
 
 
 def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
@@ -179,11 +181,6 @@ def load_tokenizer(source: str | Path, revision: str = ""):
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:
-    """The same network with nnsight around it; the name of every module stays."""
-    return TransformersModel(network, task="text-generation", tokenizer=tokenizer)
 
 
 def _named(source: str | Path, revision: str) -> str:

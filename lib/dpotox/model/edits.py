@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.model.interventions import BLOCKS, SITES, Block, Change, Intervention, Site, Swap
+from dpotox.model.architecture import parameters
+from dpotox.model.interventions import SITES, Block, Change, Intervention, Site, Swap
 
 GENERATING, IN_TEXT = slice(-1, None), slice(0, 1)
 """Where the newest position is: the last while generating; in given text, the published code's first."""
@@ -60,9 +61,9 @@ class Plan:
             if (layer, site) not in self.parts:
                 continue
             if site == "gelu_input":
-                acts = block.mlp.c_fc.output
+                acts = block.up.output
             elif site == "activation":
-                acts = block.mlp.c_proj.input
+                acts = block.down.input
             else:
                 acts = block.output
             # In place: without gradients nothing else holds these tensors, and putting a changed copy back
@@ -83,16 +84,15 @@ class ReadAlong:
 
         self.model, self.layers, self.mask, self.cache = model, layers, mask, DynamicCache()
 
-    def activations(
-        self, ids: Int[Tensor, "batch pos"], positions: Int[Tensor, "batch pos"]
-    ) -> dict[int, Float[Tensor, "batch pos neuron"]]:
-        """Activations at the next tokens, which stand at these positions, in the layers that are copied."""
+    def activations(self, ids: Int[Tensor, "batch pos"]) -> dict[int, Float[Tensor, "batch pos neuron"]]:
+        """Activations at the next tokens, in the layers that are copied."""
         device, length = self.model.device, self.cache.get_seq_length() + ids.shape[1]
         mask = torch.nn.functional.pad(self.mask, (0, length - self.mask.shape[1]), value=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         batch = {"input_ids": ids.to(device), "position_ids": positions.to(device)}
         batch |= {"attention_mask": mask.to(device), "past_key_values": self.cache, "use_cache": True}
         with torch.no_grad(), self.model.trace(batch):
-            acts = nnsight.save([self.model.transformer.h[layer].mlp.c_proj.input for layer in self.layers])
+            acts = nnsight.save([self.model.layers[layer].down.input for layer in self.layers])
         return dict(zip(self.layers, acts, strict=True))
 
 
@@ -115,7 +115,7 @@ def edited(
     parts: dict[tuple[int, Site], list[_Part]] = defaultdict(list)
     for edit in edits:
         for layer, neurons, values in edit.by_layer():
-            device = model.transformer.h[layer].mlp.c_proj.weight.device
+            device = model.layers[layer].down.weight.device
             where = slice(None) if edit.positions == "all" else newest
             part = _Part(neurons.to(device), values.to(device), edit.change, where, edit.copies)
             parts[layer, edit.site].append(part)
@@ -125,16 +125,17 @@ def edited(
 
 @contextmanager
 def _swapped(model: TransformersModel, other: TransformersModel | None, blocks: set[Block]) -> Iterator[None]:
-    names = [name for block in blocks for name in BLOCKS[block]]
-    ours = {n: p for n, p in model.named_parameters() if any(part in n for part in names)}
-    theirs = dict(other.named_parameters()) if ours else {}
-    kept = {name: parameter.detach().clone() for name, parameter in ours.items()}
+    ours = [parameter for block in blocks for parameter in parameters(model, block)]
+    theirs = [parameter for block in blocks for parameter in parameters(other, block)]
+    kept = [parameter.detach().clone() for parameter in ours]
     try:
-        with torch.no_grad():
-            for name, parameter in ours.items():
-                parameter.copy_(theirs[name])
+        _put(theirs, ours)
         yield
     finally:
-        with torch.no_grad():
-            for name, parameter in ours.items():
-                parameter.copy_(kept[name])
+        _put(kept, ours)
+
+
+@torch.no_grad()
+def _put(values: list[Tensor], parameters: list[torch.nn.Parameter]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)

@@ -38,10 +38,10 @@ def batches(
     cut = {"truncation": True, "max_length": max_tokens} if max_tokens else {}
     ids = model.tokenizer(list(texts), **cut)["input_ids"]
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    if len(ids[order[0]]) + new_tokens > model.config.n_positions:
+    if len(ids[order[0]]) + new_tokens > model.config.max_position_embeddings:
         raise UserError(
             f"prompt number {order[0] + 1} has {len(ids[order[0]])} tokens, which with {new_tokens} new ones "
-            f"is more than the model's {model.config.n_positions} positions; cut it"
+            f"is more than the model's {model.config.max_position_embeddings} positions; cut it"
         )
     for start in bar(range(0, len(ids), batch_size), label, "batch"):
         rows = order[start : start + batch_size]

@@ -20,14 +20,8 @@ Site = Literal["gelu_input", "activation", "residual"]
 SITES = get_args(Site)  # in the order of the forward pass
 Positions = Literal["all", "newest"]
 Block = Literal["MLP in", "MLP out", "attention", "embeddings", "norms"]
-BLOCKS: dict[Block, tuple[str, ...]] = {
-    "MLP in": (".mlp.c_fc.",),
-    "MLP out": (".mlp.c_proj.",),
-    "attention": (".attn.",),
-    "embeddings": (".wte.", ".wpe.", "lm_head."),
-    "norms": (".ln_",),
-}
-"""Parts of the names of a GPT-2's parameters; together they are all of them."""
+BLOCKS: tuple[Block, ...] = get_args(Block)
+"""Every parameter belongs to one of them (`dpotox.model.architecture.parameters`)."""
 Change = Callable[[Float[Tensor, "*pos neuron"], Float[Tensor, "neuron"]], Tensor]
 
 

@@ -41,25 +41,25 @@ def read_streams(
     Args:
         scale: divide what is written by these, to see another model through the same norm.
     """
-    home, new, depth = model.device, tokens.shape[1], len(model.transformer.h)
+    home, new, depth = model.device, tokens.shape[1], len(model.layers)
     chunk_of = torch.arange(len(prompts)) % chunks
-    entering = torch.zeros(chunks, depth, model.config.n_embd, device=home)
-    written = torch.zeros(chunks, depth, 2 * depth + 1, model.config.n_embd, device=home)
+    entering = torch.zeros(chunks, depth, model.config.hidden_size, device=home)
+    written = torch.zeros(chunks, depth, 2 * depth + 1, model.config.hidden_size, device=home)
     scales = torch.zeros(depth, len(prompts), new)
     for batch, rows in batches(model, prompts, batch_size, "read streams", new_tokens=new):
         ids, chunk = torch.cat([batch["input_ids"], tokens[rows, :-1]], 1), chunk_of[rows].to(home)
         mask = torch.nn.functional.pad(batch["attention_mask"], (0, new - 1), value=1)
         with torch.no_grad(), model.trace({"input_ids": ids, "attention_mask": mask}, logits_to_keep=1):
-            stream = [model.transformer.h[0].input[:, -new:].to(home, torch.float32)]
-            for layer, block in enumerate(model.transformer.h):
-                stream.append(block.attn.output[0][:, -new:].to(home, torch.float32))
+            stream = [model.layers[0].input[:, -new:].to(home, torch.float32)]
+            for layer, block in enumerate(model.layers):
+                stream.append(block.attention.output[0][:, -new:].to(home, torch.float32))
                 variance = sum(stream).var(-1, correction=0)
-                scales[layer, rows] = (variance + model.config.layer_norm_epsilon).sqrt().cpu()
+                scales[layer, rows] = (variance + block.mlp_norm.eps).sqrt().cpu()
                 by = (scales if scale is None else scale)[layer, rows, :, None].to(home)
                 for writer, vectors in enumerate(stream):
                     written[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
-                normed = block.ln_2.output[:, -new:].float().sum(1)
+                normed = block.mlp_norm.output[:, -new:].float().sum(1)
                 entering[:, layer].index_add_(0, chunk, normed.to(home))
-                stream.append(block.mlp.output[:, -new:].to(home, torch.float32))
+                stream.append(block.down.output[:, -new:].to(home, torch.float32))
     count = torch.bincount(chunk_of, minlength=chunks)[:, None, None] * new
     return Streams(entering.cpu() / count, written.cpu() / count[..., None], scales)

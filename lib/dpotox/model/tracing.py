@@ -22,6 +22,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.errors import UserError
+from dpotox.model.architecture import matrix, neurons_per_layer
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import Intervention, Swap
@@ -89,7 +90,7 @@ def continue_prompts(
     """
     tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
     projection = None if direction is None else torch.zeros(len(prompts), new_tokens)
-    home = model.transformer.ln_f.weight.device
+    home = model.final_norm.weight.device
     unit = None if direction is None else (direction / direction.norm()).to(home, torch.float32)
     with edited(model, interventions, other, GENERATING) as plan:
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
@@ -100,11 +101,11 @@ def continue_prompts(
                 for _step in tracer.iter[:new_tokens]:
                     theirs = {}
                     if along is not None:
-                        theirs = along.activations(model.transformer.wte.input, model.transformer.wpe.input)
-                    for layer, block in enumerate(model.transformer.h):
+                        theirs = along.activations(model.embedding.input)
+                    for layer, block in enumerate(model.layers):
                         plan.apply(block, layer, theirs)
                     if unit is not None:
-                        seen.append(model.transformer.ln_f.input[:, -1].float() @ unit)
+                        seen.append(model.final_norm.input[:, -1].float() @ unit)
                 sequences = nnsight.save(tracer.result)
             tokens[rows] = sequences[:, -new_tokens:].cpu()
             if projection is not None:
@@ -142,8 +143,8 @@ def read_generation(
         raise ValueError("what is added to the residual stream itself would be missing from the reading")
     home = model.device
     unit = (direction / direction.norm()).to(home, torch.float32)
-    along = [_projections(block, unit) for block in model.transformer.h]
-    n_layers, d_mlp = len(model.transformer.h), model.transformer.h[0].mlp.c_proj.weight.shape[0]
+    along = [_projections(model, block, unit) for block in model.layers]
+    n_layers, d_mlp = len(model.layers), neurons_per_layer(model.config)
     chunk_of = torch.arange(len(prompts)) % chunks
     total = torch.zeros(2, n_layers, chunks, d_mlp, device=home)
     writing = torch.zeros(2, len(prompts), n_layers, device=home)
@@ -158,13 +159,13 @@ def read_generation(
                 (leaving, entering), (by_mlp, by_attention) = sums, written
                 embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
                 for _step in tracer.iter[:new_tokens]:
-                    embedded[:, 0] += _newest(model.transformer.h[0].input, home) @ unit
-                    for layer, block in enumerate(model.transformer.h):
-                        by_attention[:, layer] += _newest(block.attn.output[0], home) @ unit
+                    embedded[:, 0] += _newest(model.layers[0].input, home) @ unit
+                    for layer, block in enumerate(model.layers):
+                        by_attention[:, layer] += _newest(block.attention.output[0], home) @ unit
                         plan.apply(block, layer, {}, ["gelu_input"])
-                        entering[layer].index_add_(0, chunk, _newest(block.mlp.c_fc.output, home))
+                        entering[layer].index_add_(0, chunk, _newest(block.up.output, home))
                         plan.apply(block, layer, {}, ["activation"])
-                        acts = _newest(block.mlp.c_proj.input, home)
+                        acts = _newest(block.down.input, home)
                         leaving[layer].index_add_(0, chunk, acts)
                         value_projections, bias_projection = along[layer]
                         by_mlp[:, layer] += acts @ value_projections + bias_projection
@@ -216,12 +217,11 @@ def window_nll(
         for rows in windows.split(min(batch_size, fitting)):
             batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
             along = plan.read_along(batch["attention_mask"])
-            positions = torch.arange(rows.shape[1]).expand_as(rows)
-            theirs = along.activations(rows, positions) if along is not None else {}
+            theirs = along.activations(rows) if along is not None else {}
             with torch.no_grad(), model.trace(batch):
-                for layer, block in enumerate(model.transformer.h):
+                for layer, block in enumerate(model.layers):
                     plan.apply(block, layer, theirs)
-                logits = model.lm_head.output[:, :-1].float()
+                logits = model.head.output[:, :-1].float()
                 target = rows[:, 1:].to(logits.device)
                 loss = torch.nn.functional.cross_entropy(logits.mT, target, reduction="none")
                 mean = nnsight.save(loss.mean(1))
@@ -234,21 +234,23 @@ def mean_residuals(
     model: TransformersModel, texts: Sequence[str], *, max_tokens: int, batch_size: int
 ) -> Float[Tensor, "text d_model"]:
     """The last layer's residual stream, before the final norm, averaged over each text's tokens."""
-    means = torch.zeros(len(texts), model.config.n_embd)
+    means = torch.zeros(len(texts), model.config.hidden_size)
     for batch, rows in batches(model, texts, batch_size, "comments", max_tokens=max_tokens):
         mask = batch["attention_mask"][..., None]
         with torch.no_grad(), model.trace(batch):
-            residual = model.transformer.ln_f.input.float()
+            residual = model.final_norm.input.float()
             weight = mask.to(residual.device)
             mean = nnsight.save((residual * weight).sum(1) / weight.sum(1))
         means[rows] = mean.cpu()
     return means
 
 
-def _projections(block, unit: Float[Tensor, "d_model"]) -> tuple[Float[Tensor, "neuron"], Float[Tensor, ""]]:
+def _projections(
+    model: TransformersModel, block, unit: Float[Tensor, "d_model"]
+) -> tuple[Float[Tensor, "neuron"], Float[Tensor, ""]]:
     """What one unit of each neuron's activation writes along a direction, and what the bias writes."""
-    down = block.mlp.c_proj
-    weight, bias = (p.detach().to(unit.device, torch.float32) for p in (down.weight, down.bias))
+    found = matrix(model, block.down), block.down.bias.detach()
+    weight, bias = (some.to(unit.device, torch.float32) for some in found)
     return weight @ unit, bias @ unit
 
 

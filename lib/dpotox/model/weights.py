@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
 
 import pandas as pd
 import torch
 from jaxtyping import Float
+from nnsight import TransformersModel
 from torch import Tensor
 
-if TYPE_CHECKING:  # slow to import
-    from transformers import PreTrainedModel
+from dpotox.model.architecture import matrix, neurons_per_layer
 
 
-def value_vectors(network: PreTrainedModel) -> Float[Tensor, "layer neuron d_model"]:
-    """The value vector of every neuron: the rows of each MLP's down projection (section 2)."""
-    return torch.stack([b.mlp.c_proj.weight.detach().float().cpu() for b in network.transformer.h])
+def value_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_model"]:
+    """The value vector of every neuron: what each MLP's down projection makes of it (section 2)."""
+    return torch.stack([matrix(model, layer.down).float().cpu() for layer in model.layers])
 
 
-def key_biases(network: PreTrainedModel) -> Float[Tensor, "layer neuron"]:
-    """The bias of every neuron's pre-activation."""
-    return torch.stack([b.mlp.c_fc.bias.detach().float().cpu() for b in network.transformer.h])
+def key_biases(model: TransformersModel) -> Float[Tensor, "layer neuron"]:
+    """The bias of what enters every neuron's nonlinearity."""
+    return torch.stack([layer.up.bias.detach().float().cpu() for layer in model.layers])
 
 
-def key_vectors(network: PreTrainedModel) -> Float[Tensor, "layer neuron d_model"]:
-    """The key vector of every neuron: the columns of each MLP's up projection."""
-    return torch.stack([b.mlp.c_fc.weight.detach().float().cpu().T for b in network.transformer.h])
+def key_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_model"]:
+    """The key vector of every neuron: what each MLP's up projection reads it with."""
+    return torch.stack([matrix(model, layer.up).float().cpu().T for layer in model.layers])
 
 
 def cosines(
@@ -35,29 +35,30 @@ def cosines(
     return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
 
 
-def shape(network: PreTrainedModel) -> pd.DataFrame:
+def shape(model: TransformersModel) -> pd.DataFrame:
     """One row: `layers`, `d_model`, `d_mlp`, `vocabulary` and `parameters`."""
-    config = network.config
+    config = model.config
     return pd.DataFrame(
         {
-            "layers": [config.n_layer],
-            "d_model": config.n_embd,
-            "d_mlp": config.n_inner or 4 * config.n_embd,
+            "layers": [config.num_hidden_layers],
+            "d_model": config.hidden_size,
+            "d_mlp": neurons_per_layer(config),
             "vocabulary": config.vocab_size,
-            "parameters": sum(p.numel() for p in network.parameters()),
+            "parameters": sum(p.numel() for p in model.parameters()),
         }
     )
 
 
-def weight_change(before: PreTrainedModel, after: PreTrainedModel) -> pd.DataFrame:
+def weight_change(before: TransformersModel, after: TransformersModel) -> pd.DataFrame:
     """Per kind of parameter: the norm of the `change` over the norm before, and the `cosine` of the two.
 
     The paper finds that DPO moves the weights very little (section 3).
     """
     changed = dict(after.named_parameters())
     kinds: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    prefix = re.escape(before.base_model_prefix)
     for name, old in before.named_parameters():
-        kind = name.split(".", 3)[-1] if ".h." in name else name.removeprefix("transformer.")
+        kind = re.sub(rf"^({prefix}\.)?(.+\.\d+\.)?", "", name)  # the same in every layer
         pair = old.detach().float().cpu(), changed[name].detach().float().cpu()
         kinds.setdefault(kind, []).append(pair)
     rows = []

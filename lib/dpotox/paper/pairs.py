@@ -148,7 +148,7 @@ def _sample(
     model, prompts, score, probe, settings, strength, batch_size, seed
 ) -> tuple[np.ndarray, np.ndarray]:
     """Texts and toxicities, `(prompt, sample)`, written under one strength of steering."""
-    layer = len(model.transformer.h) - 1
+    layer = len(model.layers) - 1
     edits = [steer(probe.unit * probe.gap * strength, layer)] if strength else []
     written = continue_prompts(
         model,

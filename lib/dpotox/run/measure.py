@@ -32,6 +32,7 @@ from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.scoring import AT_ONCE, Score
 from dpotox.model import logit_lens, tracing
+from dpotox.model.architecture import traced
 from dpotox.model.interventions import shift
 from dpotox.paper.evidence import neuron_quantities
 from dpotox.paper.neurons import neuron_table
@@ -143,7 +144,7 @@ def parameters(config: PretrainedConfig) -> int:
 
 def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[float, ...]:
     """Seconds per prompt and new token: plain, edited, sampled, read."""
-    model, new = networks.traced(network, tokenizer), profile.sizes.new_tokens
+    model, new = traced(network, tokenizer), profile.sizes.new_tokens
     batch = min(profile.compute.batch_size, max(profile.sizes.prompts, profile.pairs.samples))
     layers, neurons = network.config.n_layer, network.config.n_inner or 4 * network.config.n_embd
     some = pd.DataFrame({"layer": layer, "neuron": n} for layer in range(layers) for n in range(neurons // 2))
@@ -171,7 +172,7 @@ def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[
 
 def _token(network: PreTrainedModel, tokenizer, profile: Profile) -> float:
     """Seconds per token of text."""
-    model, length = networks.traced(network, tokenizer), min(profile.sizes.window_tokens, 128)
+    model, length = traced(network, tokenizer), min(profile.sizes.window_tokens, 128)
     rows = torch.randint(0, network.config.vocab_size, (profile.compute.batch_size, length))
 
     def run(n: int) -> None:

@@ -51,7 +51,7 @@ class Weights(NamedTuple):
 def weights_of(before, after) -> Weights:
     """Those of two networks."""
     keys, biases = (torch.stack([take(m) for m in (before, after)]) for take in (key_vectors, key_biases))
-    gain = torch.stack([block.ln_2.weight.detach().float().cpu() for block in before.transformer.h])
+    gain = torch.stack([layer.mlp_norm.weight.detach().float().cpu() for layer in before.layers])
     return Weights(keys, biases, gain)
 
 

@@ -30,7 +30,7 @@ from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.masking import Masking
 from dpotox.inputs.scoring import Score
 from dpotox.inputs.windows import exam_windows
-from dpotox.model import logit_lens, streams, tracing, weights
+from dpotox.model import architecture, logit_lens, streams, tracing, weights
 from dpotox.paper import (
     evaluation,
     evidence,
@@ -130,7 +130,7 @@ class Study:
     @cached_property
     def base(self) -> TransformersModel:
         """The model before DPO, ready for tracing."""
-        return networks.traced(self.base_network(self.profile.compute), self.tokenizer)
+        return architecture.traced(self.base_network(self.profile.compute), self.tokenizer)
 
     def base_network(self, compute: Compute) -> PreTrainedModel:
         """The same without nnsight, on the device and in the precision asked for."""
@@ -266,7 +266,7 @@ class Study:
         return self._made_here(self.dpo_folder)
 
     def _made_here(self, folder: Path) -> TransformersModel:
-        return networks.traced(networks.load_network(folder, "", self.profile.compute), self.tokenizer)
+        return architecture.traced(networks.load_network(folder, "", self.profile.compute), self.tokenizer)
 
     @cached_property
     def dpo_curves(self) -> pd.DataFrame:
@@ -300,7 +300,7 @@ class Study:
     def prompts(self) -> list[str]:
         """The evaluation prompts, cut to the profile's length."""
         limit = self.profile.sizes.prompt_tokens
-        positions = self.base.config.n_positions
+        positions = self.base.config.max_position_embeddings
         if limit + self.profile.sizes.new_tokens > positions:
             raise UserError(
                 f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
