@@ -61,8 +61,9 @@ print(f"{type(before).__name__}, {len(prompts)} prompts, {new_tokens} tokens")
 #
 # The neuron with the largest {term}`projection drop` in the study's table. `generate` writes exactly `new_tokens` tokens,
 # greedily. The lines in the loop run once in each step, where the model is at the module that they name: the input of
-# `c_proj` is the neurons' {term}`activation`, after the GELU. `-1` is the newest position, the one that predicts the next
-# token. What should outlive the block is marked with `nnsight.save`.
+# `down` is the neurons' {term}`activation`, after the GELU. `-1` is the newest position, the one that predicts the next
+# token. What should outlive the block is marked with `nnsight.save`. `layers` and `down` are names that the models were
+# wrapped with (`rename`), the same for every family; GPT-2's own still work: `transformer.h[layer].mlp.c_proj`.
 
 # %%
 row = study.neurons.loc[study.neurons["projection_drop"].idxmax()]
@@ -76,7 +77,7 @@ batch = dict(tokenizer(prompts[:1], return_tensors="pt"))
 with torch.no_grad(), before.generate(batch, **greedy) as tracer:
     seen = nnsight.save([])
     for _step in tracer.iter[:new_tokens]:
-        acts = before.transformer.h[layer].mlp.c_proj.input
+        acts = before.layers[layer].down.input
         seen.append(acts[0, -1, neuron].item())
     written = nnsight.save(tracer.result)
 print(f"neuron {layer}:{neuron} at {len(seen)} new tokens of one text:")
@@ -128,7 +129,7 @@ for name, model in {"base": before, "dpo": after}.items():
         with torch.no_grad(), model.generate(batch, **greedy) as tracer:
             seen = nnsight.save([])
             for _step in tracer.iter[:new_tokens]:
-                acts = model.transformer.h[layer].mlp.c_proj.input
+                acts = model.layers[layer].down.input
                 seen.append(acts[:, -1, neuron].float().cpu())
             written = nnsight.save(tracer.result)
         activations[name][rows] = torch.stack(seen, dim=1)
@@ -189,14 +190,16 @@ for name, column in (("base", "pre_activation"), ("dpo", "post_activation")):
 # %% [markdown]
 # ## The projection drop
 #
-# A neuron writes its activation times its {term}`value vector`, a row of `c_proj`'s weight, which DPO moves as well. Along
-# the unit {term}`probe` that is a number, and the drop is what is less of it after DPO:
+# A neuron writes its activation times its {term}`value vector`, a row of `down`'s weight in GPT-2 and a column in most
+# other families, which DPO moves as well. Along the unit {term}`probe` that is a number, and the drop is what is less of it
+# after DPO:
 
 # %%
 unit = study.probe.direction.double() / study.probe.direction.double().norm()
 projections, along = {}, {}
 for name, model in {"base": before, "dpo": after}.items():
-    weight = model.transformer.h[layer].mlp.c_proj.weight
+    weight = model.layers[layer].down.weight
+    weight = weight if len(weight) == acts.shape[-1] else weight.T
     along[name] = (weight[neuron].detach().double().cpu() @ unit).item()
     projections[name] = means[name] * along[name]
 drop = projections["base"] - projections["dpo"]
@@ -221,7 +224,7 @@ print(f"drops that are larger: {larger} of {len(study.neurons):,}")
 # %% [markdown]
 # ## Ablate the most toxic neurons
 #
-# An edit is an assignment. `c_proj.input` is the tensor that the model goes on with, so a slice of it that is set to zero
+# An edit is an assignment. `down.input` is the tensor that the model goes on with, so a slice of it that is set to zero
 # silences neurons at all positions of this step; with one step after the other, in the whole text. The neurons are
 # those with the largest cosine with the probe, as many as in one row of the {term}`table of edits`
 # ([](07_ablation_versus_patching.ipynb)). To be quick, only the first prompts are continued; the study keeps the toxicity
@@ -237,7 +240,7 @@ for rows, batch in in_batches(prompt_ids[:few]):
     with torch.no_grad(), before.generate(batch, **greedy) as tracer:
         for _step in tracer.iter[:new_tokens]:
             for number, here in toxic.groupby("layer"):
-                acts = before.transformer.h[number].mlp.c_proj.input
+                acts = before.layers[number].down.input
                 acts[:, :, here["neuron"].tolist()] = 0
         written = nnsight.save(tracer.result)
     ablated[rows] = written[:, -new_tokens:].cpu()
@@ -274,7 +277,7 @@ def shift(chosen):
             for _step in tracer.iter[:new_tokens]:
                 for number, here in chosen.groupby("layer"):
                     by = torch.tensor(here["activation_change"].to_numpy())
-                    acts = before.transformer.h[number].mlp.c_proj.input
+                    acts = before.layers[number].down.input
                     acts[:, :, here["neuron"].tolist()] += by.to(acts)
             written = nnsight.save(tracer.result)
         shifted[rows] = written[:, -new_tokens:].cpu()
@@ -413,5 +416,5 @@ for name, values in vars(read).items():
 # ## How to change this
 #
 # `layer` and `neuron` name any neuron of the table. Any other module can be read or edited in the same way: `print(before)`
-# shows their names, `before.transformer.h[0].attn.output[0]` for instance is what the first attention writes.
+# shows their names, `before.layers[0].attention.output[0]` for instance is what the first attention writes.
 # Read modules in the order in which the model runs them.

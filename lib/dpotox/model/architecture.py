@@ -8,7 +8,8 @@ the nonlinearity, and `down` maps each neuron to its value vector. Another famil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,13 +32,13 @@ class Architecture:
         names: the study's name of each module by the family's own, seen from the model or from a layer.
         d_mlp: the setting that says how many neurons a layer has; four times `d_model` where it is empty.
         weights_from: the axis of a weight matrix along which its inputs lie: 1 in `torch.nn.Linear`.
-        parallel: whether an MLP reads what its layer reads, without what attention adds there.
+        parallel: by the settings, whether an MLP reads what its layer does, before attention adds to it.
     """
 
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str]
     d_mlp: str = "intermediate_size"
     weights_from: int = 1
-    parallel: bool = False
+    parallel: Callable[[PretrainedConfig], bool] = lambda config: False
 
 
 FAMILIES = {
@@ -55,6 +56,19 @@ FAMILIES = {
         },
         d_mlp="n_inner",
         weights_from=0,
+    ),
+    "gpt_neox": Architecture(  # Pythia
+        names={
+            "gpt_neox.embed_in": "embedding",
+            "gpt_neox.layers": "layers",
+            "gpt_neox.final_layer_norm": "final_norm",
+            "lm_head": "head",
+            "attention": "attention",
+            "post_attention_layernorm": "mlp_norm",
+            "mlp.dense_h_to_4h": "up",
+            "mlp.dense_4h_to_h": "down",
+        },
+        parallel=lambda config: config.use_parallel_residual,
     ),
 }
 """By `model_type`."""
@@ -78,6 +92,11 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
 def neurons_per_layer(config: PretrainedConfig) -> int:
     """How many neurons each layer has."""
     return getattr(config, architecture_of(config).d_mlp) or 4 * config.hidden_size
+
+
+def is_parallel(config: PretrainedConfig) -> bool:
+    """Whether each MLP reads what its layer reads, without what attention adds there."""
+    return architecture_of(config).parallel(config)
 
 
 def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
+from dpotox.model.architecture import is_parallel
 from dpotox.model.generation import batches
 from dpotox.model.memory import halving
 
@@ -42,7 +43,7 @@ def read_streams(
         scale: divide what is written by these, to see another model through the same norm.
     """
     home, new, depth = model.device, tokens.shape[1], len(model.layers)
-    chunk_of = torch.arange(len(prompts)) % chunks
+    chunk_of, parallel = torch.arange(len(prompts)) % chunks, is_parallel(model.config)
     entering = torch.zeros(chunks, depth, model.config.hidden_size, device=home)
     written = torch.zeros(chunks, depth, 2 * depth + 1, model.config.hidden_size, device=home)
     scales = torch.zeros(depth, len(prompts), new)
@@ -53,10 +54,11 @@ def read_streams(
             stream = [model.layers[0].input[:, -new:].to(home, torch.float32)]
             for layer, block in enumerate(model.layers):
                 stream.append(block.attention.output[0][:, -new:].to(home, torch.float32))
-                variance = sum(stream).var(-1, correction=0)
+                entered = stream[:-1] if parallel else stream
+                variance = sum(entered).var(-1, correction=0)
                 scales[layer, rows] = (variance + block.mlp_norm.eps).sqrt().cpu()
                 by = (scales if scale is None else scale)[layer, rows, :, None].to(home)
-                for writer, vectors in enumerate(stream):
+                for writer, vectors in enumerate(entered):
                     written[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
                 normed = block.mlp_norm.output[:, -new:].float().sum(1)
                 entering[:, layer].index_add_(0, chunk, normed.to(home))

@@ -160,17 +160,11 @@ def _token_ids(tokenizer, pair, cut: profile.Pairs) -> dict[str, list[int]]:
 
 
 def _curves(history: list[dict]) -> pd.DataFrame:
-    rows = []
-    for split, prefix in (("train", ""), ("validation", "eval_")):
-        for entry in history:
-            if f"{prefix}loss" in entry:
-                rows.append(
-                    {
-                        "step": int(entry["step"]),
-                        "split": split,
-                        "loss": float(entry[f"{prefix}loss"]),
-                        "margin": float(entry[f"{prefix}rewards/margins"]),
-                        "accuracy": float(entry[f"{prefix}rewards/accuracies"]),
-                    }
-                )
-    return pd.DataFrame(rows)
+    named = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
+    return pd.DataFrame(
+        {"step": int(entry["step"]), "split": split}
+        | {name: float(entry[prefix + theirs]) for name, theirs in named.items()}
+        for split, prefix in (("train", ""), ("validation", "eval_"))
+        for entry in history
+        if f"{prefix}loss" in entry
+    )

@@ -1,0 +1,260 @@
+"""Every family of models, on a small network of random weights: reading and editing, against plain hooks."""
+
+import copy
+from dataclasses import dataclass
+from operator import attrgetter
+
+import pandas as pd
+import pytest
+import torch
+from plain import STEPS, generate_plainly, loss_plainly
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig
+
+from dpotox.errors import UserError
+from dpotox.inputs.language import Language
+from dpotox.inputs.pretraining import word_tokenizer
+from dpotox.model.architecture import FAMILIES, architecture_of, parameters, traced
+from dpotox.model.interventions import BLOCKS, Swap, ablate, clamp, shift, steer
+from dpotox.model.interventions import copy as copied
+from dpotox.model.streams import read_streams
+from dpotox.model.tracing import continue_prompts, read_generation, window_nll
+from dpotox.model.weights import key_biases, key_vectors, value_vectors, weight_change
+from dpotox.run.offset import offset_of, weights_of
+
+VOCABULARY = Language().vocabulary
+TOKENS = {"vocab_size": len(VOCABULARY) + 2, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+SMALL = TOKENS | {"initializer_range": 0.5, "attn_implementation": "eager"}
+SHAPE = SMALL | {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 64,
+}
+GPT2 = SMALL | {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_inner": 24, "n_positions": 64}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A small model, and where its own code keeps what enters and leaves the neurons."""
+
+    config: object
+    layers: str
+    up: str
+    down: str
+
+
+ALL = {
+    "gpt2": Family(GPT2Config(**GPT2), "transformer.h", "mlp.c_fc", "mlp.c_proj"),
+    "gpt_neox": Family(GPTNeoXConfig(**SHAPE), "gpt_neox.layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    "gpt_neox in series": Family(
+        GPTNeoXConfig(**SHAPE, use_parallel_residual=False),
+        *("gpt_neox.layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    ),
+}
+DIRECTION = torch.randn(16, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module", params=ALL)
+def family(request) -> Family:
+    return ALL[request.param]
+
+
+@pytest.fixture(scope="module")
+def network(family):
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_config(family.config, attn_implementation="eager").eval()
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.3)
+    return network
+
+
+@pytest.fixture(scope="module")
+def other(network):
+    moved = copy.deepcopy(network)
+    torch.manual_seed(2)
+    for parameter in moved.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return moved
+
+
+@pytest.fixture(scope="module")
+def model(network):
+    return traced(network, word_tokenizer(VOCABULARY))
+
+
+@pytest.fixture(scope="module")
+def other_model(other):
+    return traced(other, word_tokenizer(VOCABULARY))
+
+
+@pytest.fixture(scope="module")
+def windows(family):
+    torch.manual_seed(1)
+    return torch.randint(2, family.config.vocab_size, (5, 12))
+
+
+def modules(network, family, name):
+    """One module of every layer, by its own path."""
+    return [attrgetter(getattr(family, name))(layer) for layer in attrgetter(family.layers)(network)]
+
+
+class Watched:
+    """What plain hooks see of some modules while they run."""
+
+    def __init__(self, modules, what):
+        self.modules, self.what = modules, what
+
+    def __enter__(self):
+        self.seen = [[] for _ in self.modules]
+        self.handles = [
+            module.register_forward_hook(
+                lambda _, args, out, some=some: some.append(args[0] if self.what == "input" else out)
+            )
+            for module, some in zip(self.modules, self.seen, strict=True)
+        ]
+        return self.seen
+
+    def __exit__(self, *_):
+        for handle in self.handles:
+            handle.remove()
+
+
+def test_every_record_is_tried_here():
+    assert {family.config.model_type for family in ALL.values()} == set(FAMILIES)
+
+
+def test_an_unknown_family_is_refused_with_what_to_add():
+    with pytest.raises(UserError, match=r"it is a opt model; .* once dpotox.model.architecture has a record"):
+        architecture_of(type("Config", (), {"model_type": "opt"}))
+
+
+def test_what_is_read_while_writing_is_what_hooks_see_of_single_prompts(model, network, family, prompts):
+    written, read = read_generation(model, prompts, STEPS, DIRECTION, batch_size=5, chunks=5)
+    for i, prompt in enumerate(prompts):
+        leaving = Watched(modules(network, family, "down"), "input")
+        with leaving as acts, Watched(modules(network, family, "up"), "output") as entering:
+            tokens = generate_plainly(network, model.tokenizer, prompt)
+        assert torch.equal(written.tokens[i], tokens)
+        for got, seen in ((read.activation, acts), (read.gelu_input, entering)):
+            plain = torch.stack([torch.cat([x[0, -1:] for x in some]).mean(0) for some in seen])
+            assert torch.allclose(got[i], plain, atol=1e-4)
+
+
+def test_parts_add_up_to_the_residual_stream(model, network, family, prompts):
+    _, read = read_generation(model, prompts[:1], STEPS, DIRECTION, batch_size=1)
+    unit = DIRECTION / DIRECTION.norm()
+    with Watched(attrgetter(family.layers)(network), "output") as seen:
+        generate_plainly(network, model.tokenizer, prompts[0])
+    for layer, some in enumerate(seen):
+        outs = [out[0] if isinstance(out, tuple) else out for out in some]
+        plain = torch.stack([out[0, -1] @ unit for out in outs]).mean()
+        assert read.residual[0, layer] == pytest.approx(plain.item(), abs=1e-4)
+
+
+def test_neurons_and_bias_add_up_to_what_the_mlp_writes(model, network, family):
+    x = torch.randn(5, 24, generator=torch.Generator().manual_seed(0))
+    for values, down in zip(value_vectors(model), modules(network, family, "down"), strict=True):
+        assert torch.allclose(x @ values + down.bias, down(x), atol=1e-5)
+
+
+def test_keys_and_biases_give_what_enters_the_nonlinearity(model, network, family):
+    x = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    found = zip(key_vectors(model), key_biases(model), modules(network, family, "up"), strict=True)
+    for keys, biases, up in found:
+        assert torch.allclose(x @ keys.T + biases, up(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("edit", [ablate, clamp, shift])
+def test_an_edit_is_what_a_hook_does(model, network, family, windows, some_neurons, edit):
+    def change(layer, x):
+        x = x.clone()
+        for row in some_neurons[some_neurons["layer"] == layer].itertuples():
+            kept = x[..., row.neuron] if edit is shift else 0
+            x[..., row.neuron] = kept + (0 if edit is ablate else row.value)
+        return (x,)
+
+    values = () if edit is ablate else (some_neurons["value"],)
+    got = window_nll(model, windows, batch_size=2, interventions=[edit(some_neurons, *values)])
+    handles = [
+        down.register_forward_pre_hook(lambda _, x, layer=layer: change(layer, x[0]))
+        for layer, down in enumerate(modules(network, family, "down"))
+    ]
+    expected = loss_plainly(network, windows)
+    for handle in handles:
+        handle.remove()
+    assert torch.allclose(got, expected, atol=1e-4)
+    assert not torch.allclose(got, loss_plainly(network, windows), atol=1e-3)
+
+
+def test_steering_is_what_a_hook_does(model, network, family, windows):
+    def push(_, args, out):
+        return (out[0] + DIRECTION, *out[1:]) if isinstance(out, tuple) else out + DIRECTION
+
+    got = window_nll(model, windows, batch_size=5, interventions=[steer(DIRECTION, 1)])
+    handle = attrgetter(family.layers)(network)[1].register_forward_hook(push)
+    expected = loss_plainly(network, windows)
+    handle.remove()
+    assert torch.allclose(got, expected, atol=1e-4)
+
+
+def test_copied_neurons_follow_the_other_model_token_by_token(model, network, other_model, prompts):
+    """From a model like it nothing changes; from another, padded prompts write what single ones do."""
+    last = pd.DataFrame({"layer": 2, "neuron": range(24)})
+    twin = traced(copy.deepcopy(network), model.tokenizer)
+    alone = continue_prompts(model, prompts, STEPS, batch_size=5)
+    same = continue_prompts(model, prompts, STEPS, batch_size=5, interventions=[copied(last)], other=twin)
+    moved = continue_prompts(
+        model, prompts, STEPS, batch_size=5, interventions=[copied(last)], other=other_model
+    )
+    assert torch.equal(same.tokens, alone.tokens)
+    assert not torch.equal(moved.tokens, alone.tokens)
+    single = [
+        continue_prompts(model, [p], STEPS, batch_size=1, interventions=[copied(last)], other=other_model)
+        for p in prompts
+    ]
+    assert torch.equal(moved.tokens, torch.cat([one.tokens for one in single]))
+
+
+def test_no_edit_changes_nothing(model, network, windows, prompts):
+    assert torch.allclose(window_nll(model, windows, batch_size=2), loss_plainly(network, windows), atol=1e-5)
+    written = continue_prompts(model, prompts, STEPS, batch_size=5)
+    plain = [generate_plainly(network, model.tokenizer, prompt) for prompt in prompts]
+    assert torch.equal(written.tokens, torch.stack(plain))
+
+
+def test_every_parameter_belongs_to_one_block(model, network):
+    found = [id(parameter) for block in BLOCKS for parameter in set(parameters(model, block))]
+    assert len(found) == len(set(found)) == len(list(network.parameters()))
+
+
+def test_swapping_all_blocks_gives_the_other_model(model, network, other, other_model, windows):
+    everything = Swap("everything", BLOCKS)
+    got = window_nll(model, windows, batch_size=5, interventions=[everything], other=other_model)
+    assert torch.allclose(got, loss_plainly(other, windows), atol=1e-5)
+
+
+def test_what_writers_write_makes_what_the_mlps_read(model, network, family, prompts):
+    tokens = torch.randint(2, 100, (len(prompts), STEPS), generator=torch.Generator().manual_seed(0))
+    before = read_streams(model, prompts, tokens, batch_size=3, chunks=1)
+    for layer, block in enumerate(model.layers):
+        stream = before.written[0, layer].sum(0)
+        norm = block.mlp_norm
+        normed = (stream - stream.mean()) * norm.weight + norm.bias
+        assert torch.allclose(before.entering[0, layer], normed, atol=1e-4)
+
+
+def test_the_offset_divides_among_its_writers(model, other_model, prompts):
+    tokens = torch.randint(2, 100, (len(prompts), STEPS), generator=torch.Generator().manual_seed(0))
+    before = read_streams(model, prompts, tokens, batch_size=5)
+    after = read_streams(other_model, prompts, tokens, batch_size=5, scale=before.scale)
+    read = {"base": before.entering, "dpo": after.entering, "dpo written": after.written - before.written}
+    moved = offset_of(read, weights_of(model, other_model))
+    assert torch.allclose(moved.through_norm.sum(1), moved.shift, atol=1e-4)
+
+
+def test_kinds_of_parameters_are_the_same_in_every_layer(model, other_model):
+    kinds = weight_change(model, other_model)["parameters"]
+    outer = len(list(model.parameters())) - sum(len(list(layer.parameters())) for layer in model.layers)
+    assert len(kinds) == outer + len(list(model.layers[0].parameters()))
