@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from dpotox.paper.groups import INCREASING, REDUCING, group_by_activation
@@ -27,7 +28,7 @@ VISIONS = {"normal": None, "protanopia": 0, "deuteranopia": 1, "tritanopia": 2}
 
 
 def linear(colour: str) -> np.ndarray:
-    value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    value = np.array(to_rgb(colour))
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
@@ -77,8 +78,8 @@ def test_red_and_green_are_told_apart_only_by_those_who_can():
 
 
 def test_marks_stand_out_from_both_backgrounds():
-    data = [*figures.COLOURS.values(), figures.DPO, figures.PAPER, figure_style.ABLATED, figure_style.GREY]
-    for colour, background in itertools.product(data, BACKGROUNDS):
+    others = (figure_style.DPO, figure_style.PAPER, figure_style.ABLATED, figure_style.GREY)
+    for colour, background in itertools.product([*figures.COLOURS.values(), *others], BACKGROUNDS):
         assert contrast(colour, background) >= 3, colour
     for text in (figure_style.INK, figure_style.MUTED):
         assert contrast(text, "#ffffff") >= 4.5

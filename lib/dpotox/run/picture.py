@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from dpotox.places import PROJECT
@@ -15,7 +16,6 @@ from dpotox.results.folder import Results, open_results
 from dpotox.run import artifacts
 from dpotox.run.command import exit_status
 from dpotox.show import figures
-from dpotox.show.figure_style import save_standalone
 
 TARGET = PROJECT / "book" / "_static" / "result.svg"
 
@@ -24,7 +24,8 @@ def draw(results: Results, target: Path) -> None:
     """Write the picture on white, which reads on light and dark pages alike; equal results, equal bytes."""
     figures.use_style()
     figure = figures.overview(results.neurons, results.profile.interventions.figure_top)
-    artifacts.write_file(target, lambda path: save_standalone(figure, path))
+    save = partial(figure.savefig, facecolor="white", dpi=240, metadata={"Date": None})
+    artifacts.write_file(target, save)
     note(f"written: {target}")
 
 

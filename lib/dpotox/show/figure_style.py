@@ -7,7 +7,6 @@ A figure is an SVG that serves a light and a dark page. Text and axes are drawn 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import PercentFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from scipy.optimize import isotonic_regression
 
 # Toxic groups are warm, anti-toxic ones cool; the strong ones reduce toxicity, and each has a muted relative
 # that increases it. Lightness and hue together keep them apart for colour-blind readers.
@@ -47,6 +47,7 @@ THEMED = {INK: "ink", MUTED: "muted", FAINT: "faint", BACK: "back"}
 """Colours that stand for a role; a page may give each role another colour."""
 
 GREY = "#8A9099"
+HOLLOW = {"markerfacecolor": BACK, "markeredgecolor": GREY}
 BASE, ABLATED, DPO, PAPER = INK, "#9A5CC6", "#1E9860", "#C2338A"
 BEFORE, WITHOUT, AFTER = "before DPO", "top toxic neurons ablated", "after DPO"
 PUBLISHED = "paper, GPT-2 medium"
@@ -56,50 +57,23 @@ SMALL = 8.8
 
 def use_style() -> None:
     """Set the book's look; call it once at the top of a notebook, whose figures then are SVG."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 200,  # of the parts of a figure that are pixels
-            "figure.facecolor": "none",
-            "figure.constrained_layout.use": True,
-            "savefig.facecolor": "none",
-            "savefig.bbox": "standard",
-            "svg.fonttype": "none",
-            "svg.hashsalt": "dpotox",
-            "font.size": 9.5,
-            "text.color": INK,
-            "axes.facecolor": "none",
-            "axes.edgecolor": MUTED,
-            "axes.labelcolor": MUTED,
-            "axes.labelsize": 9,
-            "axes.linewidth": 0.7,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 9,
-            "axes.titlecolor": MUTED,
-            "axes.titlelocation": "left",
-            "axes.axisbelow": True,
-            "axes.unicode_minus": True,
-            "axes.formatter.useoffset": False,
-            "grid.color": FAINT,
-            "grid.linewidth": 0.7,
-            "xtick.color": MUTED,
-            "ytick.color": MUTED,
-            "xtick.labelsize": SMALL,
-            "ytick.labelsize": SMALL,
-            "xtick.major.width": 0.7,
-            "ytick.major.width": 0.7,
-            "xtick.major.size": 3,
-            "ytick.major.size": 0,
-        }
-    )
+    plt.rc("figure", facecolor="none", dpi=200)  # of the parts of a figure that are pixels
+    plt.rc("figure.constrained_layout", use=True)
+    plt.rc("savefig", facecolor="none")
+    plt.rc("svg", fonttype="none", hashsalt="dpotox")
+    plt.rc("font", size=9.5)
+    plt.rc("text", color=INK)
+    plt.rc("axes", facecolor="none", edgecolor=MUTED, labelcolor=MUTED, labelsize=9, linewidth=0.7)
+    plt.rc("axes", titlesize=9, titlecolor=MUTED, titlelocation="left", axisbelow=True)
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc("axes.formatter", useoffset=False)
+    plt.rc("grid", color=FAINT, linewidth=0.7)
+    plt.rc(("xtick", "ytick"), color=MUTED, labelsize=SMALL)
+    plt.rc(("xtick.major", "ytick.major"), width=0.7)
+    plt.rc("xtick.major", size=3)
+    plt.rc("ytick.major", size=0)
     if get_ipython() is not None:
         set_matplotlib_formats("svg", bbox_inches=None, metadata={"Date": None})
-
-
-def save_standalone(figure: Figure, path: str | Path) -> None:
-    """Save a figure on white, as SVG or PNG by the path's ending, for a place without the book's themes."""
-    metadata = {"Date": None} if Path(path).suffix == ".svg" else {"Software": None}
-    figure.savefig(path, facecolor="white", dpi=240, metadata=metadata)
 
 
 def panel(height: float, rows: int = 1, **options) -> tuple[Figure, Axes | np.ndarray]:
@@ -143,9 +117,9 @@ def name_row(axes: Axes, y: float, name: str) -> Annotation:
     )
 
 
-def percent(axis, decimals: int | None = 0) -> None:
+def percent(axis) -> None:
     """Ticks in percent of 1."""
-    axis.set_major_formatter(PercentFormatter(1, decimals))
+    axis.set_major_formatter(PercentFormatter(1, 0))
 
 
 def layer_axis(axes: Axes, layers: int) -> None:
@@ -155,25 +129,16 @@ def layer_axis(axes: Axes, layers: int) -> None:
 
 def spread(places: Sequence[float], gap: float) -> np.ndarray:
     """The places moved as little apart as gives each pair of neighbours the gap; order stays."""
+    places = np.asarray(places, float)
     order = np.argsort(places, kind="stable")
-    shift = np.arange(len(order)) * gap
-    moved = np.asarray(places, float)[order] - shift
-    blocks: list[list[float]] = []  # least squares with an order: pool neighbours that are out of it
-    for place in moved:
-        blocks.append([place])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    level = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
-    result = np.empty(len(order))
-    result[order] = level + shift
+    shift = np.arange(len(places)) * gap
+    result = np.empty_like(places)
+    result[order] = isotonic_regression(places[order] - shift).x + shift
     return result
 
 
 def label_right(
-    axes: Axes,
-    labels: Sequence[tuple[float, str, str]],
-    lines: float = 1.25,
-    drawn: Container[str] = (),
+    axes: Axes, labels: Sequence[tuple[float, str, str]], lines: float = 1.25, drawn: Container[str] = ()
 ) -> None:
     """Labels right of the axes at these heights (in data), moved apart if need be; call it last.
 
@@ -206,7 +171,7 @@ def note(axes: Axes, text: str, xy: tuple, xytext: tuple[float, float] = (7, 0),
     """A text beside a point, in points from it; each line is set by itself, as page fonts are narrower."""
     place = {"va": "center", "fontsize": SMALL, "annotation_clip": False, **place}
     lines, height = text.split("\n"), 1.25 * place["fontsize"]
-    up = {"center": (len(lines) - 1) / 2, "bottom": len(lines) - 1, "top": 0}[place["va"]]
+    up = {"center": (len(lines) - 1) / 2, "bottom": len(lines) - 1}.get(place["va"], 0)
     for i, line in enumerate(lines):
         offset = (xytext[0], xytext[1] + (up - i) * height)
         axes.annotate(line, xy, xytext=offset, textcoords="offset points", **place)
@@ -220,8 +185,3 @@ def share(value: float) -> str:
 def zero_line(axes: Axes) -> None:
     """The horizontal line at zero."""
     axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
-
-
-def thinned(n: int, most: int) -> np.ndarray:
-    """At most so many indices of n points, evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))

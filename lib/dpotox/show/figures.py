@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpotox.paper.groups import gross_and_net
-from dpotox.paper.published import published_groups
+from dpotox.results.ladder import MEDIUM, OWN, published
 from dpotox.results.record import Loss
 from dpotox.show.figure_style import (
     ABLATED,
@@ -27,7 +26,6 @@ from dpotox.show.figure_style import (
     MUTED,
     PAPER,
     PUBLISHED,
-    SMALL,
     WITHOUT,
     label_right,
     layer_axis,
@@ -39,7 +37,6 @@ from dpotox.show.figure_style import (
     paper_mark,
     percent,
     rows_only,
-    save_standalone,
     use_style,
     zero_line,
 )
@@ -55,10 +52,7 @@ from dpotox.show.figures_neurons import (
 from dpotox.show.report import published_outcomes
 
 __all__ = [
-    "BASE",
     "COLOURS",
-    "DPO",
-    "PAPER",
     "activation_shifts",
     "calibration",
     "cumulative_reduction",
@@ -71,7 +65,6 @@ __all__ = [
     "overview",
     "pretraining_curve",
     "probe_selection",
-    "save_standalone",
     "stacked_shares",
     "top_toxic_activations",
     "use_style",
@@ -89,26 +82,22 @@ KINDS = {
 def pretraining_curve(curve: pd.DataFrame, report: Loss) -> Figure:
     """Training loss of batches; at its end the loss on unseen text and a mark to compare it with."""
     figure, axes = panel(2.9)
-    end, marks = curve["step"].max(), {"token frequencies alone": report.unigram}
+    end = curve["step"].max()
+    known, mark = "token frequencies alone", report.unigram
     if report.bound is not None:
-        marks = {"generator's information": report.bound}
+        known, mark = "generator's information", report.bound
     axes.plot(curve["step"], curve["loss"], color=GREY, linewidth=1.2)
     axes.plot(end, report.loss, "o", color=BASE, clip_on=False, zorder=4)
-    for value in marks.values():
-        axes.axhline(value, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    low = min(report.loss, *marks.values()) - 0.5
-    high = max(4.5, report.loss + 1, *(v + 0.5 for v in marks.values()))
+    axes.axhline(mark, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    low, high = min(report.loss, mark) - 0.5, max(4.5, report.loss + 1, mark + 0.5)
     name_y(axes, "loss, nats per token")
     axes.set(xlabel="training step", ylim=(low, high), xlim=(0, end))
     inside = curve[(curve["loss"] < high - 0.2 * (high - low)) & (curve["step"] > 0.04 * end)]
     if len(inside):
         at = inside.iloc[0]
         note(axes, "training batches", (at["step"], at["loss"]), (8, 6), va="bottom", color=MUTED)
-    above = report.loss >= max(marks.values())
-    for name, value, up in (
-        ("unseen text", report.loss, above),
-        *((name, value, not above) for name, value in marks.items()),
-    ):
+    above = report.loss >= mark
+    for name, value, up in (("unseen text", report.loss, above), (known, mark, not above)):
         place = {"ha": "right", "va": "bottom" if up else "top"}
         note(axes, f"{name}: {value:.2f}", (end, value), (0, 8 if up else -5), **place)
     return figure
@@ -120,8 +109,7 @@ def probe_selection(selection: pd.DataFrame) -> Figure:
     axes.semilogx(selection["C"], selection["auc"], "o-", color=GREY, markersize=4, linewidth=1.2)
     chosen = selection[selection["chosen"]].iloc[0]
     axes.plot(chosen["C"], chosen["auc"], "o", color=INK, markersize=8, zorder=4)
-    middle = np.sqrt(selection["C"].min() * selection["C"].max())
-    left = chosen["C"] > middle
+    left = chosen["C"] > np.sqrt(selection["C"].min() * selection["C"].max())
     text = f"chosen: C = {chosen['C']:g}, AUC {chosen['auc']:.3f}"
     below = chosen["auc"] < selection["auc"].mean()  # the line goes the other way
     note(axes, text, (chosen["C"], chosen["auc"]), (0, -14 if below else 14), ha="right" if left else "left")
@@ -137,13 +125,11 @@ def calibration(points: pd.DataFrame) -> Figure:
     """Observed share of toxic comments against the probe's predicted probability."""
     figure, axes = panel(3.4)
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    axes.annotate(
-        "as predicted", (0.16, 0.19), ha="center", fontsize=SMALL, color=MUTED, rotation=45, va="center"
-    )
+    note(axes, "as predicted", (0.16, 0.19), (0, 0), ha="center", color=MUTED, rotation=45)
     axes.plot(points["predicted"], points["observed"], "o-", color=INK, markersize=4, clip_on=False)
     middle = points.iloc[len(points) // 2]
-    beside = (-8, "right") if middle["observed"] > middle["predicted"] else (8, "left")
-    note(axes, "this probe", (middle["predicted"], middle["observed"]), (beside[0], 4), ha=beside[1])
+    beside, side = (-8, "right") if middle["observed"] > middle["predicted"] else (8, "left")
+    note(axes, "this probe", (middle["predicted"], middle["observed"]), (beside, 4), ha=side)
     for axis in (axes.xaxis, axes.yaxis):
         percent(axis)
     name_y(axes, "observed share of toxic comments")
@@ -162,11 +148,11 @@ def dpo_curves(curves: pd.DataFrame) -> Figure:
     figure, panels = panel(4.6, len(names), sharex=True)
     for axes, (measure, name) in zip(panels, names.items(), strict=True):
         labels = []
-        for split, colour in (("train", GREY), ("validation", DPO)):
+        for split, label, colour in (("train", "training", GREY), ("validation", "validation", DPO)):
             part = curves[curves["split"] == split]
             axes.plot(part["step"], part[measure], color=colour, linewidth=1.3)
             if len(part):
-                labels.append((part[measure].iloc[-1], {"train": "training"}.get(split, split), colour))
+                labels.append((part[measure].iloc[-1], label, colour))
         name_y(axes, name)
         axes.locator_params(axis="y", nbins=4)
         if measure == "accuracy":
@@ -238,30 +224,29 @@ def null_shares(
         comparisons: `comparison`, `place`, `quantity`, `value`, `low`, `high`.
         text: directions and comparisons of each model's own text, or of the same text.
     """
-    others = others[others["text"] == text]
+    others = others[others["text"] == text].groupby("kind", sort=False)[quantity]
     here = comparisons[comparisons["place"].isin({"same", "after"}) == (text == "same")]
-    kinds = list(others["kind"].unique())
-    here = here[here["quantity"] == quantity].reset_index(drop=True)
-    count = len(kinds) + len(here)
-    if others[quantity].isna().all() and here["value"].isna().all():
+    here = here[here["quantity"] == quantity]
+    count = len(others) + len(here)
+    if not others.count().any() and here["value"].isna().all():
         return nothing(
             "No neuron writes less after DPO, along whichever direction: there is nothing to divide."
         )
     figure, axes = panel(0.37 * count + 0.95)
     rows_only(axes)
-    for i, kind in enumerate(kinds):
-        values = others.loc[others["kind"] == kind, quantity].dropna()
+    for i, (kind, values) in enumerate(others):
+        values = values.dropna()
         name_row(axes, -i + 0.36, f"{KINDS[kind]}: {len(values)} directions")
         low, middle, high = values.quantile([0.025, 0.5, 0.975])
         axes.plot(values, np.full(len(values), -i), "|", color=GREY, markersize=7, markeredgewidth=0.6)
         axes.plot([low, high], [-i, -i], color=MUTED, linewidth=3, solid_capstyle="butt")
         axes.plot(middle, -i, "o", markerfacecolor=BACK, markeredgecolor=MUTED, markersize=6)
-    for i, row in enumerate(here.itertuples(), start=len(kinds)):
-        colour = DPO if i == len(kinds) else BASE
+    for i, row in enumerate(here.itertuples(), start=len(others)):
+        colour = DPO if i == len(others) else BASE
         name_row(axes, -i + 0.36, row.comparison)
         axes.plot([row.low, row.high], [-i, -i], color=colour)
         axes.plot(row.value, -i, "o", color=colour, markersize=6)
-    reference = _published_quantity(quantity)
+    reference = published()[f"{quantity}, {OWN}"][MEDIUM]
     axes.plot([reference] * 2, [-count + 0.6, 0.85], color=PAPER, linewidth=1, zorder=1)
     axes.margins(x=0.03)
     axes.set(xlabel=label, ylim=(-count + 0.5, 0.75))
@@ -271,11 +256,3 @@ def null_shares(
     paper_mark(axes, reference, 0.95)
     note(axes, f"{PUBLISHED}: {reference:.2f}", (reference, 0.95), **place)
     return figure
-
-
-def _published_quantity(quantity: str) -> float:
-    table = published_groups()
-    gross, net = gross_and_net(table)
-    if quantity == "net / gross":
-        return net / gross
-    return float(table["share_of_gross"][quantity.removesuffix(" share of gross")])

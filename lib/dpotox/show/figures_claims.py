@@ -10,9 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dpotox.show.figure_style import (
-    BACK,
     DPO,
-    GREY,
+    HOLLOW,
     MUTED,
     PUBLISHED,
     SMALL,
@@ -41,7 +40,9 @@ def published_numbers(seeds: pd.DataFrame, untrained: Sequence[pd.DataFrame] = (
     figure, axes = panel(0.42 * len(names) + 0.9)
     place = {name: -row for row, name in enumerate(names.index)}
     low, high = EDGES
-    for table, offset, style in _layers(rows, untrained):
+    hollow = {"markersize": 4.5, "markeredgewidth": 1, **HOLLOW}
+    filled = {"markersize": 5, "color": DPO, "alpha": 0.6, "markeredgewidth": 0}
+    for table, offset, style in (*((table, -0.16, hollow) for table in untrained), (rows, 0.0, filled)):
         known = table[table["id"].isin(place) & table["here"].notna()]
         x, y = known["here"].clip(low, high), known["id"].map(place) - 0.12 + offset
         axes.plot(x, y, "o", clip_on=False, **style)
@@ -57,13 +58,6 @@ def published_numbers(seeds: pd.DataFrame, untrained: Sequence[pd.DataFrame] = (
     return figure
 
 
-def _layers(seeds: pd.DataFrame, untrained: Sequence[pd.DataFrame]) -> list[tuple[pd.DataFrame, float, dict]]:
-    """What is drawn over each other: a table, how far off the middle of the row, and how."""
-    hollow = {"markersize": 4.5, "markerfacecolor": BACK, "markeredgecolor": GREY, "markeredgewidth": 1}
-    filled = {"markersize": 5, "color": DPO, "alpha": 0.6, "markeredgewidth": 0}
-    return [*((table, -0.16, hollow) for table in untrained), (seeds, 0.0, filled)]
-
-
 def _key(axes, seeds: int, untrained: int) -> None:
     """What the marks are, above the rows."""
     place = {"xycoords": "axes fraction", "fontsize": SMALL}
@@ -74,4 +68,4 @@ def _key(axes, seeds: int, untrained: int) -> None:
     paper_mark(axes, [0.015], [1.02], **on_top)
     axes.plot(0.445, 1.02, "o", color=DPO, markersize=5, clip_on=False, **on_top)
     if untrained:
-        axes.plot(0.655, 1.02, "o", markerfacecolor=BACK, markeredgecolor=GREY, clip_on=False, **on_top)
+        axes.plot(0.655, 1.02, "o", clip_on=False, **HOLLOW, **on_top)

@@ -45,7 +45,6 @@ from dpotox.show.figure_style import (
     rows_only,
     share,
     spread,
-    thinned,
     zero_line,
 )
 
@@ -64,14 +63,17 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
         return nothing(NO_DROP)
     running = (ranked["cumulative_drop"] / ranked["cumulative_drop"].max()).to_numpy()
     part = np.arange(1, len(running) + 1) / len(running)
-    some = np.union1d(thinned(len(running), POINTS), thinned(max(len(running) // 10, 1), POINTS // 2))
+    some = _thinned(len(running))
     figure, axes = panel(3.3)
     axes.plot(np.append(0, part[some]), np.append(0, running[some]), color=BASE, linewidth=1.8)
     for level in (0.5, 0.95):
         at = int((running >= level).argmax())
-        axes.plot([0, part[at], part[at]], [level, level, 0], color=MUTED, linewidth=0.8, linestyle=":")
-        axes.plot(part[at], level, "o", color=BASE, markersize=4)
-        _name_level(axes, f"{level:.0%}:\n{at + 1:,} neurons", (part[at], level), part, running)
+        x = part[at]
+        axes.plot([0, x, x], [level, level, 0], color=MUTED, linewidth=0.8, linestyle=":")
+        axes.plot(x, level, "o", color=BASE, markersize=4)
+        falls = running[(part >= x) & (part < x + 0.3)].min() < level or x > 0.7  # no room below the line
+        place = {"xytext": (-7, -16), "ha": "right"} if falls else {"xytext": (7, -7)}
+        note(axes, f"{level:.0%}:\n{at + 1:,} neurons", (x, level), va="top", **place)
     paper = NUMBERS["groups"]
     peak = paper["neurons_that_reduce"] / paper["neurons"]
     end = paper["net_projection_drop"] / paper["gross_by_projection"]
@@ -88,13 +90,11 @@ def cumulative_reduction(neurons: pd.DataFrame) -> Figure:
     return figure
 
 
-def _name_level(
-    axes: Axes, text: str, at: tuple[float, float], part: np.ndarray, running: np.ndarray
-) -> None:
-    """The name of a point of the running sum, below the line where that leaves room for it."""
-    falls = running[(part >= at[0]) & (part < at[0] + 0.3)].min() < at[1] or at[0] > 0.7
-    place = {"xytext": (-7, -16), "ha": "right"} if falls else {"xytext": (7, -7)}
-    note(axes, text, at, va="top", **place)
+def _thinned(n: int) -> np.ndarray:
+    """At most so many indices of n ranked neurons that a line can be drawn of, closer in the first tenth."""
+    tenth = max(n // 10, 1)
+    whole, first = np.linspace(0, n - 1, min(n, POINTS)), np.linspace(0, tenth - 1, min(tenth, POINTS // 2))
+    return np.union1d(whole.round(), first.round()).astype(int)
 
 
 def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -> Figure:
@@ -103,7 +103,8 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
     Args:
         intervals: `low` and `high` by group, for the four reducing groups.
     """
-    here, paper = _shares_of_gross(group_table(neurons)), _shares_of_gross(published_groups())
+    tables = group_table(neurons), published_groups()
+    here, paper = (table["projection_drop"] / gross_and_net(table)[0] for table in tables)
     if here.isna().any():
         return nothing(NO_DROP)
     figure, axes = panel(0.39 * len(GROUPS) + 0.8)
@@ -128,17 +129,13 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
     return figure
 
 
-def _shares_of_gross(table: pd.DataFrame) -> pd.Series:
-    return table["projection_drop"] / gross_and_net(table)[0]
-
-
 def stacked_shares(neurons: pd.DataFrame) -> Figure:
     """What each reducing group adds along the ranking (figure 2b); marks are the paper's at its end."""
     ranked = ranking(neurons)
     ranked = ranked[ranked["projection_drop"] > 0]
     if not ranked["group"].isin(REDUCING).any():
         return nothing(NO_DROP)
-    some = np.union1d(thinned(len(ranked), POINTS), thinned(max(len(ranked) // 10, 1), POINTS // 2))
+    some = _thinned(len(ranked))
     running = ranked[[f"cumulative_{g}" for g in REDUCING]].to_numpy()[some].T
     running = np.hstack([np.zeros((len(REDUCING), 1)), running / running[:, -1].sum()])
     figure, axes = panel(3.3)
@@ -152,13 +149,10 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="x", nbins=5)
     axes.set(xlabel="neurons, largest projection drop first", xlim=(0, rank[-1]), ylim=(0, 1))
-    borders = np.cumsum([published_groups()["share_of_gross"][g] for g in REDUCING])[:-1]
-    paper_mark(axes, np.full(len(borders), rank[-1]), borders)
-    paper, last = published_groups()["share_of_gross"], running[:, -1]
+    paper, last = published_groups()["share_of_gross"][list(REDUCING)], running[:, -1]
+    paper_mark(axes, [rank[-1]] * (len(paper) - 1), paper.cumsum()[:-1])
     ends = zip(REDUCING, last.cumsum() - last / 2, last, strict=True)
-    labels = [
-        (y, f"{group} {share(own)}\npaper {share(paper[group])}", COLOURS[group]) for group, y, own in ends
-    ]
+    labels = [(y, f"{g} {share(own)}\npaper {share(paper[g])}", COLOURS[g]) for g, y, own in ends]
     label_right(axes, labels, lines=2.4)
     return figure
 
@@ -238,18 +232,17 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
         top: how many neurons count as the most toxic.
     """
     here, paper, published = group_table(neurons), published_groups(), NUMBERS["groups"]
-    toxic = most_toxic(neurons, top)
-    dampened = dampened_drop(toxic)
+    dampened = dampened_drop(most_toxic(neurons, top))
     figure, axes = panel(4.5)
     _column(axes, 0, here, dampened, f"this model\n{len(neurons):,} neurons", top)
-    head = f"{PUBLISHED.replace(', ', ',' + chr(10))}\n{published['neurons']:,} neurons"
+    head = PUBLISHED.replace(", ", ",\n") + f"\n{published['neurons']:,} neurons"
     _column(axes, 2.2, paper, published["top_128_drop"], head, 128)
     axes.set(xlim=(-0.85, 3), ylim=(-0.15, 1.16))
     axes.set_axis_off()
     axes.set_title("shares of the gross reduction of toxicity", pad=10)
     middle = paper["share_of_gross"][list(REDUCING)]
     middle = middle.cumsum() - middle / 2
-    names = [(middle[g], f"{MEANING[g].replace(', ', ' neurons,' + chr(10))}", COLOURS[g]) for g in REDUCING]
+    names = [(middle[g], MEANING[g].replace(", ", " neurons,\n"), COLOURS[g]) for g in REDUCING]
     top_of_others = (1.06, "taken back by the\nother four groups", GREY)
     label_right(axes, [*names, top_of_others], lines=2.9)
     return figure
@@ -262,12 +255,9 @@ def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: st
     if not gross:
         note(axes, "no neuron writes\nless after DPO", (x, 0.5), (0, 0), ha="center")
         return
-    bottom, numbers = 0.0, []
-    for group in REDUCING:
-        own = table["share_of_gross"][group]
-        axes.bar(x, own, 0.6, bottom, color=COLOURS[group], edgecolor=BACK, linewidth=1)
-        numbers.append((bottom + own / 2, share(own)))
-        bottom += own
+    own, colours = table["share_of_gross"][list(REDUCING)], [COLOURS[group] for group in REDUCING]
+    bottom = own.cumsum().shift(fill_value=0.0)
+    axes.bar([x] * len(own), own, 0.6, bottom, color=colours, edgecolor=BACK, linewidth=1)
     axes.bar(x - 0.36, dampened / gross, 0.06, color=INK)
     foot = f"the {top} most toxic\nneurons give {share(dampened / gross)}"
     note(axes, foot, (x - 0.39, 0), (0, -6), va="top")
@@ -277,5 +267,5 @@ def _column(axes: Axes, x: float, table: pd.DataFrame, dampened: float, head: st
     if left < 0.12:  # no room under the bar
         place = {"va": "bottom", "ha": "left", "xytext": (13, 0)}
     note(axes, f"net\n{share(net / gross)}", (x + 0.47, left), **place)
-    for y, (_, text) in zip(spread([y for y, _ in numbers], 0.06), numbers, strict=True):
-        note(axes, text, (x - 0.45, y), (0, 0), ha="right", fontsize=9.5)
+    for y, value in zip(spread(bottom + own / 2, 0.06), own, strict=True):
+        note(axes, share(value), (x - 0.45, y), (0, 0), ha="right", fontsize=9.5)

@@ -12,19 +12,15 @@ from dpotox.show.figure_style import (
     GREY,
     INK,
     MUTED,
-    WIDTH,
     label_right,
     name_y,
     nothing,
     panel,
     percent,
-    plt,
     zero_line,
 )
 
 KINDS = {"embeddings": MUTED, "attention": INK, "MLP": GREY, "norm": MUTED}
-
-
 NO_SHIFT = "Nothing that the neurons read was shifted: there is nothing to divide."
 
 
@@ -37,7 +33,7 @@ def upstream_beside_change(moved: pd.DataFrame, neurons: pd.DataFrame, top: int)
     """
     if not moved["upstream"].any():
         return nothing(NO_SHIFT)
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.9))
+    figure, axes = panel(3.9)
     toxic = moved.loc[most_toxic(neurons, top).index]
     ends = [moved["upstream"].min(), moved["upstream"].max()]
     axes.plot(ends, ends, color=MUTED, linewidth=0.8, zorder=1)
@@ -74,8 +70,7 @@ def writers(table: pd.DataFrame) -> Figure:
         axes.locator_params(axis="y", nbins=5)
         middle = np.mean(axes.get_ylim())
         label_right(axes, [(middle + 1e-9, "attention", KINDS["attention"]), (middle, "MLP", KINDS["MLP"])])
-    every = -(-depth // 8)
-    layers = list(range(0, depth, every))
+    layers = range(0, depth, -(-depth // 8))
     panels[-1, 0].set_xticks([-1.2, *layers, depth + 0.2], ["emb.", *map(str, layers), "norm"])
     panels[-1, 0].set_xlabel("the writer's layer")
     return figure

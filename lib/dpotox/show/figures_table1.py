@@ -22,6 +22,7 @@ from dpotox.show.figure_style import (
     name_row,
     note,
     nothing,
+    panel,
     paper_mark,
     rows_only,
 )
@@ -35,7 +36,8 @@ WAYS = {  # kind and positions
     ("shift, same text", "all"): "shift, same text",
     ("copy", "all"): "copy",
 }
-SHORT = {"all four groups": "all four", "the other four groups": "other four", "all neurons": "all neurons"}
+SHORT = {"all four groups": "all four", "the other four groups": "other four"}
+NO_EFFECT = "No share of an effect on toxicity can be taken here."
 
 
 def table1_chart(summary: pd.DataFrame) -> Figure:
@@ -46,24 +48,23 @@ def table1_chart(summary: pd.DataFrame) -> Figure:
     published = published_table1()
     before = summary.loc[summary["published"] == "gpt2: none", "perplexity"].iloc[0]
     y = np.arange(len(summary))[::-1].astype(float)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 0.37 * len(summary) + 0.8), sharey=True, width_ratios=[2, 1]
-    )
+    size = (WIDTH, 0.37 * len(summary) + 0.8)
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[2, 1])
     for axes in (left, right):
         rows_only(axes)
     for place, name in zip(y, summary["name"], strict=True):
         name_row(left, place + 0.38, name)
-    _dots(left, y, summary, "toxicity", 1, "o", INK)
-    _dots(left, y - 0.2, summary, "sampled_toxicity", 1, "o", INK, hollow=True)
-    _dots(right, y, summary, "perplexity", before, "o", INK)
-    reference = [published["toxicity"].get(name, np.nan) for name in summary["published"]]
+    _dots(left, y, summary, "toxicity")
+    _dots(left, y - 0.2, summary, "sampled_toxicity", markerfacecolor=BACK, markeredgewidth=1)
+    _dots(right, y, summary, "perplexity", before)
+    reference = summary["published"].map(published["toxicity"])
     paper_mark(left, reference, y)
     first = summary.iloc[0]
     note(left, "greedy", (first["toxicity_high"], y[0]), (5, 3))
     note(left, "sampled", (first["sampled_toxicity_high"], y[0] - 0.2), (5, -4))
-    _label_paper(left, y, summary, np.array(reference))
+    _label_paper(left, y, summary, reference.to_numpy())
     relative = published["perplexity"] / published["perplexity"]["gpt2: none"]
-    paper_mark(right, [relative.get(name, np.nan) for name in summary["published"]], y)
+    paper_mark(right, summary["published"].map(relative), y)
     left.set(xlabel="toxicity", xlim=(0, None), ylim=(-0.6, len(summary) - 0.3))
     largest = summary["perplexity"].max() / before
     right.set_xscale("log" if largest > 10 else "linear")
@@ -82,10 +83,10 @@ def recovered_chart(rows: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """
     rows = rows[rows["kind"] != "none"].reset_index(drop=True)
     if not np.isfinite(rows["recovered"]).any():
-        return nothing("No share of an effect on toxicity can be taken here.")
+        return nothing(NO_EFFECT)
     dpo = summary.set_index("name").loc["after DPO", "perplexity_all"]
     y = -np.arange(len(rows), dtype=float)
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.37 * len(rows) + 1.0))
+    figure, axes = panel(0.37 * len(rows) + 1.0)
     rows_only(axes)
     for place in (0, 1):
         axes.plot([place] * 2, [0.6, y[-1] - 0.6], color=MUTED, linewidth=0.9, zorder=1)
@@ -128,22 +129,11 @@ def _label_paper(axes: Axes, y: np.ndarray, table: pd.DataFrame, reference: np.n
         note(axes, PUBLISHED, (reference[most], y[most]))
 
 
-def _dots(
-    axes: Axes,
-    y: np.ndarray,
-    table: pd.DataFrame,
-    name: str,
-    unit: float,
-    marker: str,
-    colour: str,
-    hollow=False,
-) -> None:
-    value = table[name] / unit
-    reach = [value - table[f"{name}_low"] / unit, table[f"{name}_high"] / unit - value]
-    style = {"fmt": marker, "color": colour, "markersize": 4, "elinewidth": 1, "zorder": 6}
-    if hollow:
-        style |= {"markerfacecolor": BACK, "markeredgewidth": 1}
-    axes.errorbar(value, y, xerr=np.clip(reach, 0, None), **style)
+def _dots(axes: Axes, y: np.ndarray, table: pd.DataFrame, name: str, unit: float = 1, **style) -> None:
+    """A column of the table with its intervals, in times the unit."""
+    value, low, high = (table[f"{name}{end}"] / unit for end in ("", "_low", "_high"))
+    reach = np.clip([value - low, high - value], 0, None)
+    axes.errorbar(value, y, xerr=reach, fmt="o", color=INK, markersize=4, elinewidth=1, zorder=6, **style)
 
 
 def recovered_by_set(summary: pd.DataFrame) -> Figure:
@@ -154,37 +144,28 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     """
     patched = set(summary.loc[summary["kind"] == "patch", "which"])
     sets = [which for which in SETS if which in patched]
-    if not np.isfinite(summary.loc[summary["which"].isin(sets), "recovered"]).any():
-        return nothing("No share of an effect on toxicity can be taken here.")
+    known = summary[summary["which"].isin(sets)]
+    if not np.isfinite(known["recovered"]).any():
+        return nothing(NO_EFFECT)
     before = summary.loc[summary["name"] == "before DPO", "perplexity"].iloc[0]
-    figure, panels = plt.subplots(
-        3, 2, figsize=(WIDTH, 0.54 * len(sets) + 2.2), sharex=True, sharey=True, squeeze=False
-    )
+    size = (WIDTH, 0.54 * len(sets) + 2.2)
+    figure, panels = plt.subplots(3, 2, figsize=size, sharex=True, sharey=True)
     for axes, ((kind, positions), title) in zip(panels.flat, WAYS.items(), strict=True):
-        part = summary[(summary["kind"] == kind) & (summary["positions"] == positions)]
-        part = part[part["which"].isin(sets)]
+        part = known[(known["kind"] == kind) & (known["positions"] == positions)]
         axes.set_title(title, color=INK, fontsize=9.5)
         for place in (0, 1):
             axes.axvline(place, color=MUTED, linewidth=0.8, zorder=1)
         if kind == "patch":  # beside it, the same clamp with nothing of DPO in it
-            control = summary[(summary["kind"] == "hold") & (summary["positions"] == positions)]
-            for row in control[control["which"].isin(sets)].itertuples():
+            control = known[(known["kind"] == "hold") & (known["positions"] == positions)]
+            for row in control.itertuples():
                 axes.plot(row.recovered, -sets.index(row.which), "o", color=INK, mfc="none", markersize=7)
         for row, bad in zip(part.itertuples(), broken(part, summary), strict=True):
             y, colour = -sets.index(row.which), COLOURS.get(row.which, GREY if "other" in row.which else INK)
             axes.plot([row.recovered_low, row.recovered_high], [y, y], color=colour, linewidth=1.4)
             axes.plot(row.recovered, y, "x" if bad else "o", color=colour, markersize=6 if bad else 5)
-            times = row.perplexity / before
-            if positions == "newest":  # what is measured there is hardly the edit
-                continue
-            axes.annotate(
-                _times(times),
-                (1.02, y),
-                xycoords=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=SMALL,
-                annotation_clip=False,
-            )
+            if positions == "all":  # elsewhere what is measured is hardly the edit
+                edge = axes.get_yaxis_transform()
+                note(axes, _times(row.perplexity / before), (1.02, y), (0, 0), xycoords=edge)
         axes.spines["left"].set_visible(False)
         axes.set_yticks(-np.arange(len(sets)), [SHORT.get(which, which) for which in sets])
         axes.tick_params(axis="y", labelcolor=INK)
@@ -193,11 +174,6 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
         if np.ptp(axes.get_xlim()) < 8:  # where they can be told apart
             axes.set_xticks([0, 1])
         axes.set_xlabel("recovered share")
-    figure.suptitle(
-        "0: before DPO, 1: after; numbers: perplexity on neutral text, times before",
-        x=0.01,
-        ha="left",
-        fontsize=SMALL,
-        color=MUTED,
-    )
+    legend = "0: before DPO, 1: after; numbers: perplexity on neutral text, times before"
+    figure.suptitle(legend, x=0.01, ha="left", fontsize=SMALL, color=MUTED)
     return figure
