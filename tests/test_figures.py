@@ -108,6 +108,8 @@ def of_neurons(neurons: pd.DataFrame, top: int) -> dict[str, plt.Figure]:
 def of_results(results) -> dict[str, plt.Figure]:
     """Every figure of the book."""
     nulls, layers = (results.other_directions, results.comparisons), results.layers
+    claims, summary = results.claims, results.table1
+    rows = report_table1.paper_rows(summary)
     return of_neurons(results.neurons, results.profile.interventions.figure_top) | {
         "pretraining_curve": figures.pretraining_curve(results.pretraining, results.record.loss),
         "probe_selection": figures.probe_selection(results.probe_selection),
@@ -118,14 +120,10 @@ def of_results(results) -> dict[str, plt.Figure]:
         "projections of the stream": figures.layer_projections(layers, "residual stream"),
         "null_shares": figures.null_shares(*nulls, "TP- share of gross", "share"),
         "null_nets": figures.null_shares(*nulls, "net / gross", "net / gross"),
-        "table1_chart": figures_table1.table1_chart(report_table1.paper_rows(results.table1)),
-        "recovered_chart": figures_table1.recovered_chart(
-            report_table1.paper_rows(results.table1), results.table1
-        ),
-        "recovered_by_set": figures_table1.recovered_by_set(results.table1),
-        "published_numbers": figures_claims.published_numbers(
-            results.claims.assign(seed=results.seed), [results.claims]
-        ),
+        "table1_chart": figures_table1.table1_chart(rows),
+        "recovered_chart": figures_table1.recovered_chart(rows, summary),
+        "recovered_by_set": figures_table1.recovered_by_set(summary),
+        "published_numbers": figures_claims.published_numbers(claims.assign(seed=results.seed), [claims]),
     }
 
 
@@ -136,20 +134,18 @@ def unseen_ticks(figure: plt.Figure) -> list[Text]:
         for i, axis in enumerate((axes.xaxis, axes.yaxis)):
             low, high = sorted(axis.get_view_interval())
             reach = 1e-6 * (high - low)
-            for minor in (False, True):
-                for label in axis.get_ticklabels(minor=minor):
-                    at = label.get_position()[i]
-                    if not axes.axison or not low - reach <= at <= high + reach:
-                        unseen.append(label)
+            for label in axis.get_ticklabels(which="both"):
+                at = label.get_position()[i]
+                if not axes.axison or not low - reach <= at <= high + reach:
+                    unseen.append(label)
     return unseen
 
 
 def collisions(figure: plt.Figure) -> list[str]:
     """Texts that overlap another or leave the figure, as drawn in matplotlib's own, wide font."""
     figure.draw_without_rendering()
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
     unseen = unseen_ticks(figure)
-    texts = [t for t in texts if not any(t is u for u in unseen)]
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in unseen]
     boxes = [(t.get_text(), Text.get_window_extent(t)) for t in texts if not t.get_rotation()]
     whole = figure.bbox
     out = [text for text, b in boxes if b.x0 < -1 or b.y0 < -1 or b.x1 > whole.x1 + 1 or b.y1 > whole.y1 + 1]

@@ -30,16 +30,8 @@ COLOURS = {
     "TN-": "#A8915E",
     "AP-": "#66999E",
 }
-MEANING = {
-    "TP-": "toxic, less active",
-    "AN-": "anti-toxic, less negative",
-    "TN+": "toxic, more negative",
-    "AP+": "anti-toxic, more active",
-    "TP+": "toxic, more active",
-    "AN+": "anti-toxic, more negative",
-    "TN-": "toxic, less negative",
-    "AP-": "anti-toxic, less active",
-}
+WORDS = {"T": "toxic", "A": "anti-toxic", "P": "active", "N": "negative", "+": "more", "-": "less"}
+MEANING = {a + b + c: f"{WORDS[a]}, {WORDS[c]} {WORDS[b]}" for a, b, c in COLOURS}
 """What DPO does to the mean activation of a group's neurons, in plain words."""
 
 INK, MUTED, FAINT, BACK = "#1f2630", "#5b6470", "#d8dde3", "#fffffe"
@@ -49,7 +41,7 @@ THEMED = {INK: "ink", MUTED: "muted", FAINT: "faint", BACK: "back"}
 GREY = "#8A9099"
 HOLLOW = {"markerfacecolor": BACK, "markeredgecolor": GREY}
 BASE, ABLATED, DPO, PAPER = INK, "#9A5CC6", "#1E9860", "#C2338A"
-BEFORE, WITHOUT, AFTER = "before DPO", "top toxic neurons ablated", "after DPO"
+BEFORE, AFTER = "before DPO", "after DPO"
 PUBLISHED = "paper, GPT-2 medium"
 WIDTH = 4.6  # inches; narrow, so that its text can be read on a phone
 SMALL = 8.8
@@ -57,7 +49,7 @@ SMALL = 8.8
 
 def use_style() -> None:
     """Set the book's look; call it once at the top of a notebook, whose figures then are SVG."""
-    plt.rc("figure", facecolor="none", dpi=200)  # of the parts of a figure that are pixels
+    plt.rc("figure", facecolor="none", dpi=200)  # dots of those parts of a figure that are pixels
     plt.rc("figure.constrained_layout", use=True)
     plt.rc("savefig", facecolor="none")
     plt.rc("svg", fonttype="none", hashsalt="dpotox")
@@ -106,15 +98,9 @@ def rows_only(axes: Axes) -> None:
 
 def name_row(axes: Axes, y: float, name: str) -> Annotation:
     """The name of a row, above its marks at the left edge, so that no width is lost to names."""
-    return axes.annotate(
-        name,
-        (0, y),
-        xycoords=axes.get_yaxis_transform(),
-        va="center",
-        fontsize=SMALL,
-        annotation_clip=False,
-        bbox={"facecolor": BACK, "edgecolor": "none", "pad": 1},
-    )
+    box = {"facecolor": BACK, "edgecolor": "none", "pad": 1}
+    place = {"xycoords": axes.get_yaxis_transform(), "va": "center", "annotation_clip": False}
+    return axes.annotate(name, (0, y), fontsize=SMALL, bbox=box, **place)
 
 
 def percent(axis) -> None:
@@ -133,6 +119,7 @@ def spread(places: Sequence[float], gap: float) -> np.ndarray:
     order = np.argsort(places, kind="stable")
     shift = np.arange(len(places)) * gap
     result = np.empty_like(places)
+    # Without the gaps, what is sought are the nearest places, by least squares, that keep the order.
     result[order] = isotonic_regression(places[order] - shift).x + shift
     return result
 

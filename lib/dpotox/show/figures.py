@@ -26,7 +26,6 @@ from dpotox.show.figure_style import (
     MUTED,
     PAPER,
     PUBLISHED,
-    WITHOUT,
     label_right,
     layer_axis,
     name_row,
@@ -69,7 +68,6 @@ __all__ = [
     "top_toxic_activations",
     "use_style",
 ]
-
 
 KINDS = {
     "random": "random",
@@ -200,7 +198,7 @@ def layer_projections(layers: pd.DataFrame, part: str) -> Figure:
     labels, shown = [], layers[layers["part"] == part].set_index("model")
     for model, name, colour, marker in (
         ("before", BEFORE, BASE, "o"),
-        ("ablated", WITHOUT.replace("neurons ", "neurons\n"), ABLATED, "s"),
+        ("ablated", "top toxic neurons\nablated", ABLATED, "s"),
         ("after", AFTER, DPO, "^"),
     ):
         lines = shown.loc[[model]]
@@ -251,8 +249,7 @@ def null_shares(
     axes.margins(x=0.03)
     axes.set(xlabel=label, ylim=(-count + 0.5, 0.75))
     low, high = axes.get_xlim()
-    right = reference > (low + high) / 2
-    place = {"xytext": (-7, 0) if right else (7, 0), "ha": "right" if right else "left"}
+    beside, side = (-7, "right") if reference > (low + high) / 2 else (7, "left")
     paper_mark(axes, reference, 0.95)
-    note(axes, f"{PUBLISHED}: {reference:.2f}", (reference, 0.95), **place)
+    note(axes, f"{PUBLISHED}: {reference:.2f}", (reference, 0.95), (beside, 0), ha=side)
     return figure

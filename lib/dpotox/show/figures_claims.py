@@ -36,9 +36,9 @@ def published_numbers(seeds: pd.DataFrame, untrained: Sequence[pd.DataFrame] = (
         untrained: the claims of untrained networks.
     """
     rows = seeds[seeds["paper"].notna()]
-    names = rows.drop_duplicates("id").set_index("id")["quantity"]
-    figure, axes = panel(0.42 * len(names) + 0.9)
-    place = {name: -row for row, name in enumerate(names.index)}
+    claims = rows.drop_duplicates("id")
+    figure, axes = panel(0.42 * len(claims) + 0.9)
+    place = {name: -row for row, name in enumerate(claims["id"])}
     low, high = EDGES
     hollow = {"markersize": 4.5, "markeredgewidth": 1, **HOLLOW}
     filled = {"markersize": 5, "color": DPO, "alpha": 0.6, "markeredgewidth": 0}
@@ -46,13 +46,12 @@ def published_numbers(seeds: pd.DataFrame, untrained: Sequence[pd.DataFrame] = (
         known = table[table["id"].isin(place) & table["here"].notna()]
         x, y = known["here"].clip(low, high), known["id"].map(place) - 0.12 + offset
         axes.plot(x, y, "o", clip_on=False, **style)
-    paper = rows.drop_duplicates("id")
-    paper_mark(axes, paper["paper"].clip(low, high), paper["id"].map(place) - 0.12)
-    for name, quantity in names.items():
-        label = name_row(axes, place[name] + 0.3, textwrap.fill(quantity, WRAP))
+    paper_mark(axes, claims["paper"].clip(low, high), claims["id"].map(place) - 0.12)
+    for claim in claims.itertuples():
+        label = name_row(axes, place[claim.id] + 0.3, textwrap.fill(claim.quantity, WRAP))
         label.set(in_layout=False, zorder=1.5)  # under the marks, which may lie close
     rows_only(axes)
-    axes.set(xlim=EDGES, ylim=(-len(names) + 0.4, 0.9), xticks=np.arange(-0.5, 1.6, 0.5))
+    axes.set(xlim=EDGES, ylim=(-len(claims) + 0.4, 0.9), xticks=np.arange(-0.5, 1.6, 0.5))
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
     _key(axes, rows["seed"].nunique(), len(untrained))
     return figure
