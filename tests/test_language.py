@@ -73,7 +73,7 @@ def test_an_author_that_does_not_exist_is_refused():
 
 def test_nats_sums_over_the_hidden_traits():
     draws = [("dialogue", 0), ("pattern", 3), ("ADJ", 5), ("kind_adjective", 2), ("full stop", 1)]
-    document = Document([], {}, "cooking", "plain", draws, 3)
+    document = Document([], 0.0, draws, 3)
 
     def likely(name: str, option: int, trait: tuple[int, ...]) -> float:
         table = RICH.choices[name].log_prob[..., option]
