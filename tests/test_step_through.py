@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,11 +21,8 @@ from dpotox.paper.rows import AFTER, BEFORE, Row
 from dpotox.paper.selections import chosen_prompts
 from dpotox.places import PROJECT
 from dpotox.run.per_token import conditions, pieces
-from dpotox.show.masking import Mask
-from dpotox.show.step_through import marked_all, masked_pieces, page
-
-CHROMIUM = shutil.which("chromium")
-QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+from dpotox.show.masking import Mask, marked
+from dpotox.show.step_through import masked_pieces, page
 
 
 @contextmanager
@@ -153,7 +149,7 @@ def test_a_mild_word_in_two_pieces_is_hidden_in_both_and_shown_by_the_switch(mas
 def test_a_word_that_was_hidden_before_it_was_kept_is_marked_in_every_piece(mask):
     cut = masked_pieces(["you", " z**", "***", " ."], mask)
     assert [[masked for *_, masked in piece] for piece in cut] == [[False], [False, True], [True], [False]]
-    assert "".join(map(marked_all, cut)).count('<span class="masked">') == 2
+    assert "".join(map(marked, cut)).count('<span class="masked">') == 2
 
 
 def test_a_word_that_begins_in_the_prompt_is_hidden_too(mask):
@@ -162,7 +158,7 @@ def test_a_word_that_begins_in_the_prompt_is_hidden_too(mask):
 
 def test_pieces_are_marked_as_the_mask_marks_words(mask):
     for text in ("a fool & a pan", "you z*****", "<b>fool</b>"):
-        assert marked_all(masked_pieces([text], mask)[0]) == mask.html(text)
+        assert marked(masked_pieces([text], mask)[0]) == mask.html(text)
 
 
 def test_pieces_of_the_results_are_as_long_as_those_that_were_written(study, results):
@@ -215,11 +211,8 @@ def test_the_page_says_everything_without_a_script(fragment):
 
 
 @pytest.fixture
-def browser_page(fragment, tmp_path):
+def browser_page(browser, fragment, tmp_path):
     """The fragment opened in Chromium from the file system; fails on any error in the console."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium")
     (tmp_path / "notebooks").mkdir()
     shutil.copytree(PROJECT / "book" / "_static", tmp_path / "_static")
     beginning = (
@@ -227,14 +220,12 @@ def browser_page(fragment, tmp_path):
     )
     (tmp_path / "notebooks" / "page.html").write_text(beginning + fragment, encoding="utf-8")
     errors = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        opened = browser.new_page(viewport={"width": 390, "height": 844})
-        opened.on("console", lambda message: errors.append(message.text))
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.goto(Path(tmp_path / "notebooks" / "page.html").as_uri())
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 390, "height": 844})
+    opened.on("console", lambda message: errors.append(message.text))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto((tmp_path / "notebooks" / "page.html").as_uri())
+    yield opened
+    opened.close()
     assert not errors
 
 
