@@ -11,10 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from plain import STEPS, generate_plainly, hooked
-from tokenizers import Tokenizer, models, pre_tokenizers
-from tokenizers.decoders import ByteLevel
-from transformers import PreTrainedTokenizerFast
 
+from dpotox.inputs.pretraining import byte_pair_tokenizer
 from dpotox.model.interventions import clamp
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.rows import AFTER, BEFORE, Row
@@ -107,19 +105,10 @@ def test_too_few_prompts_of_a_kind_are_made_up_for():
 # Tokens as text
 
 
-@pytest.fixture(scope="module")
-def byte_pairs() -> PreTrainedTokenizerFast:
-    """Every byte a token, without merges, so that characters are cut."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({sign: i for i, sign in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-
-
-def test_pieces_of_byte_pairs_join_to_the_text_even_where_a_character_is_cut(byte_pairs):
-    ids = byte_pairs(" is \u00e9t")["input_ids"]
-    got = pieces(byte_pairs, "It", torch.tensor(ids))
+def test_pieces_of_byte_pairs_join_to_the_text_even_where_a_character_is_cut():
+    tokenizer = byte_pair_tokenizer([], 257)  # every byte a token, without merges, so that characters are cut
+    ids = tokenizer(" is \u00e9t", add_special_tokens=False)["input_ids"]
+    got = pieces(tokenizer, "It", torch.tensor(ids))
     assert got == [" ", "i", "s", " ", "", "\u00e9", "t"]
 
 

@@ -352,6 +352,8 @@ def _explain(error: ValidationError) -> list[str]:
             owner = getattr(Profile, section[0]) if section else Profile
             accepted = [f.name for f in fields(owner) if section or f.name != "name"]
             lines.append(f"unknown key {key!r}; accepted here: {', '.join(accepted)}")
+        elif wrong["type"] == "json_invalid":  # which what was written just now is for one reason alone
+            lines.append("nested more deeply than any profile; take out the inner tables")
         else:
             lines.append(f"{key} = {wrong['input']!r}: {wrong['msg'].lower()}")
     return lines

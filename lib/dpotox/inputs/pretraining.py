@@ -123,11 +123,6 @@ class LossReport:
     unigram: float  # what token frequencies alone would reach
     bound: float | None = None  # the generator's own information content, on its complete sentences
 
-    @property
-    def excess(self) -> float:
-        """The loss above the bound, in nats per token; only for the generated language."""
-        return self.loss - self.bound
-
 
 def generated_documents(settings: Pretraining, seed: int) -> tuple[list[Document], list[Document]]:
     """Documents to train on, sampled afresh for the seed, and 1,000 for testing."""
