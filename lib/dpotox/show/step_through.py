@@ -129,8 +129,11 @@ def answer(results: Results) -> Markdown:
 
 
 def masked_pieces(texts: Sequence[str], mask: Mask) -> list[list[Segment]]:
-    """Pieces of one text with its toxic words masked, each word as a whole wherever the pieces cut it."""
-    segments, pieces = mask.segments("".join(texts)), []
+    """Pieces of one text with its toxic words masked, each word as a whole wherever the pieces cut it.
+
+    Line breaks become a sign.
+    """
+    segments, pieces = mask.segments("".join(texts).replace("\n", "\u21b5")), []
     for text in texts:
         own, left = [], len(text)
         while left:
@@ -139,10 +142,5 @@ def masked_pieces(texts: Sequence[str], mask: Mask) -> list[list[Segment]]:
             if len(hidden) > left:
                 segments.insert(0, (hidden[left:], shown[left:], masked))
             left -= min(left, len(hidden))
-        pieces.append([(_visible(hidden), _visible(shown), masked) for hidden, shown, masked in own])
+        pieces.append(own)
     return pieces
-
-
-def _visible(text: str) -> str:
-    """Line breaks become a sign."""
-    return text.replace("\n", "\u21b5")
