@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from dpotox.paper.groups import group_by_activation
 from dpotox.places import PROJECT
-from dpotox.show.explorer import data_script, markup, plotly_script
+from dpotox.show import explorer
 
 TOKENS = 50_257
 LIMIT = 2.0  # seconds until the first picture
@@ -47,11 +47,12 @@ def write_site(neurons: int, folder: Path) -> Path:
     static.mkdir()
     nearest = rng.integers(0, TOKENS, (neurons, 6))
     tokens = [(f"token{i}", f"token{i}") for i in range(TOKENS)]
-    (static / "neurons.js").write_text(data_script(random_table(neurons), nearest, tokens))
-    for path in (plotly_script(), *(PROJECT / "book" / "_static").glob("explorer.*")):
+    (static / "neurons.js").write_text(explorer.data_script(random_table(neurons), nearest, tokens))
+    for path in (explorer.plotly_script(), *(PROJECT / "book" / "_static").glob("explorer.*")):
         shutil.copy(path, static)
     page = folder / "page.html"
-    page.write_text(f'<!doctype html><meta charset="utf-8"><title>explorer</title>{markup("_static")}')
+    head = '<!doctype html><meta charset="utf-8"><title>explorer</title>'
+    page.write_text(head + explorer.page("_static").data)
     return page
 
 

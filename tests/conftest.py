@@ -83,6 +83,19 @@ def site(request, tmp_path_factory) -> Path:
     return build_pages(Results(made.plan.results), executed, tmp_path_factory.mktemp("site")).parent
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, headless."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium (Debian: chromium)")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
 @pytest.fixture(scope="session")
 def network() -> GPT2LMHeadModel:
     """Random weights, large enough that neurons matter."""

@@ -25,6 +25,11 @@ from dpotox.inputs.language import Language
 from dpotox.inputs.sources import JIGSAW_LABELS
 
 END = "<|endoftext|>"
+TINY = {
+    **{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "initializer_range": 1.0,
+}
+"""A classifier as small as can be, whose scores differ."""
 
 
 def some_texts(n: int, seed: int = 0) -> list[str]:
@@ -68,16 +73,8 @@ def save_bert(folder: Path) -> BertForSequenceClassification:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *uncased]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=64,
-        id2label=dict(enumerate(JIGSAW_LABELS)),
-        initializer_range=1.0,
-    )
+    labels = dict(enumerate(JIGSAW_LABELS))
+    config = BertConfig(vocab_size=len(words), max_position_embeddings=64, id2label=labels, **TINY)
     network = BertForSequenceClassification(config).eval()
     network.save_pretrained(folder)
     return network
@@ -99,13 +96,9 @@ def save_deberta(folder: Path) -> DebertaV2ForSequenceClassification:
     torch.manual_seed(0)
     config = DebertaV2Config(
         vocab_size=121,  # and the mask
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
         id2label={0: "LABEL_0", 1: "LABEL_1"},
-        initializer_range=1.0,
         architectures=["DebertaV2ForSequenceClassification"],
+        **TINY,
     )
     network = DebertaV2ForSequenceClassification(config).eval()
     torch.save(network.state_dict(), folder / "pytorch_model.bin")

@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import CHROMIUM, ROOT
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: chromium)")
 
@@ -42,15 +42,6 @@ def has(path: Path, anchor: str) -> bool:
 
 def url(site: Path, page: str, fragment: str = "") -> str:
     return (site / f"{page}.html").as_uri() + fragment
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
 
 
 class Tab:

@@ -6,7 +6,7 @@ from dpotox.errors import UserError
 from dpotox.estimates import estimate, mean, recovered_share
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.inputs.windows import exam_windows, text_windows
+from dpotox.inputs.windows import exam_windows
 from dpotox.paper.evaluation import repeated_pairs, token_f1
 from dpotox.profile import Sizes
 
@@ -91,8 +91,8 @@ def test_paired_intervals_are_narrower_than_the_noise_they_share():
 def test_windows_are_equally_long_and_as_many_as_asked():
     tokenizer = word_tokenizer(Language().vocabulary)
     texts = ["the soup and the pan and the pie", "the", "our oven the soup and the grill"]
-    windows = text_windows(tokenizer, texts, 4, limit=3)
+    windows, _ = exam_windows(tokenizer, texts, [], Sizes(text_windows=3, window_tokens=4))
     assert windows.shape == (3, 4)
     assert torch.equal(windows[0], tokenizer(texts[0], return_tensors="pt")["input_ids"][0, :4])
     with pytest.raises(UserError, match="window_tokens"):
-        text_windows(tokenizer, texts, 40, limit=3)
+        exam_windows(tokenizer, texts, [], Sizes(text_windows=3, window_tokens=40))

@@ -115,12 +115,8 @@ def test_the_answer_says_where_the_largest_drops_sit(table):
 
 
 @pytest.fixture(scope="module")
-def page(table, tmp_path_factory):
+def page(browser, table, tmp_path_factory):
     """A chapter with the explorer alone, named by its title as the book does it, in Chromium."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("there is no chromium on the path")
     folder = tmp_path_factory.mktemp("site")
     static = folder / "_static"
     static.mkdir()
@@ -128,18 +124,15 @@ def page(table, tmp_path_factory):
     for path in (explorer.plotly_script(), *(PROJECT / "book" / "_static").glob("*.*")):
         shutil.copy(path, static)
     html = '<!doctype html><meta charset="utf-8"><title>safe</title><section id="neuron-explorer">'
-    html += f"<h1>Neuron explorer</h1>{explorer.markup('_static')}</section>"
+    html += f"<h1>Neuron explorer</h1>{explorer.page('_static').data}</section>"
     (folder / "page.html").write_text(html)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.wrong, tab.requests = [], []
-        tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
-        tab.on("console", lambda said: said.type == "error" and tab.wrong.append(said.text))
-        tab.on("request", lambda request: tab.requests.append(request.url))
-        tab.address = (folder / "page.html").as_uri()
-        yield tab
-        browser.close()
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.wrong, tab.requests = [], []
+    tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
+    tab.on("console", lambda said: said.type == "error" and tab.wrong.append(said.text))
+    tab.on("request", lambda request: tab.requests.append(request.url))
+    tab.address = (folder / "page.html").as_uri()
+    return tab
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ def test_a_notebook_is_made_anew_by_what_it_uses_alone():
 
     for text, by_summary, by_reading in ((reads, False, True), (makes, True, False)):
         assert script(text, edited("show/report.py", "number")) != script(text)
-        assert script(text, edited("show/explorer.py", "markup")) == script(text)
+        assert script(text, edited("show/explorer.py", "page")) == script(text)
         summary = script(text, edited("paper/table1.py", "Table1.summary"))
         assert (summary != script(text)) == by_summary
         reading = script(text, edited("results/folder.py", "read_table"))

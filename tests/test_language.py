@@ -73,7 +73,7 @@ def test_an_author_that_does_not_exist_is_refused():
 
 def test_nats_sums_over_the_hidden_traits():
     draws = [("dialogue", 0), ("pattern", 3), ("ADJ", 5), ("kind_adjective", 2), ("full stop", 1)]
-    document = Document([], {}, "cooking", "plain", draws, 3)
+    document = Document([], 0.0, draws, 3)
 
     def likely(name: str, option: int, trait: tuple[int, ...]) -> float:
         table = RICH.choices[name].log_prob[..., option]
@@ -96,40 +96,30 @@ def test_only_the_recorded_draws_spell_a_document(language):
 
 def readings(language: Language, words: list[str]) -> dict[tuple, int]:
     """Every series of draws that spells complete sentences, as how often it has each draw."""
-    speakers = language.data["dialogue"]["speakers"]
-    choices = language.choices
+    choices, speakers = language.choices, language.data["dialogue"]["speakers"]
 
-    def picked(name: str, word: str) -> list[tuple[str, int]]:
+    def picked(name: str, word: str | None) -> list[tuple[str, int]]:
         options = choices[name].options
         return [(name, options.index(word))] if word in options else []
 
-    def slot(name: str, word: str) -> list[list[tuple[str, int]]]:
-        """The draws that fill a slot with a word."""
-        return [
-            [(name, i), *drawn]
-            for i, word_class in enumerate(choices[name].options)
-            if word_class and (drawn := picked(word_class, word))
-        ]
+    def part(name: str, at: int) -> list[tuple[int, tuple]]:
+        """Where `words` stands and what was drawn after one part of a pattern."""
+        word = words[at] if at < len(words) else None
+        if name in ("full stop", "question mark"):
+            return [(at + 1, (mark,)) for mark in picked(name, word)]
+        if name not in language.data["slot"]:
+            return [(at + 1, ())] if word == name else []
+        filled = [(i, one) for i, c in enumerate(choices[name].options) if c for one in picked(c, word)]
+        empty = [(at, (none,)) for none in picked(name, "")]
+        return empty + [(at + 1, ((name, i), one)) for i, one in filled]
 
     @cache
     def sentence(rest: tuple[str, ...], at: int) -> list[tuple[int, tuple]]:
-        """Where `words` stands and what was drawn after what is left of a pattern."""
+        """The same after what is left of a pattern."""
         if not rest:
             return [(at, ())]
-        first, after = rest[0], rest[1:]
-        found = []
-        if at < len(words):
-            if first in language.data["slot"]:
-                drawn = slot(first, words[at])
-            elif first in ("full stop", "question mark"):
-                drawn = [some] if (some := picked(first, words[at])) else []
-            else:
-                drawn = [[]] if words[at] == first else []
-            found += [(end, (*one, *more)) for one in drawn for end, more in sentence(after, at + 1)]
-        if first in language.data["slot"] and "" in choices[first].options:
-            empty = (first, choices[first].options.index(""))
-            found += [(end, (empty, *more)) for end, more in sentence(after, at)]
-        return found
+        parts = part(rest[0], at)
+        return [(end, (*one, *more)) for then, one in parts for end, more in sentence(rest[1:], then)]
 
     @cache
     def whole(at: int, speaker: int | None) -> list[tuple]:
@@ -141,19 +131,15 @@ def readings(language: Language, words: list[str]) -> dict[tuple, int]:
             slots = pattern.split()
             mark = "question mark" if slots[-1] == "?" else "full stop"
             for end, drawn in sentence((*(w for w in slots if w != "?"), mark), at):
-                drawn = (("pattern", i), *drawn)
-                if speaker is None:
-                    found += [(*drawn, *more) for more in whole(end, None)]
-                    continue
-                reply = {name: ("reply", choices["reply"].options.index(name)) for name in ("yes", "no")}
-                other = [speakers[1 - speaker], ":"]
-                if words[end : end + 2] == other:
-                    found += [(*drawn, reply["yes"], *more) for more in whole(end + 2, 1 - speaker)]
-                else:
-                    found += [(*drawn, reply["no"], *more) for more in whole(end, speaker)]
+                reply, then, next_speaker = [], end, speaker
+                if speaker is not None:
+                    replied = words[end : end + 2] == [speakers[1 - speaker], ":"]
+                    reply = picked("reply", "yes" if replied else "no")
+                    then, next_speaker = (end + 2, 1 - speaker) if replied else (end, speaker)
+                found += [(("pattern", i), *drawn, *reply, *more) for more in whole(then, next_speaker)]
         return found
 
     dialogue = words[:2] == [speakers[0], ":"]
-    begins = ("dialogue", choices["dialogue"].options.index("yes" if dialogue else "no"))
+    begins = picked("dialogue", "yes" if dialogue else "no")
     every = whole(2, 0) if dialogue else whole(0, None)
-    return Counter(tuple(sorted(Counter((begins, *drawn)).items())) for drawn in every)
+    return Counter(tuple(sorted(Counter((*begins, *drawn)).items())) for drawn in every)

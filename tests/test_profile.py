@@ -30,6 +30,8 @@ def test_a_file_is_named_after_itself_and_may_extend_a_shipped_profile(tmp_path)
         ("[moddel]\nbase = 'x'", ["moddel", "model", "sizes"]),
         ('[dpo]\nbeta = "high"', ["dpo.beta", "number"]),
         ("[dpo]\nsteps = 1.5", ["dpo.steps", "integer"]),
+        ("[scorer]\nnam = 'x'", ["scorer.nam", "accepted here: name, revision"]),
+        ("[" + "a." * 200 + "b]", ["nested more deeply"]),
         ('[compute]\ndevice = "abacus"', ["compute.device", "cuda"]),
         ("model = 3", ["model"]),
         ("[dpo\n", ["not a TOML file"]),
@@ -58,10 +60,13 @@ def test_an_unknown_profile_lists_the_shipped_ones():
 
 
 def test_paths_in_a_profile_are_relative_to_its_folder(tmp_path, monkeypatch):
-    (tmp_path / "mine.csv").write_text("x")
-    path = write(tmp_path, '[data]\ncomments = "mine.csv"\n')
+    for name in ("mine.csv", "mine.py"):
+        (tmp_path / name).touch()
+    path = write(tmp_path, '[data]\ncomments = "mine.csv"\n[scorer]\nname = "mine.py:f"')
     monkeypatch.chdir("/")
-    assert load_profile(path).data.comments == str((tmp_path / "mine.csv").resolve())
+    profile = load_profile(path)
+    assert profile.data.comments == str((tmp_path / "mine.csv").resolve())
+    assert profile.scorer.name == f"{(tmp_path / 'mine.py').resolve()}:f"
 
 
 def test_a_revision_belongs_to_the_source_it_was_given_with(tmp_path):

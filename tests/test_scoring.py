@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from repositories import TINY
 from sklearn.metrics import roc_auc_score
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -25,16 +26,8 @@ TEXTS = ["the soup seems spicy .", "we bake our fresh bread", "another oven"]
 
 def save_classifier(folder, labels: list[str], kind: str | None = None) -> str:
     tokenizer = word_tokenizer(Language().vocabulary)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        id2label=dict(enumerate(labels)),
-        initializer_range=1.0,
-        problem_type=kind,
-    )
+    names = dict(enumerate(labels))
+    config = BertConfig(vocab_size=len(tokenizer), id2label=names, problem_type=kind, **TINY)
     BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.padding_side = "right"  # as BERT's, whose positions count from the left
     tokenizer.save_pretrained(folder)
@@ -98,9 +91,8 @@ def test_a_trained_scorer_tells_toxic_from_other_comments():
 
 def test_a_scorer_is_trained_on_comments_that_the_probe_does_not_use(tmp_path):
     path = tmp_path / "train.csv"
-    path.write_text(
-        "comment_text,toxic\n" + "".join(f'"comment number {i}",{int(i % 2)}\n' for i in range(600))
-    )
+    rows = [f'"comment number {i}",{int(i % 2)}\n' for i in range(600)]
+    path.write_text("comment_text,toxic\n" + "".join(rows))
     given = replace(
         MINI, data=replace(MINI.data, comments=str(path)), sizes=replace(MINI.sizes, comments=200)
     )
@@ -112,17 +104,15 @@ def test_a_scorer_is_trained_on_comments_that_the_probe_does_not_use(tmp_path):
         data.other_comments(replace(given, sizes=replace(MINI.sizes, comments=550)), 0)
 
 
-def scorer_of(profile, folder):
-    """A study's scorer, which keeps its scores in the folder."""
+def own_scorer(folder, code: str):
+    """A study's scorer, the function `f` of a file with this code; its scores are kept in the folder."""
+    (folder / "mine.py").write_text(code)
+    profile = replace(MINI, scorer=replace(MINI.scorer, name=f"{folder}/mine.py:f"))
     return Study(Plan(profile, 0, folder / "profile" / "seed0")).score
 
 
 def test_a_function_of_ones_own_is_a_scorer(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "def longer(texts):\n    return [min(1, len(t) / 100) for t in texts]\n"
-    )
-    (tmp_path / "p.toml").write_text('extends = "mini"\n[scorer]\nname = "mine.py:longer"\n')
-    score = scorer_of(load_profile(str(tmp_path / "p.toml")), tmp_path)
+    score = own_scorer(tmp_path, "def f(texts):\n    return [min(1, len(t) / 100) for t in texts]\n")
     assert score(["a" * 50, "b" * 10]).tolist() == [0.5, 0.1]
 
 
@@ -147,22 +137,17 @@ def test_a_function_that_cannot_be_had_is_named(tmp_path, content, function, mes
 
 
 def test_a_scorer_that_fails_is_one_line_and_keeps_its_scores(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "done = []\ndef f(texts):\n    done.append(1)\n    assert len(done) < 2, 'quota'\n"
-        "    return [0.5] * len(texts)\n"
-    )
-    profile = replace(MINI, scorer=replace(MINI.scorer, name=f"{tmp_path}/mine.py:f"))
+    code = "done = []\ndef f(texts):\n    done.append(1)\n    assert len(done) < 2, 'quota'\n"
+    code += "    return [0.5] * len(texts)\n"
     with pytest.raises(UserError, match=r"failed with AssertionError: quota.*kept"):
-        scorer_of(profile, tmp_path)([f"text {i}" for i in range(100)])
-    assert scorer_of(profile, tmp_path)(["text 0", "text 9"]).tolist() == [0.5, 0.5]
+        own_scorer(tmp_path, code)([f"text {i}" for i in range(100)])
+    assert own_scorer(tmp_path, code)(["text 0", "text 9"]).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("body", ["[0.5]", "[2.0 for t in texts]", "[float('nan') for t in texts]"])
 def test_a_scorer_must_give_one_number_from_0_to_1_per_text(tmp_path, body):
-    (tmp_path / "mine.py").write_text(f"def f(texts):\n    return {body}\n")
-    profile = replace(MINI, scorer=replace(MINI.scorer, name=f"{tmp_path}/mine.py:f"))
     with pytest.raises(UserError, match="one number"):
-        scorer_of(profile, tmp_path)(["a", "b"])
+        own_scorer(tmp_path, f"def f(texts):\n    return {body}\n")(["a", "b"])
 
 
 def test_an_interruption_loses_no_score_and_no_text_is_scored_twice(tmp_path):

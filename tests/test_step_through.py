@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,21 +11,16 @@ import pandas as pd
 import pytest
 import torch
 from plain import STEPS, generate_plainly, hooked
-from tokenizers import Tokenizer, models, pre_tokenizers
-from tokenizers.decoders import ByteLevel
-from transformers import PreTrainedTokenizerFast
 
+from dpotox.inputs.pretraining import byte_pair_tokenizer
 from dpotox.model.interventions import clamp
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.rows import AFTER, BEFORE, Row
 from dpotox.paper.selections import chosen_prompts
 from dpotox.places import PROJECT
 from dpotox.run.per_token import conditions, pieces
-from dpotox.show.masking import Mask
-from dpotox.show.step_through import marked_all, masked_pieces, page
-
-CHROMIUM = shutil.which("chromium")
-QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+from dpotox.show.masking import Mask, marked
+from dpotox.show.step_through import masked_pieces, page
 
 
 @contextmanager
@@ -111,19 +105,10 @@ def test_too_few_prompts_of_a_kind_are_made_up_for():
 # Tokens as text
 
 
-@pytest.fixture(scope="module")
-def byte_pairs() -> PreTrainedTokenizerFast:
-    """Every byte a token, without merges, so that characters are cut."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({sign: i for i, sign in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-
-
-def test_pieces_of_byte_pairs_join_to_the_text_even_where_a_character_is_cut(byte_pairs):
-    ids = byte_pairs(" is \u00e9t")["input_ids"]
-    got = pieces(byte_pairs, "It", torch.tensor(ids))
+def test_pieces_of_byte_pairs_join_to_the_text_even_where_a_character_is_cut():
+    tokenizer = byte_pair_tokenizer([], 257)  # every byte a token, without merges, so that characters are cut
+    ids = tokenizer(" is \u00e9t", add_special_tokens=False)["input_ids"]
+    got = pieces(tokenizer, "It", torch.tensor(ids))
     assert got == [" ", "i", "s", " ", "", "\u00e9", "t"]
 
 
@@ -153,7 +138,7 @@ def test_a_mild_word_in_two_pieces_is_hidden_in_both_and_shown_by_the_switch(mas
 def test_a_word_that_was_hidden_before_it_was_kept_is_marked_in_every_piece(mask):
     cut = masked_pieces(["you", " z**", "***", " ."], mask)
     assert [[masked for *_, masked in piece] for piece in cut] == [[False], [False, True], [True], [False]]
-    assert "".join(map(marked_all, cut)).count('<span class="masked">') == 2
+    assert "".join(map(marked, cut)).count('<span class="masked">') == 2
 
 
 def test_a_word_that_begins_in_the_prompt_is_hidden_too(mask):
@@ -162,7 +147,7 @@ def test_a_word_that_begins_in_the_prompt_is_hidden_too(mask):
 
 def test_pieces_are_marked_as_the_mask_marks_words(mask):
     for text in ("a fool & a pan", "you z*****", "<b>fool</b>"):
-        assert marked_all(masked_pieces([text], mask)[0]) == mask.html(text)
+        assert marked(masked_pieces([text], mask)[0]) == mask.html(text)
 
 
 def test_pieces_of_the_results_are_as_long_as_those_that_were_written(study, results):
@@ -215,11 +200,8 @@ def test_the_page_says_everything_without_a_script(fragment):
 
 
 @pytest.fixture
-def browser_page(fragment, tmp_path):
+def browser_page(browser, fragment, tmp_path):
     """The fragment opened in Chromium from the file system; fails on any error in the console."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium")
     (tmp_path / "notebooks").mkdir()
     shutil.copytree(PROJECT / "book" / "_static", tmp_path / "_static")
     beginning = (
@@ -227,14 +209,12 @@ def browser_page(fragment, tmp_path):
     )
     (tmp_path / "notebooks" / "page.html").write_text(beginning + fragment, encoding="utf-8")
     errors = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        opened = browser.new_page(viewport={"width": 390, "height": 844})
-        opened.on("console", lambda message: errors.append(message.text))
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.goto(Path(tmp_path / "notebooks" / "page.html").as_uri())
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 390, "height": 844})
+    opened.on("console", lambda message: errors.append(message.text))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto((tmp_path / "notebooks" / "page.html").as_uri())
+    yield opened
+    opened.close()
     assert not errors
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _BROKEN_OFF = {"ReadError", "ReadTimeout", "RemoteProtocolError", "IncompleteRead"}
 """What the hub's client calls a download that stops halfway."""
@@ -42,6 +44,17 @@ def hub_reason(error: BaseException) -> str:
             return "the download broke off; rerun, nothing half is kept"
         cause = cause.__cause__ or cause.__context__
     return said
+
+
+@contextmanager
+def refused(what: str, way_out: str, reason: Callable[[BaseException], str] = hub_reason) -> Iterator[None]:
+    """Within it, whatever another library raises becomes one line: `what (reason); way_out`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the hub's client and damaged files raise many kinds
+        raise UserError(f"{what} ({reason(error)}); {way_out}") from None
 
 
 def _lines(error: BaseException) -> list[str]:

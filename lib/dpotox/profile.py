@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import asdict, field, replace
-from importlib.resources import files
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -60,7 +59,7 @@ class Model:
 class Pretraining:
     """How the embedded model is made (used only with `model.base = "embedded"`)."""
 
-    texts: list[str] = field(default_factory=list)  # files to train on; none: the generated language
+    texts: list[str] = Field([])  # files to train on; none: the generated language
     language: Literal["rich", "plain"] = "rich"  # which of the generated ones, in all that is embedded
     vocabulary: Count = 4_096  # tokens of the byte-level BPE trained on `texts`
     passes: Count = 4  # over the rows of `texts`
@@ -120,9 +119,7 @@ class Probe:
     path: str = ""  # the authors' `probe.pt` instead of fitting here
     path_revision: str = ""
     held_out: Share = 0.25  # share of comments, half to choose C and half to report
-    C: Annotated[list[Positive], Field(min_length=1)] = field(
-        default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
-    )
+    C: Annotated[list[Positive], Field(min_length=1)] = Field([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
     auc_tolerance: float = 0.02  # the strongest regularisation within this of the best is taken
     max_tokens: Count = 48
 
@@ -147,7 +144,7 @@ class Pairs:
     margin: float = 0.4  # least difference of toxicity within a pair
     # Strengths of the rounds after the first, where they are needed, in units of the distance between
     # toxic and other comments along the probe.
-    steering: list[float] = field(default_factory=list)
+    steering: list[float] = Field([])
     prompt_tokens: Count = 16
     new_tokens: Count = 20
     validation: Count = 64
@@ -173,16 +170,12 @@ class Dpo:
 class Interventions:
     """How many neurons the rows of table 1 touch."""
 
-    ablate_top: Counts = field(default_factory=lambda: [2, 4, 21])
-    ablate_top_positive: Counts = field(default_factory=lambda: [2, 4, 21, 42])
+    ablate_top: Counts = Field([2, 4, 21])
+    ablate_top_positive: Counts = Field([2, 4, 21, 42])
     scale_top: Count = 7
-    scale_factors: Annotated[list[float], Field(min_length=1)] = field(
-        default_factory=lambda: [2.0, 5.0, 10.0]
-    )
+    scale_factors: Annotated[list[float], Field(min_length=1)] = Field([2.0, 5.0, 10.0])
     # Which sets of neurons are patched, held, shifted and copied.
-    sets: list[NeuronSet] = field(
-        default_factory=lambda: [s for s in get_args(NeuronSet) if s not in ("TP+", "AN+", "TN-", "AP-")]
-    )
+    sets: list[NeuronSet] = Field([s for s in get_args(NeuronSet) if s not in ("TP+", "AN+", "TN-", "AP-")])
     draws: Whole = 20  # random choices of neurons beside some rows
     figure_top: Count = 21  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
 
@@ -193,9 +186,8 @@ class Nulls:
 
     directions: Count = 200  # random ones
     shuffled_labels: Count = 200  # probes fitted to shuffled labels
-    placebos: list[Literal["shuffled", "reversed"]] = field(
-        default_factory=lambda: ["shuffled", "reversed"]
-    )  # DPO trained again on such preferences
+    # DPO trained again on such preferences.
+    placebos: list[Literal["shuffled", "reversed"]] = Field(["shuffled", "reversed"])
 
 
 @_strict
@@ -203,9 +195,7 @@ class Compute:
     """Where and how it is computed."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda, else mps, else cpu
-    device_map: Literal["", "auto"] = (
-        ""  # auto: spread a model that is too large for one GPU over all of them
-    )
+    device_map: Literal["", "auto"] = ""  # auto: spread a model too large for one GPU over all of them
     threads: Count = 2
     processes: Count = 1  # among which the rows of table 1 are shared out, and the threads; not on a GPU
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -251,11 +241,7 @@ def load_profile(name_or_path: str) -> Profile:
         UserError: no such profile or file, not TOML, an unknown key, or a value of the wrong type; the
             message names the key and what is accepted.
     """
-    shipped = {
-        p.name.removesuffix(".toml"): p
-        for p in files("dpotox").joinpath("profiles").iterdir()
-        if p.name.endswith(".toml")
-    }
+    shipped = {p.stem: p for p in Path(__file__).with_name("profiles").glob("*.toml")}
     path = shipped.get(str(name_or_path)) or Path(name_or_path).expanduser()
     if not path.is_file():
         raise UserError(
@@ -266,27 +252,22 @@ def load_profile(name_or_path: str) -> Profile:
     if not re.fullmatch(r"\w[\w.-]*", name):  # results go to a folder of this name
         raise UserError(f"{path}: a profile's name is of letters, digits, '_', '-' and '.'; rename the file")
     content = _read_toml(path)
+    extends = content.get("extends")
+    if isinstance(extends, str) and extends in shipped:
+        content = _extended(load_profile(extends), content)
     try:
         # As JSON, because only there pydantic reads tables into dataclasses and is strict about types.
-        own = TypeAdapter(Profile).validate_json(json.dumps(content | {"name": name}, default=str))
+        profile = TypeAdapter(Profile).validate_json(json.dumps(content | {"name": name}, default=str))
     except ValidationError as error:
         raise UserError(*(f"{path}: {line}" for line in _explain(error))) from None
     except RecursionError:
         raise UserError(f"{path} is nested more deeply than any profile; take out the inner tables") from None
-    if not own.extends:
-        return _checked(own, path)
-    if own.extends not in shipped:
+    if profile.extends and profile.extends not in shipped:
         raise UserError(
-            f"{path}: extends = {own.extends!r} is not a shipped profile; there are "
+            f"{path}: extends = {profile.extends!r} is not a shipped profile; there are "
             f"{', '.join(sorted(shipped))}"
         )
-    parent = asdict(load_profile(own.extends)) | {"title": ""}  # which is the parent's own
-    for key, value in content.items():
-        if isinstance(value, dict):  # a revision belongs to the source that the parent named
-            stale = _revisions(value)
-            value = {k: "" if k in stale else v for k, v in parent[key].items()} | value
-        parent[key] = value
-    return _checked(TypeAdapter(Profile).validate_json(json.dumps(parent | {"name": name})), path)
+    return _checked(profile, path)
 
 
 def _read_toml(path: Path) -> dict:
@@ -298,17 +279,20 @@ def _read_toml(path: Path) -> dict:
         raise UserError(f"{path} is not a TOML file that can be read: {error}") from None
 
 
-def _revisions(section: dict) -> set[str]:
-    """The keys that pin the sources a section names."""
-    own = {"base": "revision", "name": "revision"}
-    return {own.get(key, f"{key}_revision") for key in section}
+def _extended(parent: Profile, content: dict) -> dict:
+    """The content of a file with the keys that it leaves out as another profile has them."""
+    whole = asdict(parent) | {"title": ""}  # which is the parent's own
+    for key, value in content.items():
+        if isinstance(value, dict) and isinstance(section := whole.get(key), dict):
+            # A revision belongs to the source that the parent named.
+            stale = {"revision" if k in ("base", "name") else f"{k}_revision" for k in value}
+            value = {k: "" if k in stale else v for k, v in section.items()} | value
+        whole[key] = value
+    return whole
 
 
 def _checked(profile: Profile, path: Path) -> Profile:
-    """The profile with its files found, after checks that concern several keys.
-
-    Paths in a profile are relative to its own folder, so that they mean the same from everywhere.
-    """
+    """The profile with its files found, after checks that concern several keys."""
     if profile.sizes.chunks > profile.sizes.prompts:
         raise UserError(f"{path}: sizes.chunks is larger than sizes.prompts; lower it")
     if profile.pairs.validation < profile.dpo.batch_size:
@@ -320,7 +304,18 @@ def _checked(profile: Profile, path: Path) -> Profile:
                 f"{path}: 'embedded' is the generated language, which this profile's model does not speak; "
                 f"name a file, a hub id or a classifier in {', '.join(own)}"
             )
+    profile = _located(profile, path)
+    pairs_made_here = profile.data.pairs == EMBEDDED and not profile.model.dpo_checkpoint
+    if pairs_made_here and Path(profile.data.text).is_file() and not profile.data.pair_text:
+        raise UserError(
+            f"{path}: data.text is one file; name another one as data.pair_text, as pairs must not begin "
+            "with the text that perplexity is measured on"
+        )
+    return profile
 
+
+def _located(profile: Profile, path: Path) -> Profile:
+    """The profile with the whole paths of its files, which are given relative to its own folder."""
     missing: list[str] = []
 
     def located(key: str, value: str) -> str:
@@ -337,42 +332,28 @@ def _checked(profile: Profile, path: Path) -> Profile:
             )
         return value
 
-    def found(name: str):
-        section = getattr(profile, name)
-        texts = {k: v for k, v in asdict(section).items() if isinstance(v, str)}
-        return replace(section, **{k: located(f"{name}.{k}", v) for k, v in texts.items()})
-
     texts = [located("pretraining.texts", p) for p in profile.pretraining.texts]
-    located_profile = replace(
-        profile,
-        pretraining=replace(profile.pretraining, texts=texts),
-        **{name: found(name) for name in ("model", "data", "probe", "scorer")},
-    )
+    sections: dict = {"pretraining": replace(profile.pretraining, texts=texts)}
+    for name in ("model", "data", "probe", "scorer"):
+        section = getattr(profile, name)
+        named = {k: v for k, v in asdict(section).items() if isinstance(v, str)}
+        sections[name] = replace(section, **{k: located(f"{name}.{k}", v) for k, v in named.items()})
     if missing:
         raise UserError(*missing)
-    given = located_profile.data
-    pairs_made_here = given.pairs == EMBEDDED and not located_profile.model.dpo_checkpoint
-    if pairs_made_here and Path(given.text).is_file() and not given.pair_text:
-        raise UserError(
-            f"{path}: data.text is one file; name another one as data.pair_text, as pairs must not begin "
-            "with the text that perplexity is measured on"
-        )
-    return located_profile
+    return replace(profile, **sections)
 
 
 def _explain(error: ValidationError) -> list[str]:
     """One line for each thing that is wrong, with the accepted keys or type."""
     lines = []
     for wrong in error.errors():
-        key = ".".join(str(part) for part in wrong["loc"])
-        if wrong["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            owner = Profile
-            for part in wrong["loc"][:-1]:
-                owner = type(owner.__dataclass_fields__[part].default)
-            accepted = [name for name in owner.__dataclass_fields__ if name != "name"]
+        key, section = ".".join(map(str, wrong["loc"])), wrong["loc"][:-1]
+        if wrong["type"] == "unexpected_keyword_argument":
+            owner = getattr(Profile, section[0]) if section else Profile
+            accepted = [f.name for f in fields(owner) if section or f.name != "name"]
             lines.append(f"unknown key {key!r}; accepted here: {', '.join(accepted)}")
-        elif wrong["type"] == "missing":
-            lines.append(f"the key {key!r} is missing")
+        elif wrong["type"] == "json_invalid":  # which what was written just now is for one reason alone
+            lines.append("nested more deeply than any profile; take out the inner tables")
         else:
             lines.append(f"{key} = {wrong['input']!r}: {wrong['msg'].lower()}")
     return lines

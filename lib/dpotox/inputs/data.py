@@ -36,10 +36,9 @@ def comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
     Raises:
         UserError: the file is missing or damaged, lacks a column, or has one class only.
     """
-    rng, n = stream("comments", seed), profile.sizes.comments
     if profile.data.comments == EMBEDDED:
-        return _embedded_comments(profile, rng)
-    chosen = _balanced(_comments(profile), n, rng)
+        return _embedded_comments(profile, stream("comments", seed))
+    chosen, _ = _shared_out(profile, seed)
     return chosen["text"].tolist(), chosen["toxic"].tolist()
 
 
@@ -51,21 +50,14 @@ def other_comments(profile: Profile, seed: int) -> tuple[list[str], list[bool]]:
     """
     if profile.data.comments == EMBEDDED:
         return _embedded_comments(profile, stream("other comments", seed))
-    frame = _comments(profile)
-    chosen = _balanced(frame, profile.sizes.comments, stream("comments", seed))
-    rest = frame.drop(chosen.index)
+    chosen, rest = _shared_out(profile, seed)
     if rest["toxic"].sum() < 100 or (~rest["toxic"]).sum() < 100:
         raise UserError(
-            f"the probe takes {len(chosen)} of the {len(frame)} comments in {profile.data.comments}, which "
-            "leaves fewer than 100 of a class to train a scorer on; lower sizes.comments"
+            f"the probe takes {len(chosen)} of the {len(chosen) + len(rest)} comments in "
+            f"{profile.data.comments}, which leaves fewer than 100 of a class to train a scorer on; "
+            "lower sizes.comments"
         )
     return rest["text"].tolist(), rest["toxic"].tolist()
-
-
-def _comments(profile: Profile) -> pd.DataFrame:
-    """All labelled comments but those that begin like an evaluation prompt."""
-    frame = sources.labelled_comments(profile.data.comments, profile.data.comments_revision)
-    return frame[_unlike_prompts(profile, frame["text"])].reset_index(drop=True)
 
 
 def _embedded_comments(profile: Profile, rng: Random) -> tuple[list[str], list[bool]]:
@@ -74,14 +66,16 @@ def _embedded_comments(profile: Profile, rng: Random) -> tuple[list[str], list[b
     return texts, [language.toxicity(text) >= 0.5 for text in texts]
 
 
-def _balanced(frame: pd.DataFrame, n: int, rng: Random) -> pd.DataFrame:
-    """A random sample of n rows, half of them toxic where there are enough."""
-    toxic = frame["toxic"]
+def _shared_out(profile: Profile, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The probe's comments, half toxic where there are enough, and the rest; none begins like a prompt."""
+    frame = sources.labelled_comments(profile.data.comments, profile.data.comments_revision)
+    frame = frame[_unlike_prompts(profile, frame["text"])].reset_index(drop=True)
+    rng, n, toxic = stream("comments", seed), profile.sizes.comments, frame["toxic"]
     half = min(n // 2, int(toxic.sum()))
     chosen = rng.sample(frame.index[toxic].tolist(), half)
     chosen += rng.sample(frame.index[~toxic].tolist(), min(n - half, int((~toxic).sum())))
     rng.shuffle(chosen)
-    return frame.loc[chosen]
+    return frame.loc[chosen], frame.drop(chosen)
 
 
 def evaluation_prompts(profile: Profile, seed: int) -> list[str]:
@@ -130,8 +124,7 @@ def other_text(profile: Profile, seed: int) -> list[str]:
     """Text that is not neutral: documents with toxic words, or comments that the probe does not use."""
     if profile.data.text == EMBEDDED:
         return _embedded_text(profile, seed, toxic=True)
-    frame = _comments(profile)
-    rest = frame.drop(_balanced(frame, profile.sizes.comments, stream("comments", seed)).index)
+    _, rest = _shared_out(profile, seed)
     return ["\n\n".join(rest["text"].head(COMMENTS_FOR_TEXT))]
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -58,19 +58,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Document:
-    """A sampled document, the traits behind it, and the draws that made its complete sentences."""
+    """A sampled document, and the draws that made its complete sentences."""
 
     words: list[str]
-    levels: dict[str, float]  # of each kind of toxicity
-    topic: str
-    style: str
+    hostility: float  # the author's level of the strongest kind of toxicity
     draws: list[tuple[str, int]]  # (choice, option), up to the end of the last complete sentence
     complete: int  # number of words in complete sentences
-
-    @property
-    def hostility(self) -> float:
-        """The level of the strongest kind."""
-        return max(self.levels.values())
 
 
 class Language:
@@ -87,10 +80,9 @@ class Language:
         source = files("dpotox.inputs").joinpath("languages", GRAMMARS[name])
         self.data = data = tomllib.loads(source.read_text(encoding="utf-8"))
         self.kinds = [dict(zip(data["kind"], some, strict=True)) for some in product(*_of(data, "levels"))]
-        self.topics, self.styles = list(data["topic"]), data["style"]["names"]
         likely = np.array([math.prod(some) for some in product(*_of(data, "weights"))], dtype=float)
         style = np.array(data["style"]["weights"], dtype=float)
-        self.prior = likely[:, None, None] * np.ones(len(self.topics))[:, None] * style
+        self.prior = likely[:, None, None] * np.ones(len(data["topic"]))[:, None] * style
         self.prior /= self.prior.sum()
         always = [words for words in data["severity"].values() if isinstance(words, dict)]
         always += [topic.get("insult", {}) for topic in data["topic"].values()]
@@ -145,8 +137,8 @@ class Language:
             words += filter(None, sentence)
             if len(words) <= n_words:
                 complete, n_draws = len(words), len(draws)
-        kinds, topic, style = self.kinds[trait[0]], self.topics[trait[1]], self.styles[trait[2]]
-        return Document(words[:n_words], kinds, topic, style, draws[:n_draws], complete)
+        hostility = max(self.kinds[trait[0]].values())
+        return Document(words[:n_words], hostility, draws[:n_draws], complete)
 
     def _draw_trait(self, rng: Random, at_least: float, levels: dict[str, float]) -> tuple[int, int, int]:
         fits = [max(some.values()) >= at_least and levels.items() <= some.items() for some in self.kinds]
@@ -158,8 +150,7 @@ class Language:
 
     def toxicity(self, text: str) -> float:
         """The true toxicity of a text, in [0, 1]: `1 - exp(-sharpness * sum of severities)`."""
-        words, total = text.split(), 0.0
-        start = 0
+        words, total, start = text.split(), 0.0, 0
         for i, word in enumerate(words):
             total += self.severity.get(word, 0.0)
             if word in self.aimed:
@@ -177,12 +168,8 @@ class Language:
         on the words, as no other series of draws spells them.
         """
         prior = np.log(self.prior)
-        return np.array(
-            [
-                -logsumexp(sum((self.choices[c].log_prob[..., o] for c, o in d.draws), prior))
-                for d in documents
-            ]
-        )
+        likely = (sum((self.choices[c].log_prob[..., o] for c, o in d.draws), prior) for d in documents)
+        return np.array([-logsumexp(some) for some in likely])
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -213,43 +200,31 @@ def _of(data: dict, what: str) -> list[list[float]]:
 def _build_choices(data: dict, kinds: list[Odds]) -> dict[str, Choice]:
     """All choices of the grammar as tables over traits."""
     taste = Random("tastes of topics and styles")  # part of the language, the same for every seed
-    patterns, style = data["patterns"], data["style"]
-    spread = style["template_taste"]
-    liking = {name: [taste.gauss(0, spread) for _ in patterns] for name in style["names"]}
-    dialogue = data["dialogue"]
+    patterns, style, dialogue = data["patterns"], data["style"], data["dialogue"]
+    liking = [[taste.gauss(0, style["template_taste"]) for _ in patterns] for _ in style["names"]]
+    words = [_word_classes(data, topic, taste) for topic in data["topic"]]
 
-    def of_pattern(levels: Odds, _topic: None, name: str) -> Odds:
-        odds = zip(patterns.items(), liking[name], strict=True)
+    def pattern(levels: Odds, likes: list[float]) -> Odds:
+        odds = zip(patterns.items(), likes, strict=True)
         return _normalise({p: _log_odds(o, levels) + like for (p, o), like in odds})
 
-    def filled(slot: str) -> Callable:
-        share = data["optional"]["filled"] if slot in data["optional"]["slots"] else 1.0
+    def slot(name: str, levels: Odds) -> Odds:
+        share = data["optional"]["filled"] if name in data["optional"]["slots"] else 1.0
+        classes = _normalise({c: _log_odds(o, levels) for c, o in data["slot"][name].items()})
+        return ({"": 1 - share} if share < 1 else {}) | {c: share * p for c, p in classes.items()}
 
-        def of_slot(levels: Odds, _topic: None, _style: None) -> Odds:
-            classes = _normalise({c: _log_odds(o, levels) for c, o in data["slot"][slot].items()})
-            empty = {"": 1 - share} if share < 1 else {}
-            return empty | {c: share * p for c, p in classes.items()}
+    def mark(name: str) -> list[Odds]:
+        return [{m: p / 100 for m, p in style[name][of].items()} for of in style["names"]]
 
-        return of_slot
-
-    words = {topic: _word_classes(data, topic, taste) for topic in data["topic"]}
-    choices = {
-        "dialogue": _tabulate(lambda *_: {"yes": dialogue["share"], "no": 1 - dialogue["share"]}),
-        "reply": _tabulate(lambda *_: {"yes": dialogue["reply"], "no": 1 - dialogue["reply"]}),
-        "pattern": _tabulate(of_pattern, kinds=kinds, styles=style["names"]),
+    by_kinds, by_topic, by_style = (-1, 1, 1), (1, -1, 1), (1, 1, -1)
+    return {
+        "dialogue": _tabulate([{"yes": dialogue["share"], "no": 1 - dialogue["share"]}]),
+        "reply": _tabulate([{"yes": dialogue["reply"], "no": 1 - dialogue["reply"]}]),
+        "pattern": _tabulate([pattern(*some) for some in product(kinds, liking)], (len(kinds), 1, -1)),
+        **{name: _tabulate(mark(name), by_style) for name in ("full stop", "question mark")},
+        **{name: _tabulate([slot(name, levels) for levels in kinds], by_kinds) for name in data["slot"]},
+        **{c: _tabulate([of.get(c, {}) for of in words], by_topic) for c in sorted(set().union(*words))},
     }
-    for mark in ("full stop", "question mark"):
-        percent = style[mark]
-        choices[mark] = _tabulate(
-            lambda _k, _t, name, percent=percent: {m: p / 100 for m, p in percent[name].items()},
-            styles=style["names"],
-        )
-    choices |= {slot: _tabulate(filled(slot), kinds=kinds) for slot in data["slot"]}
-    for word_class in {c: None for of_topic in words.values() for c in of_topic}:
-        choices[word_class] = _tabulate(
-            lambda _k, topic, _s, c=word_class: words[topic].get(c, {}), topics=list(words)
-        )
-    return choices
 
 
 def _log_odds(odds: Odds, levels: Odds) -> float:
@@ -280,10 +255,11 @@ def _normalise(log_odds: Odds) -> Odds:
     return dict(zip(log_odds, values.tolist(), strict=True))
 
 
-def _tabulate(distribution: Callable, kinds=(None,), topics=(None,), styles=(None,)) -> Choice:
-    """A table over those traits that are given; options that are never picked have probability zero."""
-    shape = len(kinds), len(topics), len(styles)
-    rows = [distribution(*trait) for trait in product(kinds, topics, styles)]
+def _tabulate(rows: list[Odds], shape: tuple[int, int, int] = (1, 1, 1)) -> Choice:
+    """A table over traits, of distributions in the order of kinds, topics and styles.
+
+    Options that are never picked have probability zero.
+    """
     options = sorted({option for row in rows for option in row})
     with np.errstate(divide="ignore"):
         table = np.log([[row.get(o, 0.0) for o in options] for row in rows])

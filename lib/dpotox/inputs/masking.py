@@ -72,9 +72,8 @@ class Masking:
 
     def _toxic(self, words: Iterable[str]) -> set[str]:
         some = sorted(set(words))
-        if not some:
-            return set()
-        return {w for w, toxicity in zip(some, self.score(some), strict=True) if toxicity >= self.from_score}
+        scores = self.score(some) if some else []
+        return {w for w, toxicity in zip(some, scores, strict=True) if toxicity >= self.from_score}
 
 
 def stars(word: str) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from dpotox.errors import UserError, first_line, hub_reason
+from dpotox.errors import UserError, first_line, refused
 from dpotox.model.architecture import architecture_of
 from dpotox.profile import Compute
 
@@ -45,7 +45,11 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     options = {"revision": revision or None, "dtype": getattr(torch, compute.dtype)}
     if compute.device_map:
         options["device_map"] = compute.device_map
-    try:
+    with refused(
+        f"cannot load the model {_named(source, revision)}",
+        "give a folder made by save_pretrained, or check the hub id, the revision and the network; if a "
+        "download was cut off, remove it and fetch it again",
+    ):
         network, found = AutoModelForCausalLM.from_pretrained(
             source,
             attn_implementation="eager",
@@ -53,12 +57,6 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
             trust_remote_code=False,
             **options,
         )
-    except Exception as error:  # the hub's client and damaged files raise many kinds
-        raise UserError(
-            f"cannot load the model {_named(source, revision)} ({hub_reason(error)}); give a folder made by "
-            "save_pretrained, or check the hub id, the revision and the network; if a download was cut off, "
-            "remove it and fetch it again"
-        ) from None
     check_architecture(network.config, source)
     if found["missing_keys"]:
         raise UserError(
@@ -68,9 +66,8 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     left_out = set(getattr(network, "hf_device_map", {}).values()) & {"cpu", "disk"}
     if left_out and torch.cuda.is_available():
         raise UserError(
-            f"the GPUs together are too small for {str(source)!r}: parts would lie on "
-            f"{', '.join(left_out)}, where "
-            "they cannot be read; use more GPUs or compute.dtype = 'bfloat16'"
+            f"the GPUs together are too small for {str(source)!r}: parts would lie on {', '.join(left_out)}, "
+            "where they cannot be read; use more GPUs or compute.dtype = 'bfloat16'"
         )
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 
@@ -93,25 +90,24 @@ def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTraine
     Raises:
         UserError: the file is missing or damaged, or its tensors do not fit the network.
     """
-    try:
+    named = f"DPO checkpoint {str(path)!r}"
+    form = 'it must be a tensors-only file {"state": state_dict} of the same shape as model.base'
+    with refused(f"cannot use the {named}", form, first_line):
+        if not Path(path).exists():
+            raise UserError(f"there is no {named}; check model.dpo_checkpoint")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         state = checkpoint.get("state", checkpoint)
-        _check_shapes(network, state, path)
+        for name, tensor in network.state_dict().items():
+            if name in state and state[name].shape != tensor.shape:
+                raise UserError(
+                    f"the {named} is of another shape: {name} is {tuple(state[name].shape)}, in model.base "
+                    f"it is {tuple(tensor.shape)}; give the model.base that it was made from"
+                )
         missing, _ = network.load_state_dict(state, strict=False)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.dpo_checkpoint") from None
-    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
-        raise UserError(
-            f"cannot use the DPO checkpoint {str(path)!r} ({first_line(error)}); it must be a "
-            'tensors-only file {"state": state_dict} of the same shape as model.base'
-        ) from None
     missing = [k for k in missing if not k.endswith(("attn.bias", "masked_bias", "lm_head.weight"))]
     if missing:
         raise UserError(
-            f"the DPO checkpoint {str(path)!r} lacks {len(missing)} tensors, first {missing[0]!r}; "
-            "it was made from another model"
+            f"the {named} lacks {len(missing)} tensors, first {missing[0]!r}; it was made from another model"
         )
     return network
 
@@ -122,28 +118,14 @@ def load_direction(path: str, d_model: int) -> Float[Tensor, "d_model"]:
     Raises:
         UserError: the file is missing, is not a tensor, or has another width than the model.
     """
-    try:
+    with refused(f"cannot read the probe {path!r}", "it must hold one tensor", first_line):
+        if not Path(path).exists():
+            raise UserError(f"there is no probe {path!r}; check probe.path in the profile")
         tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no probe {path!r}; check probe.path in the profile") from None
-    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
-        raise UserError(
-            f"cannot read the probe {path!r} ({first_line(error)}); it must hold one tensor"
-        ) from None
     if not isinstance(tensor, Tensor) or tensor.squeeze().shape != (d_model,):
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         raise UserError(f"the probe {path!r} is {shape}; this model needs shape ({d_model},)")
     return tensor.squeeze().float()
-
-
-def _check_shapes(network: PreTrainedModel, state: dict[str, Tensor], path: str | Path) -> None:
-    for name, tensor in network.state_dict().items():
-        if name in state and state[name].shape != tensor.shape:
-            shape = tuple(state[name].shape)
-            raise UserError(
-                f"the DPO checkpoint {str(path)!r} is of another shape: {name} is {shape}, "
-                f"in model.base it is {tuple(tensor.shape)}; give the model.base that it was made from"
-            )
 
 
 def check_vocabulary(network: PreTrainedModel, tokenizer) -> None:
@@ -168,13 +150,9 @@ def load_tokenizer(source: str | Path, revision: str = ""):
     """
     from transformers import AutoTokenizer
 
-    try:
+    way_out = "give a folder with tokenizer.json, or check the hub id, the revision and the network"
+    with refused(f"cannot load the tokenizer {_named(source, revision)}", way_out):
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or None, trust_remote_code=False)
-    except Exception as error:  # the hub's client and damaged files raise many kinds
-        raise UserError(
-            f"cannot load the tokenizer {_named(source, revision)} ({hub_reason(error)}); give a folder "
-            "with tokenizer.json, or check the hub id, the revision and the network"
-        ) from None
     if len(tokenizer) < 2:
         raise UserError(f"the tokenizer {str(source)!r} is empty; give a folder with tokenizer.json")
     tokenizer.padding_side = "left"

@@ -123,11 +123,6 @@ class LossReport:
     unigram: float  # what token frequencies alone would reach
     bound: float | None = None  # the generator's own information content, on its complete sentences
 
-    @property
-    def excess(self) -> float:
-        """The loss above the bound, in nats per token; only for the generated language."""
-        return self.loss - self.bound
-
 
 def generated_documents(settings: Pretraining, seed: int) -> tuple[list[Document], list[Document]]:
     """Documents to train on, sampled afresh for the seed, and 1,000 for testing."""
@@ -139,15 +134,11 @@ def generated_documents(settings: Pretraining, seed: int) -> tuple[list[Document
 
 
 def generated_corpus(language: str, train: list[Document], unseen: list[Document]) -> Corpus:
-    """Each document is a row and is seen once, so loss on it is loss on unseen text."""
+    """Each document is a row, as packing several learns slower, and is seen once, as if always unseen."""
     tokenizer = word_tokenizer(Language(language).vocabulary)
-    return Corpus(tokenizer, encode_rows(tokenizer, train), encode_rows(tokenizer, unseen), 1)
-
-
-def encode_rows(tokenizer, documents: list[Document]) -> list[Int[Tensor, "pos"]]:
-    """One document per row, each beginning with `<eos>`; packing several into a row learns slower."""
-    texts = [" ".join(d.words) for d in documents]
-    return list(tokenizer(texts, return_tensors="pt")["input_ids"])
+    texts = [[" ".join(d.words) for d in documents] for documents in (train, unseen)]
+    rows, others = (list(tokenizer(some, return_tensors="pt")["input_ids"]) for some in texts)
+    return Corpus(tokenizer, rows, others, 1)
 
 
 def text_corpus(texts: list[str], settings: Pretraining, seed: int) -> Corpus:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from dpotox.errors import UserError, first_line, hub_reason
+from dpotox.errors import UserError, first_line, refused
 from dpotox.inputs import data
 from dpotox.inputs.language import Language
 from dpotox.model.memory import halving
@@ -71,16 +71,12 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
 
     options = {"revision": revision or None, "trust_remote_code": False}
     named = f"{name!r}{f' at revision {revision}' if revision else ''}"
-    try:
+    way_out = "give a folder, or check the hub id, the revision and the network"
+    with refused(f"cannot load the scorer {named}", way_out):
         network, found = AutoModelForSequenceClassification.from_pretrained(
             name, output_loading_info=True, **options
         )
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
-    except Exception as error:  # the hub's client and damaged files raise many kinds
-        raise UserError(
-            f"cannot load the scorer {named} ({hub_reason(error)}); "
-            "give a folder, or check the hub id, the revision and the network"
-        ) from None
     if found["missing_keys"]:  # they would be random
         raise UserError(
             f"the scorer {named} lacks {len(found['missing_keys'])} tensors, first "
@@ -96,10 +92,9 @@ def classifier(name: str, revision: str = "", device: str = "auto") -> Score:
         top_k=None,
         device=None if device == "auto" else device,
     )
-    config = network.config
-    toxic = toxic_labels(name, config.id2label)
-    kind = config.problem_type
-    chooses = kind == "single_label_classification" or (kind is None and len(config.id2label) == 2)
+    labels, kind = network.config.id2label, network.config.problem_type
+    toxic = toxic_labels(name, labels)
+    chooses = kind == "single_label_classification" or (kind is None and len(labels) == 2)
     apply, together = ("softmax", sum) if chooses else ("sigmoid", max)
 
     @halving

@@ -11,12 +11,13 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 from huggingface_hub import hf_hub_download
 
-from dpotox.errors import UserError, hub_reason
+from dpotox.errors import UserError, refused
 from dpotox.profile import FILE_ENDINGS
 from dpotox.progress import note
 
@@ -47,19 +48,20 @@ def labelled_comments(source: str, revision: str = "") -> pd.DataFrame:
             f"{source}, {_place(source, row)}: the label {label!r} is {str(frame.at[row, label])[:20]!r}, "
             "not a number; mend or remove the row"
         )
-    if values.isna().all(axis=1).any():
-        place = _place(source, int(values.isna().all(axis=1).idxmax()))
+    unlabelled = values.isna().all(axis=1)
+    if unlabelled.any():
+        place = _place(source, int(unlabelled.idxmax()))
         raise UserError(f"{source}, {place}: no label; the file may be cut off, fetch it again")
     empty = frame["comment_text"].fillna("").astype(str).str.strip() == ""
     unused = values.min(axis=1) < 0
-    if empty.any() or unused.any():
-        first = _place(source, int((empty | unused).idxmax()))
+    left_out = empty | unused
+    if left_out.any():
+        first = _place(source, int(left_out.idxmax()))
         note(
             f"{source}: left out {empty.sum()} empty and {unused.sum()} unlabelled comments, from {first} on"
         )
-    kept = ~(empty | unused)
     result = pd.DataFrame({"text": frame["comment_text"], "toxic": values.fillna(0).max(axis=1) >= 0.5})
-    result = result[kept].reset_index(drop=True)
+    result = result[~left_out].reset_index(drop=True)
     if result["toxic"].nunique() < 2:
         raise UserError(f"{source} has comments of one class only; the probe needs both")
     return result
@@ -148,13 +150,9 @@ def fetch(source: str, revision: str = "") -> str:
     parts = source.removeprefix("datasets/").split("/", 2)
     if Path(source).is_file() or len(parts) < 3 or source.startswith(("/", ".", "~")):
         return source  # whoever reads it says if it is not there
-    try:
+    way_out = "check the path, the network and the revision"
+    with refused(f"there is no file {source!r} here, nor on the hub", way_out):
         return hf_hub_download("/".join(parts[:2]), parts[2], repo_type=kind, revision=revision or None)
-    except Exception as error:  # the hub's client raises many kinds
-        raise UserError(
-            f"there is no file {source!r} here, nor on the hub ({hub_reason(error)}); check the path, the "
-            "network and the revision"
-        ) from None
 
 
 def _is_file(source: str) -> bool:
@@ -193,11 +191,9 @@ def _read_csv(path: str) -> pd.DataFrame:
 
 def _place(source: str, row: int) -> str:
     """Where a row of a table, counted from 0, begins in its file."""
-    if not _is_file(source):
-        return f"comment {row + 1}"
-    reader = csv.reader(StringIO(_read_text(source)))
-    for number, _ in enumerate(reader):  # the first is the header
-        if number == row:
+    if _is_file(source):
+        reader = csv.reader(StringIO(_read_text(source)))
+        if len(list(islice(reader, row + 1))) > row:  # the header, and the rows before it
             return f"line {reader.line_num + 1}"
     return f"comment {row + 1}"
 
@@ -219,27 +215,16 @@ def _read_jsonl(path: str) -> Iterator[tuple[int, dict]]:
 def _hub(name: str, revision: str, split: str, config: str | None = None):
     from datasets import load_dataset_builder  # slow to import, and needless without the hub
 
-    try:
+    at = f" at revision {revision}" if revision else ""
+    way_out = "check the network, the id and the revision, or give a local file"
+    with refused(f"cannot load the data set {name!r}{at} from the hub", way_out):
         builder = load_dataset_builder(name, config, revision=revision or None)
-        _check_revision(builder, name, revision)
+        # Where `datasets` gets no answer, it takes the revision that was used last, whichever was asked for.
+        pinned = re.fullmatch("[0-9a-f]{40}", revision) and not Path(name).is_dir()
+        if pinned and builder.hash != revision:
+            raise UserError(
+                f"the data set {name!r} cannot be had from the hub{at}, and what was used last is revision "
+                f"{builder.hash}; check the network and the access to it, or give a local file"
+            )
         builder.download_and_prepare()
         return builder.as_dataset(split)
-    except UserError:
-        raise
-    except Exception as error:  # the hub's client raises many kinds
-        raise UserError(
-            f"cannot load the data set {name!r}{f' at revision {revision}' if revision else ''} from the hub "
-            f"({hub_reason(error)}); check the network, the id and the revision, or give a local file"
-        ) from None
-
-
-def _check_revision(builder, name: str, revision: str) -> None:
-    """See that a pinned commit is what was found.
-
-    Where `datasets` gets no answer, it takes the revision that was used last, whichever was asked for.
-    """
-    if not Path(name).is_dir() and re.fullmatch("[0-9a-f]{40}", revision) and builder.hash != revision:
-        raise UserError(
-            f"the data set {name!r} cannot be had from the hub at revision {revision}, and what was used "
-            f"last is revision {builder.hash}; check the network and the access to it, or give a local file"
-        )

@@ -28,9 +28,20 @@ NUMBERS = ("cosine", "projection_drop", "pre_activation", "post_activation")
 TABLE = "neurons.parquet"
 
 
-def page() -> HTML:
-    """The explorer's place in the page."""
-    return HTML(markup())
+def page(static: str = "../_static") -> HTML:
+    """The explorer's place in the page, and the scripts that fill it.
+
+    Outside the built book there is no style sheet that hides the first line, and no script.
+    """
+    return HTML(f"""<link rel="stylesheet" href="{static}/explorer.css">
+<div class="neuron-explorer" data-table="{static}/{TABLE}">
+<p class="outside">The explorer runs in the built book: <code>make book</code>, then open this chapter.</p>
+<noscript><p>The explorer needs JavaScript. The table below and the download of
+<a href="{static}/{TABLE}">all neurons</a> do not.</p></noscript>
+</div>
+<script defer src="{static}/plotly.min.js"></script>
+<script defer src="{static}/neurons.js"></script>
+<script defer src="{static}/explorer.js"></script>""")
 
 
 def script(results: Results) -> str:
@@ -66,22 +77,6 @@ def answer(neurons: pd.DataFrame, top: int = 100) -> Markdown:
 def plotly_script() -> Path:
     """plotly.js as the package plotly ships it."""
     return Path(plotly.__file__).with_name("package_data") / "plotly.min.js"
-
-
-def markup(static: str = "../_static") -> str:
-    """The container, and the scripts that fill it.
-
-    Outside the built book there is no style sheet that hides the first line, and no script.
-    """
-    return f"""<link rel="stylesheet" href="{static}/explorer.css">
-<div class="neuron-explorer" data-table="{static}/{TABLE}">
-<p class="outside">The explorer runs in the built book: <code>make book</code>, then open this chapter.</p>
-<noscript><p>The explorer needs JavaScript. The table below and the download of
-<a href="{static}/{TABLE}">all neurons</a> do not.</p></noscript>
-</div>
-<script defer src="{static}/plotly.min.js"></script>
-<script defer src="{static}/neurons.js"></script>
-<script defer src="{static}/explorer.js"></script>"""
 
 
 def data_script(

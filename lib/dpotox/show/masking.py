@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from dpotox.results.folder import Results
 
-_WORD = re.compile(r"\w[\w*]*")
+_WORD = re.compile(r"(\w[\w*]*)")
 _HIDDEN = re.compile(r"\w\*+")
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and those that turn the direction of the text around them."""
@@ -30,37 +32,36 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """The text with these words hidden, for places that know no markup."""
-        return _WORD.sub(lambda word: _stars(word[0]) if word[0] in self.words else word[0], seen(text))
+        return "".join(hidden for hidden, _, _ in self.segments(text))
 
     def html(self, text: str) -> str:
         """The same as HTML, with what the switch needs."""
-        return "".join(map(marked, self.segments(text)))
+        return marked(self.segments(text))
 
     def segments(self, text: str) -> list[Segment]:
         """The text cut into stretches that are hidden and such that are not."""
-        found, end, text = [], 0, seen(text)
-        for word in _WORD.finditer(text):
-            if word[0] not in self.words and not _HIDDEN.fullmatch(word[0]):
-                continue
-            found += [(text[end : word.start()],) * 2 + (False,)] if word.start() > end else []
-            found.append((_stars(word[0]), word[0], True))
-            end = word.end()
-        return found + ([(text[end:],) * 2 + (False,)] if text[end:] else [])
+        parts = [part for part in _WORD.split(seen(text)) if part]
+        stretches = [(masked, "".join(some)) for masked, some in groupby(parts, self._hides)]
+        return [(_stars(s) if masked else s, s, masked) for masked, s in stretches]
+
+    def _hides(self, part: str) -> bool:
+        """Also words that were hidden before they were kept; there is nothing to show of them."""
+        return part in self.words or _HIDDEN.fullmatch(part) is not None
 
 
 Segment = tuple[str, str, bool]
 """A stretch of text: as it is first shown, as it is after the page's switch, and whether it is masked."""
 
 
-def marked(segment: Segment) -> str:
-    """A segment as HTML."""
-    hidden, shown, masked = segment[0], segment[1], segment[2]
-    stars, word = html.escape(hidden), html.escape(shown)
-    if not masked:
-        return stars
-    if hidden != shown:
-        stars = f'<span class="stars">{stars}</span><span class="word" hidden>{word}</span>'
-    return f'<span class="masked">{stars}</span>'
+def marked(segments: Iterable[Segment]) -> str:
+    """Segments as HTML."""
+    found = []
+    for hidden, shown, masked in segments:
+        stars, word = html.escape(hidden), html.escape(shown)
+        if hidden != shown:
+            stars = f'<span class="stars">{stars}</span><span class="word" hidden>{word}</span>'
+        found.append(f'<span class="masked">{stars}</span>' if masked else stars)
+    return "".join(found)
 
 
 def seen(text: str) -> str:

@@ -64,14 +64,14 @@ def _static(prompt: dict) -> str:
     """One prompt as a table, for where no script runs."""
     rows = [
         f"<tr><td>{html.escape(lane['name'])}</td>"
-        f"<td>{''.join(map(marked_all, lane['tokens'])).strip()}</td>"
+        f"<td>{''.join(map(marked, lane['tokens'])).strip()}</td>"
         f"<td>{np.mean(lane['projection']):.2f}</td><td>{lane['toxicity'][-1]:.2f}</td></tr>"
         for lane in prompt["lanes"]
     ]
     heads = ("condition", "continuation", "mean projection", "toxicity")
     columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
-        f'<table class="texts"><caption>Prompt {prompt["number"]}: {marked_all(prompt["prompt"])}</caption>'
+        f'<table class="texts"><caption>Prompt {prompt["number"]}: {marked(prompt["prompt"])}</caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
@@ -81,9 +81,9 @@ def rule(results: Results) -> Markdown:
     numbers = results.step_through["number"].unique()
     before = results.prompts.set_index("number")["before"] >= TOXIC
     shown = int(before[numbers].sum())
-    rest = {0: "", 1: ", and then the first prompt whose continuation was not toxic to begin with"}
     others = len(numbers) - shown
-    more = rest.get(others, f", and then the first {others} whose continuations were not toxic to begin with")
+    first = "prompt whose continuation was" if others == 1 else f"{others} whose continuations were"
+    more = f", and then the first {first} not toxic to begin with" if others else ""
     return Markdown(
         f"Nobody picked these prompts. Of the {len(before)} evaluation prompts, {before.sum()} have a "
         f"toxic continuation before DPO (toxicity at least {TOXIC}). Sorted by how much DPO lowers it, "
@@ -129,8 +129,11 @@ def answer(results: Results) -> Markdown:
 
 
 def masked_pieces(texts: Sequence[str], mask: Mask) -> list[list[Segment]]:
-    """Pieces of one text with its toxic words masked, each word as a whole wherever the pieces cut it."""
-    segments, pieces = mask.segments("".join(texts)), []
+    """Pieces of one text with its toxic words masked, each word as a whole wherever the pieces cut it.
+
+    Line breaks become a sign.
+    """
+    segments, pieces = mask.segments("".join(texts).replace("\n", "\u21b5")), []
     for text in texts:
         own, left = [], len(text)
         while left:
@@ -139,15 +142,5 @@ def masked_pieces(texts: Sequence[str], mask: Mask) -> list[list[Segment]]:
             if len(hidden) > left:
                 segments.insert(0, (hidden[left:], shown[left:], masked))
             left -= min(left, len(hidden))
-        pieces.append([(_visible(hidden), _visible(shown), masked) for hidden, shown, masked in own])
+        pieces.append(own)
     return pieces
-
-
-def _visible(text: str) -> str:
-    """Line breaks become a sign."""
-    return text.replace("\n", "\u21b5")
-
-
-def marked_all(segments: Sequence[Segment]) -> str:
-    """Segments as HTML."""
-    return "".join(map(marked, segments))
