@@ -63,7 +63,7 @@ def test_the_row_the_step_and_the_table_of_the_page_on_extending_fit(request):
     names = vars(study) | {"groups": groups}
     exec(step, names)
     ((name, described),) = eval(f"{{{table}}}", vars(catalogue).copy()).items()
-    assert line == f'"{name}": self.{name},\n'
+    assert line == f'"{name}": lambda: study.{name},\n'
     assert len(described.checked(names[name].make(made))) == made.shape["layers"].iloc[0]
 
 

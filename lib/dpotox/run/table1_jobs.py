@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpotox.paper import evaluation, rows, table1
+from dpotox.model import weights
+from dpotox.paper import evaluation, evidence, rows, table1
 from dpotox.paper.evaluation import Result
+from dpotox.run import offset
+from dpotox.run.artifacts import PARTS
 from dpotox.run.kept import RESULTS, TENSOR
 from dpotox.run.step import part
 from dpotox.run.workers import share_out
@@ -21,9 +24,31 @@ if TYPE_CHECKING:
     from dpotox.run.study import Study
 
 
-def share_table1(study: Study, parts: Path) -> table1.Table1:
-    """Make all rows and draws of table 1 that are not in `parts` yet, and put them together."""
-    asked, draws = study.table1_rows, study.table1_draws
+def _edited(study: Study) -> tuple:
+    """What the rows of table 1 and their draws are made of."""
+    read = study.readings
+    steering = evidence.steering(read.base, read.dpo_on_base, study.probe.unit)
+    return study.neurons, weights.key_biases(study.dpo), steering, study.profile.interventions
+
+
+def rows_of(study: Study) -> list[rows.Row]:
+    """The rows of table 1."""
+    by, top = offset.pushes(study.offset, study.neurons), study.profile.interventions.figure_top
+    return rows.table1_rows(*_edited(study)) + rows.offset_rows(study.neurons, by, top)
+
+
+def draws_of(study: Study) -> list[rows.Draws]:
+    """The random draws beside rows of table 1."""
+    draws, n = rows.random_draws(*_edited(study), study.seed), study.profile.interventions.draws
+    return draws + offset.random_draws(study.offset, study.neurons, n, study.seed)
+
+
+def share_table1(study: Study, folder: Path) -> table1.Table1:
+    """The outcome of every row of table 1 and of our controls, by the row's name.
+
+    Each is kept as a part; what an interrupted run has left is not made again.
+    """
+    asked, draws, parts = study.table1_rows, study.table1_draws, folder / PARTS
     jobs = len(asked) + sum(len(some.interventions) for some in draws)
     share_out(study, partial(table1_jobs, folder=parts), jobs, "table 1", "row or draw")
     outcomes = {row.name: RESULTS.read(parts / f"row{i:03}")[row.name] for i, row in enumerate(asked)}
