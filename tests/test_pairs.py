@@ -15,9 +15,9 @@ from dpotox.model.tracing import window_nll
 from dpotox.paper import pairs
 from dpotox.paper.probe import Probe
 from dpotox.profile import Pairs, load_profile
+from dpotox.run.artifacts import part
 from dpotox.run.kept import TABLE
 from dpotox.run.plan import Plan
-from dpotox.run.step import part
 from dpotox.run.study import Study
 from dpotox.run.tables import pair_yield
 from dpotox.run.training import pair_blocks

@@ -30,12 +30,8 @@ class Format:
     read: Callable[[Path], Any]
 
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-
-
-def _as_tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+def _save(values: dict[str, torch.Tensor | np.ndarray], path: Path) -> None:
+    save_file({name: torch.as_tensor(some).contiguous() for name, some in values.items()}, path)
 
 
 def _file(name: str, write: Callable[[Any, Path], None], read: Callable[[Path], Any]) -> Format:
@@ -136,7 +132,7 @@ MEASURES = ("greedy", "sampled", "nll", "f1")
 def _write_results(results: dict[str, Result], folder: Path) -> None:
     arrays = {m: np.stack([getattr(r, m) for r in results.values()]) for m in MEASURES}
     arrays["neutral"] = next(iter(results.values())).neutral
-    _save(_as_tensors(arrays), folder / "outcomes.safetensors")
+    _save(arrays, folder / "outcomes.safetensors")
     pd.DataFrame({name: r.texts for name, r in results.items()}).to_parquet(folder / "texts.parquet")
 
 
@@ -159,7 +155,7 @@ RESULTS = Format(_write_results, _read_results)
 def _write_table1(table: Table1, folder: Path) -> None:
     _write_results(table.results, folder)
     table.rows.assign(total_neurons=table.total_neurons).to_csv(folder / "rows.csv", index=False)
-    _save(_as_tensors(table.draws), folder / "draws.safetensors")
+    _save(table.draws, folder / "draws.safetensors")
     pd.Series(table.draw_names, name="name").rename_axis("beside").to_csv(folder / "draws.csv")
     (folder / "absent.json").write_text(json.dumps(table.absent))
 

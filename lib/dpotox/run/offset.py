@@ -187,15 +187,15 @@ def by_set(offset: Offset, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for which, chosen in sets.items():
         parts, beside = flat[:, chosen.index], random[chosen.index]
         change = parts.sum(0)
-        row = {"which": which, "neurons": chosen.index.nunique()}
-        row |= {"change": change.mean(), "upstream_change": parts[0].mean(), "size": _size(change)}
+        row = {"change": change.mean(), "upstream_change": parts[0].mean(), "size": _size(change)}
         row |= dict(zip(PARTS, share(parts, change), strict=True))
         row |= {
             "left": _size(change - parts[0]) / _size(change),
             "times_random": _size(parts[0]) / _size(beside),
         }
-        rows.append({name: value if isinstance(value, str) else float(value) for name, value in row.items()})
-    return pd.DataFrame(rows).astype({"neurons": int})
+        named = {"which": which, "neurons": chosen.index.nunique()}
+        rows.append(named | {name: float(value) for name, value in row.items()})
+    return pd.DataFrame(rows)
 
 
 def _size(values: Float[Tensor, "neuron"]) -> Float[Tensor, ""]:

@@ -20,7 +20,7 @@ from dpotox.profile import Profile
 
 NO_TRACE_MODULES = {
     *("errors", "profile", "progress", "inputs.training_progress"),
-    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.step", "run.workers"),
+    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.workers"),
 }
 """Modules that leave no trace in a result; what a profile says counts by its values."""
 STUDY = "run.study", "Study"
@@ -67,15 +67,12 @@ class Package:
         module, found = self.modules[STUDY[0]], {}
         for node in module.definitions[STUDY[1]].body:
             if isinstance(node, ast.FunctionDef):
-                made_by, marks = (STUDY[0], f"{STUDY[1]}.{node.name}"), node.decorator_list
+                is_step = any(("step",) in _chains(mark) for mark in node.decorator_list)
+                found[node.name] = (STUDY[0], f"{STUDY[1]}.{node.name}"), is_step
             elif isinstance(node, ast.Assign):
                 (first, *after), *_ = _chains(node.value.args[0])
                 (made_by,) = self._resolved([*module.imported[first].split("."), *after])
-                marks = [node.value]
-            else:
-                continue
-            name = node.name if isinstance(node, ast.FunctionDef) else node.targets[0].id
-            found[name] = made_by, any(("step",) in _chains(mark) for mark in marks)
+                found[node.targets[0].id] = made_by, ("step",) in _chains(node.value)
         return found
 
     @cached_property

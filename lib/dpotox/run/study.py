@@ -33,9 +33,8 @@ from dpotox.paper import evaluation, evidence, neurons, nulls, probe, readings, 
 from dpotox.paper.evaluation import OUTCOMES, Exam, Result
 from dpotox.profile import EMBEDDED, Compute, Profile
 from dpotox.run import kept, offset, per_token, scores, table1_jobs, training
-from dpotox.run.artifacts import PARTS
+from dpotox.run.artifacts import PARTS, part, step
 from dpotox.run.plan import Plan, open_plan
-from dpotox.run.step import part, step
 from dpotox.run.tables import write_results
 
 if TYPE_CHECKING:

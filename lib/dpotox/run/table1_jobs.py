@@ -15,9 +15,8 @@ from dpotox.model import weights
 from dpotox.paper import evaluation, evidence, rows, table1
 from dpotox.paper.evaluation import Result
 from dpotox.run import offset
-from dpotox.run.artifacts import PARTS
+from dpotox.run.artifacts import PARTS, part
 from dpotox.run.kept import RESULTS, TENSOR
-from dpotox.run.step import part
 from dpotox.run.workers import share_out
 
 if TYPE_CHECKING:

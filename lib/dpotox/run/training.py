@@ -19,8 +19,8 @@ from dpotox.model.memory import halving
 from dpotox.paper import nulls, pairs
 from dpotox.profile import EMBEDDED, Dpo
 from dpotox.run import artifacts
+from dpotox.run.artifacts import part
 from dpotox.run.kept import TABLE
-from dpotox.run.step import part
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
