@@ -49,11 +49,11 @@ def pieces(tokenizer, prompt: str, tokens: Int[Tensor, "new_token"]) -> list[str
     """
     ids = tokenizer(prompt)["input_ids"]
     whole = tokenizer.decode([*ids, *tokens.tolist()], skip_special_tokens=True)
-    start, ends = _shared(prompt, whole), []
-    for i in range(1, len(tokens) + 1):
+    ends = [_shared(prompt, whole)]
+    for i in range(1, len(tokens)):
         text = tokenizer.decode([*ids, *tokens[:i].tolist()], skip_special_tokens=True)
         ends.append(_shared(text.rstrip("\N{REPLACEMENT CHARACTER}"), whole))
-    bounds = np.maximum.accumulate([start, *ends[:-1], len(whole)])
+    bounds = np.maximum.accumulate([*ends, len(whole)])
     return [whole[a:b] for a, b in pairwise(bounds)]
 
 

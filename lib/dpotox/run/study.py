@@ -21,19 +21,15 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.errors import UserError
 from dpotox.estimates import Evidence
 from dpotox.facts import placebos
-from dpotox.inputs import data, networks, scoring, sources
+from dpotox.inputs import data, networks, sources
 from dpotox.inputs.masking import Masking
-from dpotox.inputs.scoring import Score
-from dpotox.inputs.windows import exam_windows
 from dpotox.model import architecture, logit_lens, tracing, weights
-from dpotox.paper import evaluation, evidence, neurons, nulls, probe, readings, selections, table1_evidence
-from dpotox.paper.evaluation import OUTCOMES, Exam, Result
+from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
 from dpotox.profile import EMBEDDED, Compute, Profile
-from dpotox.run import kept, offset, per_token, scores, table1_jobs, training
-from dpotox.run.artifacts import PARTS, part, step
+from dpotox.run import kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.tables import write_results
 
@@ -116,23 +112,8 @@ class Study:
         """The model's shape, in one row."""
         return weights.shape(self.base)
 
-    @cached_property
-    def score(self) -> Score:
-        """The function that says how toxic texts are."""
-        return self._scorer(self.profile.scorer.name, self.profile.scorer.revision)
-
-    @cached_property
-    def second_score(self) -> Score | None:
-        """Another such function, if the profile names one, to see how much depends on the first."""
-        name, revision = self.profile.scorer.second, self.profile.scorer.second_revision
-        return self._scorer(name, revision) if name else None
-
-    def _scorer(self, name: str, revision: str) -> Score:
-        score = scoring.load_scorer(self.profile, self.seed, name, revision)
-        if name == EMBEDDED:
-            return score
-        identity = f"{name} {revision} {self.plan.keys.of_scorer(name)}"
-        return scores.remembered(score, identity, self.folder.parent.parent / "scores.sqlite")
+    score = cached_property(scores.score_of)
+    second_score = cached_property(scores.second_score_of)
 
     @cached_property
     def masking(self) -> Masking:
@@ -214,49 +195,8 @@ class Study:
 
     # Steps 4 and 5: where DPO writes, and the neuron table
 
-    @cached_property
-    def prompts(self) -> list[str]:
-        """The evaluation prompts, cut to the profile's length."""
-        limit = self.profile.sizes.prompt_tokens
-        positions = self.base.config.max_position_embeddings
-        if limit + self.profile.sizes.new_tokens > positions:
-            raise UserError(
-                f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
-                "lower one of them"
-            )
-        prompts = data.evaluation_prompts(self.profile, self.seed)
-        return tracing.cut(self.tokenizer, prompts, limit)
-
-    def _read(self, folder: Path, name: str, model: TransformersModel, **options) -> readings.Pass:
-        """A model read while it writes, greedily on its own text unless told otherwise; kept as a part."""
-
-        def read() -> readings.Pass:
-            return tracing.read_generation(
-                model,
-                self.prompts,
-                self.profile.sizes.new_tokens,
-                self.probe.direction,
-                batch_size=self.profile.compute.batch_size,
-                chunks=self.profile.sizes.chunks,
-                label=f"read {name}",
-                **options,
-            )
-
-        return part(folder / PARTS / name, kept.PASS, read)
-
-    @step(kept.READINGS)
-    def readings(self, folder: Path) -> readings.Readings:
-        """What was read while the models before and after DPO wrote."""
-        top = self.profile.interventions.figure_top
-        without = readings.ablate_most_toxic(self.base_values, self.probe.direction, top)
-        read = partial(self._read, folder)
-        passes = {
-            "base": read("base", self.base),
-            "ablated": read("ablated", self.base, interventions=[without]),
-            "dpo": read("dpo", self.dpo),
-        }
-        passes["dpo_on_base"] = read("dpo_on_base", self.dpo, forced=passes["base"][0].tokens)
-        return readings.gathered(self.prompts, passes)
+    prompts = cached_property(reading.prompts_of)
+    readings = step(kept.READINGS)(reading.read_models)
 
     @step(kept.TABLE)
     def neurons(self) -> pd.DataFrame:
@@ -270,37 +210,15 @@ class Study:
 
     # Step 6: what the shares would be if there were nothing to find
 
-    @step(kept.FOLDER)
-    def placebo_shuffled_folder(self, folder: Path) -> Path:
-        """The model after DPO on preferences that are shuffled."""
-        training.train_placebo_into(folder, self, "shuffled")
-
-    @step(kept.FOLDER)
-    def placebo_reversed_folder(self, folder: Path) -> Path:
-        """The model after DPO on preferences that are all reversed."""
-        training.train_placebo_into(folder, self, "reversed")
+    placebo_shuffled_folder = step(kept.FOLDER)(training.train_shuffled_into)
+    placebo_reversed_folder = step(kept.FOLDER)(training.train_reversed_into)
 
     def placebo(self, kind: str) -> TransformersModel:
         """One of these models, ready for tracing."""
         shuffled = kind == "shuffled"
         return self._made_here(self.placebo_shuffled_folder if shuffled else self.placebo_reversed_folder)
 
-    @step(kept.NULLS)
-    def nulls(self, folder: Path) -> nulls.Nulls:
-        """What was read for the comparisons in which there is less, or nothing, to find."""
-        read, seed = partial(self._read, folder), 2 * self.seed
-        passes = {
-            "base sampled once": read("base sampled once", self.base, sampling_seed=seed + 1),
-            "base sampled again": read("base sampled again", self.base, sampling_seed=seed + 2),
-            "dpo sampled": read("dpo sampled", self.dpo, sampling_seed=seed + 1),
-            "base on the text of dpo": read(
-                "base on the text of dpo", self.base, forced=self.readings.tokens["dpo"]
-            ),
-        }
-        models = {kind: self.placebo(kind) for kind in placebos(self.profile)}
-        passes |= {kind: read(kind, model) for kind, model in models.items()}
-        values = {kind: weights.value_vectors(model) for kind, model in models.items()}
-        return nulls.gathered(passes, values)
+    nulls = step(kept.NULLS)(reading.read_nulls)
 
     @step(kept.TABLE)
     def comparisons(self) -> pd.DataFrame:
@@ -342,32 +260,8 @@ class Study:
 
     # Step 7: ablation versus patching
 
-    @cached_property
-    def exam(self) -> Exam:
-        """What models and interventions are examined on."""
-        sizes, profile = self.profile.sizes, self.profile
-        texts = data.plain_text(profile, self.seed), data.other_text(profile, self.seed)
-        windows, neutral = exam_windows(self.tokenizer, *texts, sizes)
-        beginnings, endings = zip(*data.references(profile, self.seed), strict=True)
-        beginnings = tracing.cut(self.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
-        return Exam(
-            prompts=self.prompts,
-            windows=windows,
-            neutral=neutral,
-            references=list(zip(beginnings, endings, strict=True)),
-            score=self.score,
-            new_tokens=sizes.new_tokens,
-            batch_size=profile.compute.batch_size,
-            seed=self.seed,
-            fewer_prompts=sizes.fewer_prompts,
-        )
-
-    @step(kept.RESULTS)
-    def outcomes(self) -> dict[str, Result]:
-        """The models before and after DPO, examined without interventions (`evaluation.OUTCOMES`)."""
-        models = zip(OUTCOMES, (self.base, self.dpo), strict=True)
-        return {name: evaluation.examine(model, self.exam) for name, model in models}
-
+    exam = cached_property(table1_jobs.exam_of)
+    outcomes = step(kept.RESULTS)(table1_jobs.examine_models)
     table1_rows = cached_property(table1_jobs.rows_of)
     table1_draws = cached_property(table1_jobs.draws_of)
     table1 = step(kept.TABLE1)(table1_jobs.share_table1)

@@ -1,4 +1,4 @@
-"""Table 1 in parts, a row or a draw each, which several processes can share."""
+"""What models are examined on, and table 1 in parts, a row or a draw each, which processes can share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpotox.model import weights
+from dpotox.inputs import data
+from dpotox.inputs.windows import exam_windows
+from dpotox.model import tracing, weights
 from dpotox.paper import evaluation, evidence, rows, table1
-from dpotox.paper.evaluation import Result
+from dpotox.paper.evaluation import Exam, Result
 from dpotox.run import offset
 from dpotox.run.artifacts import PARTS, part
 from dpotox.run.kept import RESULTS, TENSOR
@@ -21,6 +23,32 @@ from dpotox.run.workers import share_out
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
+
+
+def exam_of(study: Study) -> Exam:
+    """What models and interventions are examined on."""
+    sizes, profile = study.profile.sizes, study.profile
+    texts = data.plain_text(profile, study.seed), data.other_text(profile, study.seed)
+    windows, neutral = exam_windows(study.tokenizer, *texts, sizes)
+    beginnings, endings = zip(*data.references(profile, study.seed), strict=True)
+    beginnings = tracing.cut(study.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
+    return Exam(
+        prompts=study.prompts,
+        windows=windows,
+        neutral=neutral,
+        references=list(zip(beginnings, endings, strict=True)),
+        score=study.score,
+        new_tokens=sizes.new_tokens,
+        batch_size=profile.compute.batch_size,
+        seed=study.seed,
+        fewer_prompts=sizes.fewer_prompts,
+    )
+
+
+def examine_models(study: Study) -> dict[str, Result]:
+    """The models before and after DPO, examined without interventions (`evaluation.OUTCOMES`)."""
+    models = zip(evaluation.OUTCOMES, (study.base, study.dpo), strict=True)
+    return {name: evaluation.examine(model, study.exam) for name, model in models}
 
 
 def _edited(study: Study) -> tuple:

@@ -124,8 +124,17 @@ def join(study: Study) -> None:
         train_into(artifacts.unfinished(kept), study, study.pairs, study.profile.dpo)
 
 
-def train_placebo_into(folder: Path, study: Study, kind: str) -> None:
-    """The same on preferences that are shuffled or reversed."""
+def train_shuffled_into(study: Study, folder: Path) -> Path:
+    """The model after DPO on preferences that are shuffled."""
+    _train_placebo_into(folder, study, "shuffled")
+
+
+def train_reversed_into(study: Study, folder: Path) -> Path:
+    """The model after DPO on preferences that are all reversed."""
+    _train_placebo_into(folder, study, "reversed")
+
+
+def _train_placebo_into(folder: Path, study: Study, kind: str) -> None:
     settings, validation = study.profile.dpo, study.profile.pairs.validation
     turned = nulls.placebo_pairs(study.pairs, kind, validation, study.seed)
     # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
