@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from dpotox.errors import UserError
-from dpotox.run.artifacts import PARTS, keep, write_file
+from dpotox.run.artifacts import PARTS, keep, part, write_file
 from dpotox.run.kept import Format
 from dpotox.run.keys import file_identity
-from dpotox.run.step import part
 
 
 def writer(text: str):

@@ -143,7 +143,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("results/claims.py", "judge", WRITTEN),
         ("results/folder.py", "write_table", WRITTEN),
         ("results/record.py", "settings_of", WRITTEN),
-        ("run/tables.py", "Tables.continuations", WRITTEN),
+        ("run/tables.py", "continuations", WRITTEN),
         ("inputs/masking.py", "Masking.texts", WRITTEN),
         ("results/seeds.py", "claims_by_seed", set()),
         ("results/pack.py", "opened", set()),

@@ -54,7 +54,7 @@ def test_the_claim_of_the_page_on_extending_is_a_claim():
 
 def test_the_row_the_step_and_the_table_of_the_page_on_extending_fit(request):
     made = request.getfixturevalue("study")
-    row, step, table, line = blocks("extend_it.md", "{code-block} python")
+    row, step, table, line, *_ = blocks("extend_it.md", "{code-block} python")
     names = vars(rows) | {"neurons": made.neurons, "settings": made.profile.interventions, "rows": []}
     exec(row, names)
     (added,) = names["rows"]
@@ -63,7 +63,7 @@ def test_the_row_the_step_and_the_table_of_the_page_on_extending_fit(request):
     names = vars(study) | {"groups": groups}
     exec(step, names)
     ((name, described),) = eval(f"{{{table}}}", vars(catalogue).copy()).items()
-    assert line == f'"{name}": self.{name},\n'
+    assert line == f'"{name}": lambda: study.{name},\n'
     assert len(described.checked(names[name].make(made))) == made.shape["layers"].iloc[0]
 
 

@@ -15,11 +15,12 @@ from dpotox.model.tracing import window_nll
 from dpotox.paper import pairs
 from dpotox.paper.probe import Probe
 from dpotox.profile import Pairs, load_profile
+from dpotox.run.artifacts import part
 from dpotox.run.kept import TABLE
 from dpotox.run.plan import Plan
-from dpotox.run.step import part
 from dpotox.run.study import Study
 from dpotox.run.tables import pair_yield
+from dpotox.run.training import pair_blocks
 
 SETTINGS = Pairs(
     count=6, samples=3, margin=0.2, steering=[1.0, 50.0], prompt_tokens=8, new_tokens=5, validation=2
@@ -99,7 +100,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_pairs(model, probe, many_
 def test_asking_for_another_number_of_pairs_samples_no_block_again(tmp_path):
     def blocks(**changed) -> Path:
         mini = load_profile("mini")
-        return Study(Plan(replace(mini, pairs=replace(mini.pairs, **changed)), 0, tmp_path))._pair_blocks()
+        return pair_blocks(Study(Plan(replace(mini, pairs=replace(mini.pairs, **changed)), 0, tmp_path)))
 
     assert blocks() == blocks(count=60, validation=20)
     assert blocks() != blocks(margin=0.3)

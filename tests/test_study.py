@@ -112,7 +112,7 @@ def test_words_of_the_language_are_kept_and_hidden_in_the_pages_at_first(study, 
 
 
 def test_table1_can_be_judged_by_a_second_scorer(study):
-    first, second = study.table1, study.second_table1
+    first, second = study.table1, study.table1.rescored(study.second_score)
     texts = first["after DPO"].texts.tolist()
     assert np.allclose(second["after DPO"].greedy, study.second_score(texts))
     assert np.array_equal(second["after DPO"].nll, first["after DPO"].nll)

@@ -1,7 +1,6 @@
 """What is read from the outcomes of table 1, on made-up outcomes."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from dpotox.paper.evaluation import Result
 from dpotox.paper.rows import Key
 from dpotox.paper.table1 import Table1
 from dpotox.paper.table1_evidence import ALONE, BESIDE_DRAWS, MINUS, table1_evidence
-from dpotox.run.tables import Tables
+from dpotox.run import tables
 from dpotox.show.report_table1 import by_set, draws, paper_rows
 
 RNG = np.random.default_rng(0)
@@ -165,9 +164,7 @@ def test_tables_for_the_pages_show_what_is_there(table):
     assert "hold all four groups" not in paper_rows(summary)["name"].tolist()
     pages = by_set(summary[summary["which"] == "TP-"], "recovered").to_html()
     assert "0.40" in pages
-    compute = SimpleNamespace(bootstrap=50)
-    made = SimpleNamespace(table1=table, profile=SimpleNamespace(compute=compute))
-    drawn = Tables(made).draws
+    drawn = tables.draws(table, 50)
     assert drawn["row"].tolist()[:2] == ["shift TP-", "ablate top 4 positive toxic"]
     assert drawn[["mean", "least", "most"]].iloc[0].tolist() == pytest.approx([0.1, 0, 0.2])
     assert drawn["own"].tolist() == pytest.approx([0.2, 0.5, 0.25, 0.8], abs=0.02)

@@ -4,13 +4,14 @@ An artifact is made in a hidden folder beside its place, `.NAME-unfinished`, and
 everything is written. `settings.json` in it records what it is made from; if that differs from what is asked
 for now, the artifact is made again. A run that goes on with an unfinished folder finds the parts that are
 already there. `made.json` says when an artifact was made, in what time, and what its files are: damage is
-noticed, and the artifact made again.
+noticed, and the artifact made again. A step of the study gives what is kept so, made when first asked for.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import json
 import os
 import resource
@@ -23,12 +24,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from safetensors import SafetensorError
 
 from dpotox.errors import UserError
 from dpotox.progress import note
+
+if TYPE_CHECKING:  # which load torch
+    from dpotox.run.kept import Format
+    from dpotox.run.study import Study
 
 PARTS = "parts"
 """A folder in an unfinished artifact for what a run that goes on with it needs, and nobody afterwards."""
@@ -74,6 +80,49 @@ def keep(folder: Path, settings: dict, make: Callable[[Path], None]) -> Path:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+class step:
+    """Makes a method of `Study` a step, whose value is kept in the way given.
+
+    The method may take the folder it is kept in besides. What it keeps in `PARTS` there (`part`) is
+    found again by a run that goes on with an interrupted one, and removed when the step is made.
+    """
+
+    def __init__(self, kept: Format) -> None:
+        self.kept = kept
+
+    def __call__(self, make: Callable) -> step:
+        self.make, self.__doc__ = make, make.__doc__
+        return self
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, study: Study | None, owner: type | None = None) -> Any:
+        if study is None:
+            return self
+        plan = study.plan
+        settings = plan.keys.settings(self.name)
+        folder = keep(plan.folder_of(self.name), settings, partial(self._write, study))
+        value = study.__dict__[self.name] = self.kept.read(folder)  # found there from now on
+        return value
+
+    def _write(self, study: Study, folder: Path) -> None:
+        takes_folder = len(inspect.signature(self.make).parameters) > 1
+        value = self.make(study, folder) if takes_folder else self.make(study)
+        self.kept.write(value, folder)
+
+
+def part(folder: Path, kept: Format, make: Callable[[], Any]) -> Any:
+    """A part of a step, kept whole in a folder of its own unless an interrupted run has left it."""
+    if not folder.exists():
+        temporary = folder.with_name(f".{folder.name}")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        kept.write(make(), temporary)
+        temporary.rename(folder)
+    return kept.read(folder)
 
 
 _within = threading.local()

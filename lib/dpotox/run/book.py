@@ -36,7 +36,7 @@ from dpotox.results.seeds import outcome
 from dpotox.run import artifacts, seeds
 from dpotox.run.command import exit_status
 from dpotox.run.keys import Keys, file_identity
-from dpotox.run.pages import SHOWN, build_pages
+from dpotox.run.pages import LADDER, SHOWN, build_pages
 from dpotox.run.plan import Plan, open_plan
 from dpotox.show import passages
 
@@ -51,8 +51,6 @@ WITH_MODELS = ("09_by_hand",)
 """Those that run the models; of a pack, which has none, they are shown as they stand."""
 PACKS = {"10_claims", "13_results_by_others", "index"} | {*CHAPTERS}
 """Those that show what lies in `book/packs/`."""
-LADDER = "15_does_size_matter"
-"""The one that shows what lies in `book/packs/ladder/`."""
 AT_ONCE = 2
 """Notebooks executed at a time: much of a short one is the start of its kernel."""
 LONG = {"base", "pairs", "dpo", "readings", "nulls", "table1"}
@@ -79,12 +77,12 @@ def make_steps(study: Study, missing: set[str]) -> None:
     """
     if missing:
         _ = study.base, study.exam, study.second_score
-    folders = {step: study.plan.folder_of(step) for step in study.plan.steps}
-    for step in bar([s for s in folders if folders[s].name in missing], "steps", "made"):
+    folders = {step: study.plan.folder_of(step).name for step in study.plan.steps}
+    for step in bar([s for s in folders if folders[s] in missing], "steps", "made"):
         _go_on()
         began = time.monotonic()
         getattr(study, step)
-        note(f"{folders[step].name}: ready after {time.monotonic() - began:.0f} s")
+        note(f"{folders[step]}: ready after {time.monotonic() - began:.0f} s")
 
 
 def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[Path]:
@@ -100,7 +98,6 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
         UserError: a notebook failed; the message says where its partly executed copy is.
     """
     keys, content = Keys(results.profile, results.seed), pack.digest(results.folder)
-    packed = is_pack(profile)
 
     def execute(name: str) -> Path:
         _go_on()
@@ -109,9 +106,6 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
         settings = keys.of_script(script) | {"holds": results.holds, "results": content}
         parameters = {"profile": profile, "seed": results.seed}
         kept = results.folder.parent / "notebooks" / name
-        if packed and name in WITH_MODELS:
-            make = partial(_as_it_stands, results, source)
-            return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
         if name in ACROSS_SEEDS and len(among) > 1:
             parameters["seeds"] = among
             settings["seeds"] = {seed: file_identity(str(outcome(results, seed))) for seed in among}
@@ -121,6 +115,8 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
             there = folder.glob(f"*{ENDING}")
             settings["packs"] = {path.name: file_identity(str(path)) for path in there}
         make = partial(_execute, results, source, parameters=parameters)
+        if is_pack(profile) and name in WITH_MODELS:
+            make = partial(_as_it_stands, results, source)
         return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -163,13 +159,11 @@ def check_pairs() -> None:
         UserError: a pair is out of step, or a notebook has outputs.
     """
     for name in NOTEBOOKS:
-        script, notebook = (read_notebook(PROJECT / "notebooks" / f"{name}{e}") for e in (".py", ".ipynb"))
-        cells = [
-            [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in n.cells] for n in (script, notebook)
-        ]
-        if cells[0] != cells[1]:
+        both = [read_notebook(PROJECT / "notebooks" / f"{name}{end}").cells for end in (".py", ".ipynb")]
+        script, notebook = ([(c.cell_type, c.source, c.metadata.get("tags", [])) for c in n] for n in both)
+        if script != notebook:
             raise UserError(f"notebooks/{name}.py and .ipynb differ; run `make notebooks` after an edit")
-        if any(c.get("outputs") for c in notebook.cells):
+        if any(cell.get("outputs") for cell in both[1]):
             raise UserError(f"notebooks/{name}.ipynb has outputs; run `make notebooks`, then commit")
 
 
@@ -207,8 +201,9 @@ def _of_study(arguments: argparse.Namespace, began: float) -> int:
     some, failed = list(dict.fromkeys(arguments.seeds)), []
     for seed in some:
         open_plan(arguments.profile, seed)  # a mistake is said before any work
-    # Notebooks that are executed at the same time may leave the process in their folder.
-    profile = _absolute(arguments.profile)
+    # A path as seen from anywhere: notebooks executed at the same time may leave the process in their folder.
+    path = Path(arguments.profile)
+    profile = str(path.resolve()) if path.is_file() else arguments.profile
     if len(some) > 1:
         failed = seeds.run_jobs(profile, some)
         if failed == some:
@@ -257,11 +252,6 @@ def _make_missing(profile: str, plan: Plan, missing: set[str]) -> None:
         check.before_the_work(study, missing)
     make_steps(study, missing)
     _ = study.results_folder
-
-
-def _absolute(profile: str) -> str:
-    """A profile's path seen from anywhere; a name stays."""
-    return str(Path(profile).resolve()) if Path(profile).is_file() else profile
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from dpotox.estimates import Estimate
+from dpotox.estimates import Estimate, Evidence
 from dpotox.model.tracing import Continuations, Reading
 from dpotox.paper.evaluation import Result
 from dpotox.paper.nulls import Nulls
@@ -30,57 +30,37 @@ class Format:
     read: Callable[[Path], Any]
 
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+def _save(values: dict[str, torch.Tensor | np.ndarray], path: Path) -> None:
+    save_file({name: torch.as_tensor(some).contiguous() for name, some in values.items()}, path)
 
 
-def _as_tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+def _file(name: str, write: Callable[[Any, Path], None], read: Callable[[Path], Any]) -> Format:
+    """A value in one file."""
+    return Format(lambda value, folder: write(value, folder / name), lambda folder: read(folder / name))
 
 
 FOLDER = Format(lambda value, folder: None, lambda folder: folder)
 """The step writes into the folder itself, as a trainer does; what is given is the folder."""
-
-
-def _write_table(table: pd.DataFrame, folder: Path) -> None:
-    table.to_parquet(folder / "table.parquet")
-
-
-def _read_table(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "table.parquet")
-
-
-TABLE = Format(_write_table, _read_table)
-
-
-def _write_tensor(tensor: torch.Tensor, folder: Path) -> None:
-    _save({"values": tensor}, folder / "tensor.safetensors")
-
-
-def _read_tensor(folder: Path) -> torch.Tensor:
-    return load_file(folder / "tensor.safetensors")["values"]
-
-
-TENSOR = Format(_write_tensor, _read_tensor)
-TENSORS = Format(
-    lambda tensors, folder: _save(tensors, folder / "tensors.safetensors"),
-    lambda folder: load_file(folder / "tensors.safetensors"),
-)
+TABLE = _file("table.parquet", pd.DataFrame.to_parquet, pd.read_parquet)
+TENSORS = _file("tensors.safetensors", _save, load_file)
 """Several by name."""
+TENSOR = _file(
+    "tensor.safetensors",
+    lambda tensor, path: _save({"values": tensor}, path),
+    lambda path: load_file(path)["values"],
+)
 
 
-def _write_evidence(evidence: dict[str, Estimate], folder: Path) -> None:
+def evidence_table(evidence: Evidence) -> pd.DataFrame:
+    """A row per quantity: `quantity`, and the fields of its estimate."""
     rows = [{"quantity": name} | asdict(estimate) for name, estimate in evidence.items()]
-    names = [field.name for field in fields(Estimate)]
-    pd.DataFrame(rows, columns=["quantity", *names]).to_parquet(folder / "table.parquet")
+    return pd.DataFrame(rows, columns=["quantity", *(field.name for field in fields(Estimate))])
 
 
-def _read_evidence(folder: Path) -> dict[str, Estimate]:
-    table = pd.read_parquet(folder / "table.parquet").set_index("quantity")
-    return {row.Index: Estimate(*row[1:]) for row in table.itertuples()}
-
-
-EVIDENCE = Format(_write_evidence, _read_evidence)
+EVIDENCE = Format(
+    lambda evidence, folder: TABLE.write(evidence_table(evidence), folder),
+    lambda folder: {row.quantity: Estimate(*row[2:]) for row in TABLE.read(folder).itertuples()},
+)
 
 
 def _write_probe(probe: Probe, folder: Path) -> None:
@@ -152,7 +132,7 @@ MEASURES = ("greedy", "sampled", "nll", "f1")
 def _write_results(results: dict[str, Result], folder: Path) -> None:
     arrays = {m: np.stack([getattr(r, m) for r in results.values()]) for m in MEASURES}
     arrays["neutral"] = next(iter(results.values())).neutral
-    _save(_as_tensors(arrays), folder / "outcomes.safetensors")
+    _save(arrays, folder / "outcomes.safetensors")
     pd.DataFrame({name: r.texts for name, r in results.items()}).to_parquet(folder / "texts.parquet")
 
 
@@ -175,7 +155,7 @@ RESULTS = Format(_write_results, _read_results)
 def _write_table1(table: Table1, folder: Path) -> None:
     _write_results(table.results, folder)
     table.rows.assign(total_neurons=table.total_neurons).to_csv(folder / "rows.csv", index=False)
-    _save(_as_tensors(table.draws), folder / "draws.safetensors")
+    _save(table.draws, folder / "draws.safetensors")
     pd.Series(table.draw_names, name="name").rename_axis("beside").to_csv(folder / "draws.csv")
     (folder / "absent.json").write_text(json.dumps(table.absent))
 

@@ -15,8 +15,8 @@ COMPUTING = (
     *("scikit-learn", "numpy", "scipy", "pandas"),
 )
 """The libraries whose versions decide results."""
-NO_TRACE = {"device", "device_map", "threads", "processes", "batch_size"}
-"""Settings of `compute` that leave no trace in a result."""
+NO_TRACE = {f"compute.{key}" for key in ("device", "device_map", "threads", "processes", "batch_size")}
+"""Settings that leave no trace in a result."""
 MEASURING = {
     "paper.evidence.neuron_quantities",
     "paper.nulls.along",
@@ -98,8 +98,7 @@ def _of_code(reached: Reached) -> str:
 def _settings(profile: Profile, names: set[str]) -> dict:
     """What the named settings are; of `compute` only what leaves a trace."""
     whole = {"compute.dtype" if name == "compute" else name for name in names}
-    left = {n for n in whole if not (n.startswith("compute.") and n.removeprefix("compute.") in NO_TRACE)}
-    return profile.settings(*sorted(left))
+    return profile.settings(*sorted(whole - NO_TRACE))
 
 
 def _hash(*what: object) -> str:

@@ -12,9 +12,9 @@ among those who write to the residual stream, once the norm before the MLP is he
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dpotox.estimates import Estimate, Evidence, around, estimate, has_effect
+from dpotox.facts import placebos
 from dpotox.model.interventions import shift
+from dpotox.model.streams import read_streams
 from dpotox.model.weights import key_biases, key_vectors
 from dpotox.paper.groups import REDUCING
 from dpotox.paper.rows import AFTER, BEFORE, OFFSET_ROWS, Draws, Key
 from dpotox.paper.selections import EVERYTHING, matched, most_toxic, neurons_of
 from dpotox.paper.table1 import Table1
+
+if TYPE_CHECKING:
+    from dpotox.run.study import Study
 
 PARTS = ("upstream", "key", "bias")
 LIKE_THESE = "random neurons like these"
@@ -106,6 +111,30 @@ def offset_of(
     return Offset(mean("base"), mean(model), mean(f"{model} written"), weights)
 
 
+def of_dpo(study: Study) -> Offset:
+    """By how much DPO moves what the MLPs read."""
+    return offset_of(study.streams, weights_of(study.base, study.dpo))
+
+
+def streams_of(study: Study) -> dict[str, Tensor]:
+    """What every MLP reads on the text from before DPO, by model, `(chunk, layer, d_model)`.
+
+    And as `dpo written` `(chunk, layer, writer, d_model)`, by how much more each writer writes after DPO.
+    """
+    read_by = partial(
+        read_streams,
+        prompts=study.prompts,
+        tokens=study.readings.tokens["base"],
+        batch_size=study.profile.compute.batch_size,
+        chunks=study.profile.sizes.chunks,
+    )
+    base = read_by(study.base)
+    dpo = read_by(study.dpo, scale=base.scale)
+    others = {kind: read_by(study.placebo(kind)).entering for kind in placebos(study.profile)}
+    written = {"dpo written": dpo.written - base.written}
+    return {"base": base.entering, "dpo": dpo.entering} | written | others
+
+
 def read(
     keys: Float[Tensor, "layer neuron d_model"], vectors: Float[Tensor, "layer *some d_model"]
 ) -> Float[Tensor, "*some layer neuron"]:
@@ -130,8 +159,9 @@ def like_random(offset: Offset) -> Float[Tensor, "layer neuron"]:
 # Tables
 
 
-def per_neuron(offset: Offset) -> pd.DataFrame:
-    """A row per neuron: the change of what enters its GELU, and the part of the shift upstream."""
+def per_neuron(study: Study) -> pd.DataFrame:
+    """The change of what enters every GELU on the same text, and the shift's part of it: a row per neuron."""
+    offset = study.offset
     change, upstream = offset.parts.sum(0), offset.parts[0]
     layer, neuron = np.indices(change.shape).reshape(2, -1)
     values = {"change": change, "upstream": upstream, "random": like_random(offset)}
@@ -157,15 +187,15 @@ def by_set(offset: Offset, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for which, chosen in sets.items():
         parts, beside = flat[:, chosen.index], random[chosen.index]
         change = parts.sum(0)
-        row = {"which": which, "neurons": chosen.index.nunique()}
-        row |= {"change": change.mean(), "upstream_change": parts[0].mean(), "size": _size(change)}
+        row = {"change": change.mean(), "upstream_change": parts[0].mean(), "size": _size(change)}
         row |= dict(zip(PARTS, share(parts, change), strict=True))
         row |= {
             "left": _size(change - parts[0]) / _size(change),
             "times_random": _size(parts[0]) / _size(beside),
         }
-        rows.append({name: value if isinstance(value, str) else float(value) for name, value in row.items()})
-    return pd.DataFrame(rows).astype({"neurons": int})
+        named = {"which": which, "neurons": chosen.index.nunique()}
+        rows.append(named | {name: float(value) for name, value in row.items()})
+    return pd.DataFrame(rows)
 
 
 def _size(values: Float[Tensor, "neuron"]) -> Float[Tensor, ""]:
@@ -187,11 +217,31 @@ def by_writer(offset: Offset, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["which", "writer", "layer", "share", "mean"]]
 
 
-def by_layer(offset: Offset) -> pd.DataFrame:
+def by_layer(study: Study) -> pd.DataFrame:
     """For each layer the length of its MLP's mean input, of the shift, and of what the norm does of that."""
+    offset = study.offset
     lengths = {"input": offset.before, "shift": offset.shift, "norm": offset.through_norm[:, -1]}
     table = pd.DataFrame({name: vectors.norm(dim=-1).double().numpy() for name, vectors in lengths.items()})
     return table.rename_axis("layer").reset_index()
+
+
+def in_every_training(study: Study) -> pd.DataFrame:
+    """Sets of neurons after DPO and after the placebos: `comparison` and `by_set`."""
+    sets = _sets_of_study(study)
+    tables = [by_set(study.offset, sets).assign(comparison="DPO")]
+    for kind in placebos(study.profile):
+        moved = offset_of(study.streams, weights_of(study.base, study.placebo(kind)), kind)
+        tables.append(by_set(moved, sets).assign(comparison=f"{kind} preferences"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def writers_of_sets(study: Study) -> pd.DataFrame:
+    """Who makes the shift that sets of neurons read (`by_writer`)."""
+    return by_writer(study.offset, _sets_of_study(study))
+
+
+def _sets_of_study(study: Study) -> dict[str, pd.DataFrame]:
+    return sets_of(study.neurons, study.profile.interventions.figure_top, study.seed)
 
 
 # What is edited

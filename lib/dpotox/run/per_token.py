@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
-from nnsight import TransformersModel
+from jaxtyping import Int
 from torch import Tensor
 
-from dpotox.inputs.scoring import Score
 from dpotox.model.interventions import ablate
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.rows import Row
-from dpotox.paper.selections import ALL_FOUR, most_toxic
+from dpotox.paper.selections import ALL_FOUR, chosen_prompts, most_toxic
+
+if TYPE_CHECKING:
+    from dpotox.run.study import Study
 
 # What is shown
 
@@ -47,11 +49,11 @@ def pieces(tokenizer, prompt: str, tokens: Int[Tensor, "new_token"]) -> list[str
     """
     ids = tokenizer(prompt)["input_ids"]
     whole = tokenizer.decode([*ids, *tokens.tolist()], skip_special_tokens=True)
-    start, ends = _shared(prompt, whole), []
-    for i in range(1, len(tokens) + 1):
+    ends = [_shared(prompt, whole)]
+    for i in range(1, len(tokens)):
         text = tokenizer.decode([*ids, *tokens[:i].tolist()], skip_special_tokens=True)
         ends.append(_shared(text.rstrip("\N{REPLACEMENT CHARACTER}"), whole))
-    bounds = np.maximum.accumulate([start, *ends[:-1], len(whole)])
+    bounds = np.maximum.accumulate([*ends, len(whole)])
     return [whole[a:b] for a, b in pairwise(bounds)]
 
 
@@ -62,33 +64,25 @@ def _shared(one: str, other: str) -> int:
     )
 
 
-def make(
-    rows: Sequence[Row],
-    base: TransformersModel,
-    dpo: TransformersModel,
-    prompts: dict[int, str],
-    direction: Float[Tensor, "d_model"],
-    score: Score,
-    *,
-    new_tokens: int,
-    batch_size: int,
-) -> pd.DataFrame:
-    """One row per prompt, condition and generated token.
+def make(study: Study) -> pd.DataFrame:
+    """A few continuations token by token: a row per prompt, condition and generated token.
 
     Columns: `number` of the prompt, `prompt`, `condition`, `step` from 1, `token` (its text), `token_id`,
     `projection` (`tracing.Continuations`) and `toxicity` of the continuation so far.
     """
-    parts = []
-    for row in rows:
-        model, other = (base, dpo) if row.model == "base" else (dpo, base)
+    prompts = {number: study.prompts[number] for number in chosen_prompts(study.toxicity)}
+    parts, new_tokens = [], study.profile.sizes.new_tokens
+    models = {"base": (study.base, study.dpo), "dpo": (study.dpo, study.base)}
+    for row in conditions(study.table1_rows, study.neurons, study.profile.interventions.figure_top):
+        model, other = models[row.model]
         written = continue_prompts(
             model,
             list(prompts.values()),
             new_tokens,
-            batch_size=batch_size,
+            batch_size=study.profile.compute.batch_size,
             interventions=row.interventions,
             other=other,
-            direction=direction,
+            direction=study.probe.direction,
             label="step through",
         )
         found = zip(prompts.items(), written.tokens, written.projection, strict=True)
@@ -102,7 +96,7 @@ def make(
                 "token": pieces(model.tokenizer, prompt, ids),
                 "token_id": ids.numpy(),
                 "projection": along.numpy(),
-                "toxicity": score(model.tokenizer.batch_decode(so_far, skip_special_tokens=True)),
+                "toxicity": study.score(model.tokenizer.batch_decode(so_far, skip_special_tokens=True)),
             }
             parts.append(pd.DataFrame(part))
     return pd.concat(parts, ignore_index=True)

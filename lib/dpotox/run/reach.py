@@ -5,13 +5,13 @@
   class. Comments, docstrings and formatting do not count.
 - *Steps*: what it takes from the study, if that is a step. Where a step begins, code is followed no further.
 - *Settings*: `profile.sizes.prompts` is that key, `profile.sizes` the whole section. The profile must go by
-  this name and the study by `study`, `self.study` or `self`, wherever they are passed.
+  this name and the study by `study`, or by `self` in its own methods, wherever they are passed.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from dpotox.profile import Profile
 
 NO_TRACE_MODULES = {
     *("errors", "profile", "progress", "inputs.training_progress"),
-    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.step", "run.workers"),
+    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.workers"),
 }
 """Modules that leave no trace in a result; what a profile says counts by its values."""
 STUDY = "run.study", "Study"
@@ -59,14 +59,30 @@ class Package:
         self._known: dict[Definition, tuple[Reached, list[Definition]]] = {}
 
     @cached_property
-    def steps(self) -> tuple[str, ...]:
+    def members(self) -> dict[str, tuple[Definition, bool]]:
+        """What makes each member of the study, in their order, and whether that is a step.
+
+        It is a method, or a function of the study in another module: `name = step(TABLE)(module.function)`.
+        """
+        module, found = self.modules[STUDY[0]], {}
+        for node in module.definitions[STUDY[1]].body:
+            if isinstance(node, ast.FunctionDef):
+                is_step = any(("step",) in _chains(mark) for mark in node.decorator_list)
+                found[node.name] = (STUDY[0], f"{STUDY[1]}.{node.name}"), is_step
+            elif isinstance(node, ast.Assign):
+                (first, *after), *_ = _chains(node.value.args[0])
+                (made_by,) = self._resolved([*module.imported[first].split("."), *after])
+                found[node.targets[0].id] = made_by, ("step",) in _chains(node.value)
+        return found
+
+    @cached_property
+    def steps(self) -> list[str]:
         """The names of all steps, in the order in which they stand."""
-        methods = _methods(self.modules[STUDY[0]].definitions[STUDY[1]])
-        return tuple(name for name, node in methods.items() if _is_step(node))
+        return [name for name, (_, is_step) in self.members.items() if is_step]
 
     def step(self, name: str) -> Reached:
         """What a step reaches."""
-        return self.reached((STUDY[0], f"{STUDY[1]}.{name}"))
+        return self.reached(self.members[name][0])
 
     def reached(self, start: Definition) -> Reached:
         """What a definition reaches, itself included."""
@@ -74,9 +90,8 @@ class Package:
 
     def reached_by_code(self, code: str) -> Reached:
         """What a script reaches, such as a notebook."""
-        module = _Module(code)
-        found, seen = Reached(), _Seen.of(module.tree, module.imported, tuple(self.data))
-        return self._from(self._mentioned("", seen, module, found), found)
+        module, found = _Module(code), Reached()
+        return self._from(self._mentioned("", _seen(module.tree, module.imported), module, found), found)
 
     def _from(self, todo: list[Definition], found: Reached) -> Reached:
         methods: dict[str, list[Definition]] = {}  # of the classes reached, those that nobody has mentioned
@@ -103,7 +118,7 @@ class Package:
         """What a definition reaches by itself, and the definitions that it mentions; found out once."""
         if one not in self._known:
             module, name = one
-            seen = self.modules[module].seen(name, tuple(self.data))
+            seen = self.modules[module].seen(name)
             own = Reached(code={one: seen.text})
             self._known[one] = own, self._mentioned(module, seen, self.modules[module], own)
         return self._known[one]
@@ -111,15 +126,14 @@ class Package:
     def _mentioned(self, module: str, seen: _Seen, names: _Module, found: Reached) -> list[Definition]:
         """The definitions that a piece of code mentions; attributes, settings and steps go into `found`."""
         todo: list[Definition] = []
-        found.data.update({name: self.data[name] for name in seen.files})
+        found.data.update({name: self.data[name] for name in seen.strings & self.data.keys()})
         for chain in seen.chains:
             found.attributes.update(chain[1:])
             if setting := _setting(chain):
                 found.settings.add(setting)
-            of_study = chain[1:] if chain[:2] == ("self", "study") else chain
             own = chain[0] == "self" and module == STUDY[0]
-            if len(of_study) > 1 and (own or of_study[0] == "study"):
-                todo += self._of_study(of_study[1], found)
+            if len(chain) > 1 and (own or chain[0] == "study"):
+                todo += self._of_study(chain[1], found)
             if chain[0] in seen.imported:
                 todo += self._resolved([*seen.imported[chain[0]].split("."), *chain[1:]])
             elif module and chain[0] in names.definitions:
@@ -128,15 +142,15 @@ class Package:
 
     def _of_study(self, name: str, found: Reached) -> list[Definition]:
         """What `study.name` stands for: a step, of which what it returns is reached, or other code."""
-        module = self.modules[STUDY[0]]
-        node = _methods(module.definitions[STUDY[1]]).get(name)
-        if node is None:
+        if name not in self.members:
             return []
-        if not _is_step(node):
-            return [(STUDY[0], f"{STUDY[1]}.{name}")]
+        (module, made_by), is_step = self.members[name]
+        if not is_step:
+            return [(module, made_by)]
         found.steps.add(name)
-        returned = _Seen.of(node.returns, module.imported, ()) if node.returns else _Seen("")
-        return self._mentioned(STUDY[0], returned, module, found)
+        names = self.modules[module]
+        returned = names.node(made_by).returns or ast.Pass()
+        return self._mentioned(module, _seen(returned, names.imported), names, found)
 
     def _resolved(self, path: list[str]) -> list[Definition]:
         """The definition that a dotted path in this package leads to; of a module itself, all that it has."""
@@ -157,24 +171,18 @@ class Package:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What stands in a definition: its text, its names with what follows them, imports, and TOML files."""
+    """What stands in a piece of code."""
 
-    text: str
-    chains: tuple[tuple[str, ...], ...] = ()
-    imported: dict[str, str] = field(default_factory=dict)
-    files: tuple[str, ...] = ()
+    text: str  # without comments, docstrings and formatting
+    chains: set[tuple[str, ...]]  # names with what follows them
+    strings: set[str]
+    imported: dict[str, str]  # what its names are imported from
 
-    @classmethod
-    def of(cls, node: ast.AST, imported: dict[str, str], files: tuple[str, ...]) -> _Seen:
-        """Of a piece of code.
 
-        Args:
-            imported: what its names are imported from.
-            files: the names of the TOML files there are.
-        """
-        strings = {n.value for n in ast.walk(node) if _is_string(n)}
-        chains = tuple(sorted({tuple(chain) for chain in _chains(node)}))
-        return cls(ast.dump(_plain(node)), chains, imported, tuple(sorted(strings & set(files))))
+def _seen(node: ast.AST, imported: dict[str, str]) -> _Seen:
+    constants = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
+    strings = {value for value in constants if isinstance(value, str)}
+    return _Seen(ast.dump(_plain(node)), set(_chains(node)), strings, imported)
 
 
 class _Module:
@@ -182,7 +190,8 @@ class _Module:
 
     def __init__(self, text: str) -> None:
         self.tree = ast.parse(text)
-        self.imported = _imports(self.tree, deep=False)
+        for_types = [n for t in self.tree.body if isinstance(t, ast.If) for n in t.body]
+        self.imported = _imports([*self.tree.body, *for_types])
         self.definitions: dict[str, ast.AST] = {}
         for node in self.tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -191,7 +200,7 @@ class _Module:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for name in (n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)):
                     self.definitions[name] = node
-        self._seen: dict[tuple, _Seen] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def node(self, name: str) -> ast.AST:
         """A definition, or a method as `Class.method`."""
@@ -199,25 +208,24 @@ class _Module:
         node = self.definitions[outer]
         return _methods(node)[method] if method else node
 
-    def seen(self, name: str, files: tuple[str, ...]) -> _Seen:
+    def seen(self, name: str) -> _Seen:
         """What stands in a definition; in a class, what stands outside its methods."""
-        if (name, files) not in self._seen:
+        if name not in self._seen:
             node = self.node(name)
-            node = _without_methods(node) if isinstance(node, ast.ClassDef) else node
-            self._seen[name, files] = _Seen.of(node, self.imported | _imports(node), files)
-        return self._seen[name, files]
+            if isinstance(node, ast.ClassDef):
+                body = [n for n in node.body if not isinstance(n, ast.FunctionDef)]
+                node = ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
+            self._seen[name] = _seen(node, self.imported | _imports(ast.walk(node)))
+        return self._seen[name]
 
 
-@cache
-def _module(text: str) -> _Module:
-    return _Module(text)
+_module = cache(_Module)
 
 
-def _imports(tree: ast.AST, deep: bool = True) -> dict[str, str]:
-    """What is imported from this package: the path in it by the name here."""
-    top = [*tree.body, *(n for t in tree.body if isinstance(t, ast.If) for n in t.body)] if not deep else None
+def _imports(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    """What some statements import from this package: the path in it by the name here."""
     found = {}
-    for node in ast.walk(tree) if deep else top:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dpotox":
             inside = node.module.removeprefix("dpotox").lstrip(".")
             for alias in node.names:
@@ -225,23 +233,19 @@ def _imports(tree: ast.AST, deep: bool = True) -> dict[str, str]:
     return found
 
 
-def _chains(node: ast.AST) -> Iterator[list[str]]:
+def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
     """Every name with the attributes that follow it, `a.b.c` as one; of another expression after a dash."""
-    if isinstance(node, ast.Attribute):
-        attributes, inner = [node.attr], node.value
-        while isinstance(inner, ast.Attribute):
-            attributes.append(inner.attr)
-            inner = inner.value
-        if isinstance(inner, ast.Name):
-            yield [inner.id, *reversed(attributes)]
-            return
-        yield ["-", *reversed(attributes)]
-        yield from _chains(inner)
-        return
+    attributes: tuple[str, ...] = ()
+    while isinstance(node, ast.Attribute):
+        attributes, node = (node.attr, *attributes), node.value
     if isinstance(node, ast.Name):
-        yield [node.id]
-    for child in ast.iter_child_nodes(node):
-        yield from _chains(child)
+        yield node.id, *attributes
+    elif attributes:
+        yield "-", *attributes
+        yield from _chains(node)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _chains(child)
 
 
 def _setting(chain: tuple[str, ...]) -> str:
@@ -259,30 +263,12 @@ def _methods(node: ast.AST) -> dict[str, ast.FunctionDef]:
     return {n.name: n for n in node.body if isinstance(n, ast.FunctionDef)}
 
 
-def _without_methods(node: ast.ClassDef) -> ast.ClassDef:
-    body = [n for n in node.body if not isinstance(n, ast.FunctionDef)]
-    return ast.ClassDef(node.name, node.bases, node.keywords, body, node.decorator_list)
-
-
-def _is_step(node: ast.FunctionDef) -> bool:
-    names = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
-    return any(isinstance(name, ast.Name) and name.id == "step" for name in names)
-
-
 def _plain(node: ast.AST) -> ast.AST:
     """The same without docstrings."""
     for part in ast.walk(node):
-        if isinstance(part, ast.FunctionDef | ast.ClassDef) and _is_docstring(part.body[0]):
+        if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part) is not None:
             part.body = part.body[1:] or [ast.Pass()]
     return node
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and _is_string(node.value)
-
-
-def _is_string(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 @cache

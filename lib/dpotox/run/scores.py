@@ -1,4 +1,4 @@
-"""Scores kept by text, so that an interruption loses none and no text is scored twice."""
+"""Scorers of a study, with scores kept by text: an interruption loses none, and no text is scored twice."""
 
 from __future__ import annotations
 
@@ -6,13 +6,37 @@ import sqlite3
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dpotox.errors import UserError
-from dpotox.inputs.scoring import AT_ONCE, Score
+from dpotox.inputs.scoring import AT_ONCE, Score, load_scorer
+from dpotox.profile import EMBEDDED
 from dpotox.progress import bar
 from dpotox.run import artifacts
+
+if TYPE_CHECKING:
+    from dpotox.run.study import Study
+
+
+def score_of(study: Study) -> Score:
+    """The function that says how toxic texts are."""
+    return _scorer(study, study.profile.scorer.name, study.profile.scorer.revision)
+
+
+def second_score_of(study: Study) -> Score | None:
+    """Another such function, if the profile names one, to see how much depends on the first."""
+    name, revision = study.profile.scorer.second, study.profile.scorer.second_revision
+    return _scorer(study, name, revision) if name else None
+
+
+def _scorer(study: Study, name: str, revision: str) -> Score:
+    score = load_scorer(study.profile, study.seed, name, revision)
+    if name == EMBEDDED:
+        return score
+    identity = f"{name} {revision} {study.plan.keys.of_scorer(name)}"
+    return remembered(score, identity, study.folder.parent.parent / "scores.sqlite")
 
 
 def remembered(score: Score, identity: str, path: Path) -> Score:

@@ -3,17 +3,15 @@
     study = open_study("mini", seed=0)
     study.neurons          # trains, fits, reads whatever is missing, then loads the table
 
-Every step stands here with what makes it, in their order. What a step needs, which settings and which code
-decide it follows from its source (`dpotox.run.reach`); how it is kept is the format named above it.
+Every step stands here in their order: a method, or a function of the study in the module of what it is about.
+What a step needs, which settings and which code decide it follows from its source (`dpotox.run.reach`); how
+it is kept is the format named with it.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from functools import cached_property, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,47 +21,16 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.errors import UserError
 from dpotox.estimates import Evidence
 from dpotox.facts import placebos
-from dpotox.inputs import data, networks, scoring, sources
+from dpotox.inputs import data, networks, sources
 from dpotox.inputs.masking import Masking
-from dpotox.inputs.scoring import Score
-from dpotox.inputs.windows import exam_windows
-from dpotox.model import architecture, logit_lens, streams, tracing, weights
-from dpotox.paper import (
-    evaluation,
-    evidence,
-    neurons,
-    nulls,
-    pairs,
-    probe,
-    readings,
-    rows,
-    selections,
-    table1,
-    table1_evidence,
-)
-from dpotox.paper.evaluation import OUTCOMES, Exam, Result
+from dpotox.model import architecture, logit_lens, tracing, weights
+from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
 from dpotox.profile import EMBEDDED, Compute, Profile
-from dpotox.run import offset, per_token, scores, training
-from dpotox.run.artifacts import PARTS
-from dpotox.run.kept import (
-    EVIDENCE,
-    FOLDER,
-    NULLS,
-    PASS,
-    PROBE,
-    READINGS,
-    RESULTS,
-    TABLE,
-    TABLE1,
-    TENSOR,
-    TENSORS,
-)
+from dpotox.run import kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
-from dpotox.run.step import part, step
-from dpotox.run.table1_jobs import share_table1
 from dpotox.run.tables import write_results
 
 if TYPE_CHECKING:
@@ -104,7 +71,7 @@ class Study:
 
     # Step 1: the model under study
 
-    @step(FOLDER)
+    @step(kept.FOLDER)
     def base_folder(self, folder: Path) -> Path:
         """The model pre-trained here: weights, tokenizer, curve and loss report."""
         from dpotox.inputs import pretraining  # trainers are slow to import, here and below
@@ -140,35 +107,13 @@ class Study:
         networks.check_vocabulary(network, self.tokenizer)
         return network
 
-    @step(TABLE)
+    @step(kept.TABLE)
     def shape(self) -> pd.DataFrame:
         """The model's shape, in one row."""
         return weights.shape(self.base)
 
-    @cached_property
-    def pretraining_loss(self) -> dict[str, float | None]:
-        """How good a model made here is on unseen text (`LossReport`); empty for one that is given."""
-        if self.profile.model.base != EMBEDDED:
-            return {}
-        return json.loads((self.base_folder / "loss.json").read_text())
-
-    @cached_property
-    def score(self) -> Score:
-        """The function that says how toxic texts are."""
-        return self._scorer(self.profile.scorer.name, self.profile.scorer.revision)
-
-    @cached_property
-    def second_score(self) -> Score | None:
-        """Another such function, if the profile names one, to see how much depends on the first."""
-        name, revision = self.profile.scorer.second, self.profile.scorer.second_revision
-        return self._scorer(name, revision) if name else None
-
-    def _scorer(self, name: str, revision: str) -> Score:
-        score = scoring.load_scorer(self.profile, self.seed, name, revision)
-        if name == EMBEDDED:
-            return score
-        identity = f"{name} {revision} {self.plan.keys.of_scorer(name)}"
-        return scores.remembered(score, identity, self.folder.parent.parent / "scores.sqlite")
+    score = cached_property(scores.score_of)
+    second_score = cached_property(scores.second_score_of)
 
     @cached_property
     def masking(self) -> Masking:
@@ -177,7 +122,7 @@ class Study:
 
     # Step 2: the toxic direction
 
-    @step(TENSORS)
+    @step(kept.TENSORS)
     def comments(self) -> dict[str, Tensor]:
         """The comments that the probe is fitted to: `features` `(text, d_model)` and `toxic` `(text,)`.
 
@@ -189,7 +134,7 @@ class Study:
         features = tracing.mean_residuals(self.base, texts, max_tokens=length, batch_size=batch)
         return {"features": features, "toxic": torch.tensor(toxic)}
 
-    @step(PROBE)
+    @step(kept.PROBE)
     def probe(self) -> probe.Probe:
         """The toxic direction, fitted to comments or given by the profile."""
         features, toxic = self.comments["features"], self.comments["toxic"].numpy()
@@ -200,7 +145,7 @@ class Study:
         given = networks.load_direction(path, features.shape[1])
         return probe.with_direction(fitted, given, features, toxic)
 
-    @step(TENSOR)
+    @step(kept.TENSOR)
     def shuffled_directions(self) -> Float[Tensor, "draw d_model"]:
         """Probes fitted to the same comments with their labels shuffled."""
         features, toxic = self.comments["features"], self.comments["toxic"].numpy()
@@ -209,56 +154,16 @@ class Study:
             features, toxic, self.profile.probe, self.probe.C, draws=draws, seed=self.seed
         )
 
-    @step(TABLE)
+    @step(kept.TABLE)
     def directions(self) -> pd.DataFrame:
         """Value vectors that lie along the probe, and the tokens nearest to them (`logit_lens`)."""
         return logit_lens.along_the_probe(self.base, self.tokenizer, self.base_values, self.probe.direction)
 
     # Step 3: DPO
 
-    @step(TABLE)
-    def pairs(self) -> pd.DataFrame:
-        """Preference pairs, sampled or given: `prompt`, `chosen`, `rejected` and their toxicities."""
-        settings, given = self.profile.pairs, self.profile.data.pairs
-        if given != EMBEDDED:
-            path = sources.fetch(given, self.profile.data.pairs_revision)
-            return sources.given_pairs(path, settings.validation)
-        prompts = data.pair_prompts(self.profile, self.seed)
-        blocks = self._pair_blocks()
-        return pairs.make_pairs(
-            self.base,
-            tracing.cut(self.tokenizer, prompts, settings.prompt_tokens),
-            self.score,
-            self.probe,
-            settings,
-            batch_size=self.profile.compute.batch_size,
-            seed=self.seed,
-            known=lambda start, make: part(blocks / f"{start:07}", TABLE, make),
-        )
-
-    def _pair_blocks(self) -> Path:
-        """Where sampled blocks are kept: the same for any number of pairs, so none is sampled again."""
-        settings = self.plan.keys.settings("pairs")
-        asked = settings["profile"]["pairs"]
-        wanted = {k: v for k, v in asked.items() if k not in ("count", "validation")}
-        deciding = settings | {"profile": settings["profile"] | {"pairs": wanted}}
-        name = sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
-        for other in self.folder.glob(".pair-blocks-*"):
-            if not other.name.endswith(name):
-                shutil.rmtree(other, ignore_errors=True)
-        return self.folder / f".pair-blocks-{name}"
-
-    @step(FOLDER)
-    def dpo_folder(self, folder: Path) -> Path:
-        """The weights after DPO, trained or given, and the training curves."""
-        if self.profile.model.dpo_checkpoint:
-            network = training.base_to_train(self)
-            path = sources.fetch(
-                self.profile.model.dpo_checkpoint, self.profile.model.dpo_checkpoint_revision
-            )
-            networks.load_dpo_checkpoint(network, path).save_pretrained(folder)
-        else:
-            training.train_into(folder, self, self.pairs, self.profile.dpo)
+    pairs = step(kept.TABLE)(training.make_pairs)
+    dpo_folder = step(kept.FOLDER)(training.train_dpo_into)
+    dpo_curves = cached_property(training.curves_of)
 
     @cached_property
     def dpo(self) -> TransformersModel:
@@ -268,23 +173,17 @@ class Study:
     def _made_here(self, folder: Path) -> TransformersModel:
         return architecture.traced(networks.load_network(folder, "", self.profile.compute), self.tokenizer)
 
-    @cached_property
-    def dpo_curves(self) -> pd.DataFrame:
-        """Loss, margin and accuracy by step; empty if a finished checkpoint was given."""
-        kept = self.dpo_folder / "curves.parquet"
-        return pd.read_parquet(kept) if kept.exists() else pd.DataFrame()
-
-    @step(TENSOR)
+    @step(kept.TENSOR)
     def base_values(self) -> Float[Tensor, "layer neuron d_model"]:
         """The value vectors before DPO."""
         return weights.value_vectors(self.base)
 
-    @step(TENSOR)
+    @step(kept.TENSOR)
     def dpo_values(self) -> Float[Tensor, "layer neuron d_model"]:
         """The value vectors after DPO."""
         return weights.value_vectors(self.dpo)
 
-    @step(TABLE)
+    @step(kept.TABLE)
     def weight_change(self) -> pd.DataFrame:
         """How far DPO moved each kind of parameter."""
         return weights.weight_change(self.base, self.dpo)
@@ -296,95 +195,32 @@ class Study:
 
     # Steps 4 and 5: where DPO writes, and the neuron table
 
-    @cached_property
-    def prompts(self) -> list[str]:
-        """The evaluation prompts, cut to the profile's length."""
-        limit = self.profile.sizes.prompt_tokens
-        positions = self.base.config.max_position_embeddings
-        if limit + self.profile.sizes.new_tokens > positions:
-            raise UserError(
-                f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
-                "lower one of them"
-            )
-        prompts = data.evaluation_prompts(self.profile, self.seed)
-        return tracing.cut(self.tokenizer, prompts, limit)
+    prompts = cached_property(reading.prompts_of)
+    readings = step(kept.READINGS)(reading.read_models)
 
-    def _read(self, folder: Path, name: str, model: TransformersModel, **options) -> readings.Pass:
-        """A model read while it writes, greedily on its own text unless told otherwise; kept as a part."""
-
-        def read() -> readings.Pass:
-            return tracing.read_generation(
-                model,
-                self.prompts,
-                self.profile.sizes.new_tokens,
-                self.probe.direction,
-                batch_size=self.profile.compute.batch_size,
-                chunks=self.profile.sizes.chunks,
-                label=f"read {name}",
-                **options,
-            )
-
-        return part(folder / PARTS / name, PASS, read)
-
-    @step(READINGS)
-    def readings(self, folder: Path) -> readings.Readings:
-        """What was read while the models before and after DPO wrote."""
-        top = self.profile.interventions.figure_top
-        without = readings.ablate_most_toxic(self.base_values, self.probe.direction, top)
-        read = partial(self._read, folder)
-        passes = {
-            "base": read("base", self.base),
-            "ablated": read("ablated", self.base, interventions=[without]),
-            "dpo": read("dpo", self.dpo),
-        }
-        passes["dpo_on_base"] = read("dpo_on_base", self.dpo, forced=passes["base"][0].tokens)
-        return readings.gathered(self.prompts, passes)
-
-    @step(TABLE)
+    @step(kept.TABLE)
     def neurons(self) -> pd.DataFrame:
         """The neuron table, with what enters the GELU and the change on the same text."""
         return readings.study_neurons(self.readings, *self.value_vectors, self.probe.direction)
 
-    @step(TENSOR)
+    @step(kept.TENSOR)
     def nearest_tokens(self) -> Int[Tensor, "layer neuron k"]:
         """The ids of the tokens nearest to every value vector before DPO, for the explorer."""
         return logit_lens.nearest_token_ids(self.base, self.base_values)
 
     # Step 6: what the shares would be if there were nothing to find
 
-    @step(FOLDER)
-    def placebo_shuffled_folder(self, folder: Path) -> Path:
-        """The model after DPO on preferences that are shuffled."""
-        training.train_placebo_into(folder, self, "shuffled")
-
-    @step(FOLDER)
-    def placebo_reversed_folder(self, folder: Path) -> Path:
-        """The model after DPO on preferences that are all reversed."""
-        training.train_placebo_into(folder, self, "reversed")
+    placebo_shuffled_folder = step(kept.FOLDER)(training.train_shuffled_into)
+    placebo_reversed_folder = step(kept.FOLDER)(training.train_reversed_into)
 
     def placebo(self, kind: str) -> TransformersModel:
         """One of these models, ready for tracing."""
         shuffled = kind == "shuffled"
         return self._made_here(self.placebo_shuffled_folder if shuffled else self.placebo_reversed_folder)
 
-    @step(NULLS)
-    def nulls(self, folder: Path) -> nulls.Nulls:
-        """What was read for the comparisons in which there is less, or nothing, to find."""
-        read, seed = partial(self._read, folder), 2 * self.seed
-        passes = {
-            "base sampled once": read("base sampled once", self.base, sampling_seed=seed + 1),
-            "base sampled again": read("base sampled again", self.base, sampling_seed=seed + 2),
-            "dpo sampled": read("dpo sampled", self.dpo, sampling_seed=seed + 1),
-            "base on the text of dpo": read(
-                "base on the text of dpo", self.base, forced=self.readings.tokens["dpo"]
-            ),
-        }
-        models = {kind: self.placebo(kind) for kind in placebos(self.profile)}
-        passes |= {kind: read(kind, model) for kind, model in models.items()}
-        values = {kind: weights.value_vectors(model) for kind, model in models.items()}
-        return nulls.gathered(passes, values)
+    nulls = step(kept.NULLS)(reading.read_nulls)
 
-    @step(TABLE)
+    @step(kept.TABLE)
     def comparisons(self) -> pd.DataFrame:
         """The groups' shares in every comparison of `paper.nulls`."""
         return nulls.comparisons(
@@ -402,7 +238,7 @@ class Study:
         """What is measured of a neuron table."""
         return partial(evidence.neuron_quantities, top=self.profile.interventions.figure_top)
 
-    @step(TABLE)
+    @step(kept.TABLE)
     def other_directions(self) -> pd.DataFrame:
         """What follows from the neuron table along directions that mean nothing (`nulls.along`)."""
         n, d_model = self.profile.nulls.directions, len(self.probe.direction)
@@ -415,142 +251,27 @@ class Study:
 
     # Lee et al.'s explanation: a shift of what the MLPs read
 
-    @step(TENSORS)
-    def streams(self) -> dict[str, Tensor]:
-        """What every MLP reads on the text from before DPO, by model, `(chunk, layer, d_model)`.
-
-        And as `dpo written` `(chunk, layer, writer, d_model)`, by how much more each writer writes after DPO.
-        """
-        read = partial(
-            streams.read_streams,
-            prompts=self.prompts,
-            tokens=self.readings.tokens["base"],
-            batch_size=self.profile.compute.batch_size,
-            chunks=self.profile.sizes.chunks,
-        )
-        base = read(self.base)
-        dpo = read(self.dpo, scale=base.scale)
-        others = {kind: read(self.placebo(kind)).entering for kind in placebos(self.profile)}
-        return {
-            "base": base.entering,
-            "dpo": dpo.entering,
-            "dpo written": dpo.written - base.written,
-        } | others
-
-    @cached_property
-    def offset_weights(self) -> offset.Weights:
-        """What the MLPs read with, before and after DPO."""
-        return offset.weights_of(self.base, self.dpo)
-
-    @cached_property
-    def offset(self) -> offset.Offset:
-        """By how much DPO moves what the MLPs read."""
-        return offset.offset_of(self.streams, self.offset_weights)
-
-    @step(TABLE)
-    def offset_neurons(self) -> pd.DataFrame:
-        """The change of what enters every GELU on the same text, and the shift's part of it."""
-        return offset.per_neuron(self.offset)
-
-    @step(TABLE)
-    def offset_sets(self) -> pd.DataFrame:
-        """The same for sets of neurons, after DPO and after the placebos: `comparison` and `by_set`."""
-        sets = offset.sets_of(self.neurons, self.profile.interventions.figure_top, self.seed)
-        tables = [offset.by_set(self.offset, sets).assign(comparison="DPO")]
-        for kind in placebos(self.profile):
-            there = offset.weights_of(self.base, self.placebo(kind))
-            moved = offset.offset_of(self.streams, there, kind)
-            tables.append(offset.by_set(moved, sets).assign(comparison=f"{kind} preferences"))
-        return pd.concat(tables, ignore_index=True)
-
-    @step(TABLE)
-    def offset_writers(self) -> pd.DataFrame:
-        """Who makes the shift that sets of neurons read."""
-        sets = offset.sets_of(self.neurons, self.profile.interventions.figure_top, self.seed)
-        return offset.by_writer(self.offset, sets)
-
-    @step(TABLE)
-    def offset_layers(self) -> pd.DataFrame:
-        """How long the shift is in each layer."""
-        return offset.by_layer(self.offset)
+    streams = step(kept.TENSORS)(offset.streams_of)
+    offset_neurons = step(kept.TABLE)(offset.per_neuron)
+    offset_sets = step(kept.TABLE)(offset.in_every_training)
+    offset_writers = step(kept.TABLE)(offset.writers_of_sets)
+    offset_layers = step(kept.TABLE)(offset.by_layer)
+    offset = cached_property(offset.of_dpo)
 
     # Step 7: ablation versus patching
 
-    @cached_property
-    def exam(self) -> Exam:
-        """What models and interventions are examined on."""
-        sizes, profile = self.profile.sizes, self.profile
-        texts = data.plain_text(profile, self.seed), data.other_text(profile, self.seed)
-        windows, neutral = exam_windows(self.tokenizer, *texts, sizes)
-        beginnings, endings = zip(*data.references(profile, self.seed), strict=True)
-        beginnings = tracing.cut(self.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
-        return Exam(
-            prompts=self.prompts,
-            windows=windows,
-            neutral=neutral,
-            references=list(zip(beginnings, endings, strict=True)),
-            score=self.score,
-            new_tokens=sizes.new_tokens,
-            batch_size=profile.compute.batch_size,
-            seed=self.seed,
-            fewer_prompts=sizes.fewer_prompts,
-        )
+    exam = cached_property(table1_jobs.exam_of)
+    outcomes = step(kept.RESULTS)(table1_jobs.examine_models)
+    table1_rows = cached_property(table1_jobs.rows_of)
+    table1_draws = cached_property(table1_jobs.draws_of)
+    table1 = step(kept.TABLE1)(table1_jobs.share_table1)
 
-    @step(RESULTS)
-    def outcomes(self) -> dict[str, Result]:
-        """The models before and after DPO, examined without interventions (`evaluation.OUTCOMES`)."""
-        models = zip(OUTCOMES, (self.base, self.dpo), strict=True)
-        return {name: evaluation.examine(model, self.exam) for name, model in models}
-
-    @cached_property
-    def _edited(self) -> tuple:
-        """What the rows of table 1 and their draws are made of."""
-        read = self.readings
-        steering = evidence.steering(read.base, read.dpo_on_base, self.probe.unit)
-        return self.neurons, weights.key_biases(self.dpo), steering, self.profile.interventions
-
-    @cached_property
-    def table1_rows(self) -> list[rows.Row]:
-        """The rows of table 1."""
-        by, top = offset.pushes(self.offset, self.neurons), self.profile.interventions.figure_top
-        return rows.table1_rows(*self._edited) + rows.offset_rows(self.neurons, by, top)
-
-    @cached_property
-    def table1_draws(self) -> list[rows.Draws]:
-        """The random draws beside rows of table 1."""
-        draws = rows.random_draws(*self._edited, self.seed)
-        n = self.profile.interventions.draws
-        return draws + offset.random_draws(self.offset, self.neurons, n, self.seed)
-
-    @step(TABLE1)
-    def table1(self, folder: Path) -> table1.Table1:
-        """The outcome of every row of table 1 and of our controls, by the row's name."""
-        return share_table1(self, folder / PARTS)
-
-    @step(TABLE)
+    @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:
         """Table 1 with every measure and its interval."""
         return self.table1.summary(self.profile.compute.bootstrap)
 
-    @cached_property
-    def second_table1(self) -> table1.Table1 | None:
-        """Table 1 with greedy toxicity judged by the second scorer, if the profile names one."""
-        return self.table1.rescored(self.second_score) if self.second_score else None
-
-    @step(TABLE)
-    def step_through(self) -> pd.DataFrame:
-        """A few continuations token by token (`per_token.make`)."""
-        top = self.profile.interventions.figure_top
-        return per_token.make(
-            per_token.conditions(self.table1_rows, self.neurons, top),
-            self.base,
-            self.dpo,
-            {number: self.prompts[number] for number in selections.chosen_prompts(self.toxicity)},
-            self.probe.direction,
-            self.score,
-            new_tokens=self.profile.sizes.new_tokens,
-            batch_size=self.profile.compute.batch_size,
-        )
+    step_through = step(kept.TABLE)(per_token.make)
 
     # Step 8: the claims
 
@@ -560,7 +281,7 @@ class Study:
         texts = self.readings.continuations
         return pd.DataFrame({m: self.score(texts[m].tolist()) for m in ("base", "ablated", "dpo")})
 
-    @step(TABLE)
+    @step(kept.TABLE)
     def resampled_neuron_quantities(self) -> pd.DataFrame:
         """What follows from the neuron table, for bootstrap samples of prompts, one row each."""
         tables = neurons.resampled_neuron_tables(
@@ -573,27 +294,27 @@ class Study:
         )
         return pd.DataFrame(self._quantities(table) for table in tables)
 
-    @step(EVIDENCE)
+    @step(kept.EVIDENCE)
     def dpo_evidence(self) -> Evidence:
         """What DPO did to toxicity and to the value vectors."""
         before, after = (self.toxicity[m].to_numpy() for m in ("base", "dpo"))
         turned = evidence.turned(*self.value_vectors)
         return evidence.dpo_evidence(before, after, turned, self.profile.compute.bootstrap)
 
-    @step(EVIDENCE)
+    @step(kept.EVIDENCE)
     def neuron_evidence(self) -> Evidence:
         """Quantities of the neuron table."""
         top = self.profile.interventions.figure_top
         chunks = len(self.readings.base.activation)
         return evidence.neuron_evidence(self.neurons, self.resampled_neuron_quantities, top, chunks)
 
-    @step(EVIDENCE)
+    @step(kept.EVIDENCE)
     def residual_evidence(self) -> Evidence:
         """How the change along the probe divides between kinds of layers."""
         read = self.readings
         return evidence.residual_evidence(read.base, read.dpo_on_base, self.profile.compute.bootstrap)
 
-    @step(EVIDENCE)
+    @step(kept.EVIDENCE)
     def null_evidence(self) -> Evidence:
         """Where the shares stand among those with nothing to find."""
         toxicity = {m: self.toxicity[m].to_numpy() for m in ("base", "dpo")}
@@ -602,17 +323,17 @@ class Study:
         resamples = self.profile.compute.bootstrap
         return evidence.null_evidence(self.comparisons, self.other_directions, toxicity, resamples)
 
-    @step(EVIDENCE)
+    @step(kept.EVIDENCE)
     def table1_evidence(self) -> Evidence:
         """Quantities of table 1."""
         return table1_evidence.table1_evidence(self.table1, self.profile.compute.bootstrap)
 
-    @step(EVIDENCE)
+    @step(kept.EVIDENCE)
     def offset_evidence(self) -> Evidence:
         """What the shift of the MLPs' input explains, who makes it, and what hangs on it."""
         toxic = selections.most_toxic(self.neurons, self.profile.interventions.figure_top)
         draws, resamples = self.profile.compute.neuron_bootstrap, self.profile.compute.bootstrap
-        found = offset.offset_evidence(self.streams, self.offset_weights, toxic, draws, self.seed)
+        found = offset.offset_evidence(self.streams, self.offset.weights, toxic, draws, self.seed)
         return found | offset.rows_evidence(self.table1, resamples)
 
     @property
@@ -623,17 +344,4 @@ class Study:
 
     # What the pages show
 
-    @step(FOLDER)
-    def results_folder(self, folder: Path) -> Path:
-        """The results: tables with a schema, and the record of the run."""
-        of_steps = {
-            "weight_change": self.weight_change,
-            "neurons": self.neurons,
-            "other_directions": self.other_directions,
-            "table1": self.summary,
-            "offset_neurons": self.offset_neurons,
-            "offset_sets": self.offset_sets,
-            "offset_writers": self.offset_writers,
-            "offset_layers": self.offset_layers,
-        }
-        write_results(self, folder, of_steps)
+    results_folder = step(kept.FOLDER)(write_results)

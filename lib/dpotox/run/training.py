@@ -1,4 +1,4 @@
-"""DPO as the steps train it, the study's own and the placebos, going on with what was interrupted."""
+"""DPO as the steps make it: pairs, the study's own training and the placebos, going on where interrupted."""
 
 from __future__ import annotations
 
@@ -6,21 +6,75 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from dpotox.errors import UserError
+from dpotox.inputs import data, networks, sources
+from dpotox.model import tracing
 from dpotox.model.memory import halving
-from dpotox.paper import nulls
-from dpotox.profile import Dpo
+from dpotox.paper import nulls, pairs
+from dpotox.profile import EMBEDDED, Dpo
 from dpotox.run import artifacts
+from dpotox.run.artifacts import part
+from dpotox.run.kept import TABLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from dpotox.run.study import Study
+
+
+def make_pairs(study: Study) -> pd.DataFrame:
+    """Preference pairs, sampled or given: `prompt`, `chosen`, `rejected` and their toxicities."""
+    settings, given = study.profile.pairs, study.profile.data.pairs
+    if given != EMBEDDED:
+        path = sources.fetch(given, study.profile.data.pairs_revision)
+        return sources.given_pairs(path, settings.validation)
+    prompts = data.pair_prompts(study.profile, study.seed)
+    blocks = pair_blocks(study)
+    return pairs.make_pairs(
+        study.base,
+        tracing.cut(study.tokenizer, prompts, settings.prompt_tokens),
+        study.score,
+        study.probe,
+        settings,
+        batch_size=study.profile.compute.batch_size,
+        seed=study.seed,
+        known=lambda start, make: part(blocks / f"{start:07}", TABLE, make),
+    )
+
+
+def pair_blocks(study: Study) -> Path:
+    """Where sampled blocks are kept: the same for any number of pairs, so none is sampled again."""
+    settings = study.plan.keys.settings("pairs")
+    asked = settings["profile"]["pairs"]
+    wanted = {k: v for k, v in asked.items() if k not in ("count", "validation")}
+    deciding = settings | {"profile": settings["profile"] | {"pairs": wanted}}
+    name = sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+    for other in study.folder.glob(".pair-blocks-*"):
+        if not other.name.endswith(name):
+            shutil.rmtree(other, ignore_errors=True)
+    return study.folder / f".pair-blocks-{name}"
+
+
+def train_dpo_into(study: Study, folder: Path) -> Path:
+    """The weights after DPO, trained or given, and the training curves."""
+    if given := study.profile.model.dpo_checkpoint:
+        network = base_to_train(study)
+        path = sources.fetch(given, study.profile.model.dpo_checkpoint_revision)
+        networks.load_dpo_checkpoint(network, path).save_pretrained(folder)
+    else:
+        train_into(folder, study, study.pairs, study.profile.dpo)
+
+
+def curves_of(study: Study) -> pd.DataFrame:
+    """Loss, margin and accuracy by step; empty if a finished checkpoint was given."""
+    kept = study.dpo_folder / "curves.parquet"
+    return pd.read_parquet(kept) if kept.exists() else pd.DataFrame()
 
 
 def base_to_train(study: Study) -> PreTrainedModel:
@@ -70,8 +124,17 @@ def join(study: Study) -> None:
         train_into(artifacts.unfinished(kept), study, study.pairs, study.profile.dpo)
 
 
-def train_placebo_into(folder: Path, study: Study, kind: str) -> None:
-    """The same on preferences that are shuffled or reversed."""
+def train_shuffled_into(study: Study, folder: Path) -> Path:
+    """The model after DPO on preferences that are shuffled."""
+    _train_placebo_into(folder, study, "shuffled")
+
+
+def train_reversed_into(study: Study, folder: Path) -> Path:
+    """The model after DPO on preferences that are all reversed."""
+    _train_placebo_into(folder, study, "reversed")
+
+
+def _train_placebo_into(folder: Path, study: Study, kind: str) -> None:
     settings, validation = study.profile.dpo, study.profile.pairs.validation
     turned = nulls.placebo_pairs(study.pairs, kind, validation, study.seed)
     # As many steps as the study's own DPO was trained for: validation would stop a placebo early.
