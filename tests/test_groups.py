@@ -23,7 +23,7 @@ from dpotox.paper.groups import (
     without_largest,
 )
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables
-from dpotox.paper.published import NUMBERS, published_groups, published_neurons, published_table1
+from dpotox.paper.published import NUMBERS, published_groups, published_table1
 from dpotox.paper.selections import most_toxic
 
 
@@ -63,6 +63,12 @@ def test_a_group_name_tells_direction_sign_and_change(cosine, pre, post, group):
     assert table["group"].item() == group
     assert table["group_by_projection"].item() == group
     assert (table["projection_drop"].item() > 0) == (group in REDUCING)
+
+
+def published_neurons() -> pd.DataFrame:
+    """The five published neuron rows."""
+    table = NUMBERS["neurons"]
+    return pd.DataFrame(table["rows"], columns=table["columns"])
 
 
 def test_no_change_counts_as_a_rise_and_no_cosine_as_anti_toxic():

@@ -16,9 +16,8 @@ from dpotox.inputs.pretraining import byte_pair_tokenizer
 from dpotox.model.interventions import clamp
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.rows import AFTER, BEFORE, Row
-from dpotox.paper.selections import chosen_prompts
 from dpotox.places import PROJECT
-from dpotox.run.per_token import conditions, pieces
+from dpotox.run.per_token import chosen_prompts, conditions, pieces
 from dpotox.show.masking import Mask, marked
 from dpotox.show.step_through import masked_pieces, page
 

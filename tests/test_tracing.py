@@ -8,9 +8,10 @@ import torch
 from plain import STEPS, generate_plainly, hooked, loss_plainly
 
 from dpotox.errors import UserError
+from dpotox.inputs.windows import cut
 from dpotox.model.generation import _GumbelNoise
 from dpotox.model.interventions import ablate, clamp, scale_keys, shift, steer
-from dpotox.model.tracing import continue_prompts, cut, mean_residuals, read_generation, window_nll
+from dpotox.model.tracing import continue_prompts, mean_residuals, read_generation, window_nll
 
 
 def test_a_padded_batch_reads_and_writes_what_single_prompts_do(model, network, prompts):

@@ -1,6 +1,8 @@
-"""Windows of text that perplexity is measured on."""
+"""Texts cut to the tokens that a model is to see: prompts, and windows that perplexity is measured on."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +11,24 @@ from torch import Tensor
 
 from dpotox.errors import UserError
 from dpotox.profile import Sizes
+
+
+def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = False) -> list[str]:
+    """Prompts cut to their first tokens, or to their last.
+
+    Raises:
+        UserError: the tokenizer does not know a word of them.
+    """
+    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    length = max_tokens - len(tokenizer("")["input_ids"])  # less what begins every text
+    ids = [row[-length:] if keep_end else row[:length] for row in ids]
+    unknown = tokenizer.unk_token_id
+    if unknown not in (None, tokenizer.eos_token_id) and any(unknown in row for row in ids):
+        raise UserError(
+            "the prompts have words that the model's tokenizer does not know; the embedded model "
+            "knows only its own language, so use another model for these prompts"
+        )
+    return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
 def exam_windows(

@@ -41,14 +41,9 @@ class Plan:
     parts: dict[tuple[int, Site], list[_Part]]
     other: TransformersModel | None
 
-    @property
-    def copied_layers(self) -> list[int]:
-        """The layers in which some neurons follow another model."""
-        return sorted({layer for (layer, _), parts in self.parts.items() if any(p.copies for p in parts)})
-
     def read_along(self, mask: Int[Tensor, "batch pos"]) -> ReadAlong | None:
-        """The other model set to read what follows, if anything is copied from it."""
-        layers = self.copied_layers
+        """The other model set to read what follows, in the layers in which something is copied from it."""
+        layers = sorted({layer for (layer, _), parts in self.parts.items() if any(p.copies for p in parts)})
         return ReadAlong(self.other, layers, mask) if layers else None
 
     def apply(self, block, layer: int, theirs: dict[int, Tensor], sites: Sequence[Site] = SITES) -> None:

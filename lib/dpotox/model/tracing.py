@@ -21,7 +21,6 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.errors import UserError
 from dpotox.model.architecture import matrix, neurons_per_layer
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
@@ -181,24 +180,6 @@ def read_generation(
     residual = (embedding / new_tokens).cpu() + (mlp + attention).cumsum(1)
     texts = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, residual)
-
-
-def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = False) -> list[str]:
-    """Prompts cut to their first tokens, or to their last.
-
-    Raises:
-        UserError: the tokenizer does not know a word of them.
-    """
-    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
-    length = max_tokens - len(tokenizer("")["input_ids"])  # less what begins every text
-    ids = [row[-length:] if keep_end else row[:length] for row in ids]
-    unknown = tokenizer.unk_token_id
-    if unknown not in (None, tokenizer.eos_token_id) and any(unknown in row for row in ids):
-        raise UserError(
-            "the prompts have words that the model's tokenizer does not know; the embedded model "
-            "knows only its own language, so use another model for these prompts"
-        )
-    return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
 @halving

@@ -22,9 +22,3 @@ def published_groups() -> pd.DataFrame:
     """The eight groups as in `groups.group_table`, from the published counts and sums."""
     groups = NUMBERS["groups"]
     return shares(pd.Series(groups["count"]), pd.Series(groups["projection_drop"]))
-
-
-def published_neurons() -> pd.DataFrame:
-    """The five published neuron rows."""
-    table = NUMBERS["neurons"]
-    return pd.DataFrame(table["rows"], columns=table["columns"])

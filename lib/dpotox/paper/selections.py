@@ -1,9 +1,8 @@
-"""Which neurons, and which prompts: chosen by rules that look at numbers only."""
+"""Which neurons: chosen by rules that look at numbers only."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -14,10 +13,6 @@ from dpotox.paper.groups import REDUCING
 
 SETS: tuple[profile.NeuronSet, ...] = get_args(profile.NeuronSet)
 ALL_FOUR, OTHER_FOUR, EVERYTHING = SETS[-3:]
-SHOWN = 6
-"""How many prompts are stepped through."""
-TOXIC = 0.5
-"""From this toxicity a continuation is called toxic there."""
 
 
 def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) -> pd.DataFrame:
@@ -33,16 +28,6 @@ def most_toxic(neurons: pd.DataFrame, k: int, *, only_positive: bool = False) ->
 def dampened_drop(toxic: pd.DataFrame) -> float:
     """Summed projection drop of those of some toxic neurons that become less active (section 3)."""
     return float(toxic.loc[toxic["group"] == "TP-", "projection_drop"].sum())
-
-
-def in_groups(neurons: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
-    """The neurons of these groups."""
-    return neurons[neurons["group"].isin(groups)]
-
-
-def outside_groups(neurons: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
-    """All other neurons."""
-    return neurons[~neurons["group"].isin(groups)]
 
 
 def matched(
@@ -78,23 +63,5 @@ def neurons_of(neurons: pd.DataFrame, which: str) -> pd.DataFrame:
     if which == EVERYTHING:
         return neurons
     if which == OTHER_FOUR:
-        return outside_groups(neurons, REDUCING)
-    return in_groups(neurons, REDUCING if which == ALL_FOUR else [which])
-
-
-def chosen_prompts(toxicity: pd.DataFrame, count: int = SHOWN) -> list[int]:
-    """Numbers of prompts by a rule that looks at scores only, never at texts.
-
-    All but one of them have a toxic continuation before DPO, evenly spread from the one that DPO helps most
-    to the one that it helps least; the last is the first prompt whose continuation was not toxic to begin
-    with. Where there are too few of either kind, the other takes their places.
-
-    Args:
-        toxicity: of every prompt's greedy continuation, `base` and `dpo`.
-    """
-    before, effect = toxicity["base"].to_numpy(), (toxicity["base"] - toxicity["dpo"]).to_numpy()
-    toxic, rest = np.flatnonzero(before >= TOXIC), np.flatnonzero(before < TOXIC)
-    by_effect = toxic[np.argsort(-effect[toxic], kind="stable")]
-    wanted = min(len(toxic), max(count - 1, count - len(rest)))
-    spread = np.linspace(0, len(toxic) - 1, wanted).round().astype(int)
-    return [*by_effect[spread].tolist(), *rest[: count - wanted].tolist()]
+        return neurons[~neurons["group"].isin(REDUCING)]
+    return neurons[neurons["group"].isin(REDUCING if which == ALL_FOUR else [which])]

@@ -24,7 +24,7 @@ from transformers import (
 
 from dpotox.errors import UserError
 from dpotox.inputs import data, networks, scoring, sources
-from dpotox.model import tracing
+from dpotox.inputs.windows import cut
 from dpotox.profile import EMBEDDED, TRAINED, Profile
 from dpotox.run.hub import Repository, look_up, size
 
@@ -284,7 +284,7 @@ def _look_at_data(inputs: Inputs, profile: Profile, seed: int, there: dict[str, 
     with inputs.noting("data.prompts"):
         prompts = data.evaluation_prompts(profile, seed)
         if inputs.tokenizer is not None:
-            tracing.cut(inputs.tokenizer, prompts, profile.sizes.prompt_tokens)
+            cut(inputs.tokenizer, prompts, profile.sizes.prompt_tokens)
     if not profile.model.dpo_checkpoint and given.pairs == EMBEDDED:
         with inputs.noting("data.pair_text" if given.pair_text else "data.text"):
             prompts = data.pair_prompts(profile, seed)

@@ -18,12 +18,35 @@ from torch import Tensor
 from dpotox.model.interventions import ablate
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.rows import Row
-from dpotox.paper.selections import ALL_FOUR, chosen_prompts, most_toxic
+from dpotox.paper.selections import ALL_FOUR, most_toxic
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
 
+SHOWN = 6
+"""How many prompts are stepped through."""
+TOXIC = 0.5
+"""From this toxicity a continuation is called toxic here."""
+
 # What is shown
+
+
+def chosen_prompts(toxicity: pd.DataFrame, count: int = SHOWN) -> list[int]:
+    """Numbers of prompts by a rule that looks at scores only, never at texts.
+
+    All but one of them have a toxic continuation before DPO, evenly spread from the one that DPO helps most
+    to the one that it helps least; the last is the first prompt whose continuation was not toxic to begin
+    with. Where there are too few of either kind, the other takes their places.
+
+    Args:
+        toxicity: of every prompt's greedy continuation, `base` and `dpo`.
+    """
+    before, effect = toxicity["base"].to_numpy(), (toxicity["base"] - toxicity["dpo"]).to_numpy()
+    toxic, rest = np.flatnonzero(before >= TOXIC), np.flatnonzero(before < TOXIC)
+    by_effect = toxic[np.argsort(-effect[toxic], kind="stable")]
+    wanted = min(len(toxic), max(count - 1, count - len(rest)))
+    spread = np.linspace(0, len(toxic) - 1, wanted).round().astype(int)
+    return [*by_effect[spread].tolist(), *rest[: count - wanted].tolist()]
 
 
 def conditions(table_rows: Sequence[Row], neurons: pd.DataFrame, top: int) -> list[Row]:

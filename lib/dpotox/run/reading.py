@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dpotox.errors import UserError
 from dpotox.facts import placebos
 from dpotox.inputs import data
+from dpotox.inputs.windows import cut
 from dpotox.model import tracing, weights
 from dpotox.paper import nulls, readings
 from dpotox.run.artifacts import PARTS, part
@@ -29,7 +30,7 @@ def prompts_of(study: Study) -> list[str]:
             f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
             "lower one of them"
         )
-    return tracing.cut(study.tokenizer, data.evaluation_prompts(study.profile, study.seed), limit)
+    return cut(study.tokenizer, data.evaluation_prompts(study.profile, study.seed), limit)
 
 
 def _read(study: Study, folder: Path, name: str, model: TransformersModel, **options) -> readings.Pass:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dpotox.inputs import data
-from dpotox.inputs.windows import exam_windows
-from dpotox.model import tracing, weights
+from dpotox.inputs.windows import cut, exam_windows
+from dpotox.model import weights
 from dpotox.paper import evaluation, evidence, rows, table1
 from dpotox.paper.evaluation import Exam, Result
 from dpotox.run import offset
@@ -31,7 +31,7 @@ def exam_of(study: Study) -> Exam:
     texts = data.plain_text(profile, study.seed), data.other_text(profile, study.seed)
     windows, neutral = exam_windows(study.tokenizer, *texts, sizes)
     beginnings, endings = zip(*data.references(profile, study.seed), strict=True)
-    beginnings = tracing.cut(study.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
+    beginnings = cut(study.tokenizer, beginnings, sizes.prompt_tokens, keep_end=True)
     return Exam(
         prompts=study.prompts,
         windows=windows,

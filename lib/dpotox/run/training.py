@@ -14,7 +14,7 @@ import pandas as pd
 
 from dpotox.errors import UserError
 from dpotox.inputs import data, networks, sources
-from dpotox.model import tracing
+from dpotox.inputs.windows import cut
 from dpotox.model.memory import halving
 from dpotox.paper import nulls, pairs
 from dpotox.profile import EMBEDDED, Dpo
@@ -38,7 +38,7 @@ def make_pairs(study: Study) -> pd.DataFrame:
     blocks = pair_blocks(study)
     return pairs.make_pairs(
         study.base,
-        tracing.cut(study.tokenizer, prompts, settings.prompt_tokens),
+        cut(study.tokenizer, prompts, settings.prompt_tokens),
         study.score,
         study.probe,
         settings,
