@@ -22,6 +22,9 @@ from dpotox.show import (
     wording,
 )
 
+MOST_LINES = 5
+"""So many lines say what a chapter has learnt; more would not be read."""
+
 
 def text(answer) -> str:
     assert not answer.data[0].islower()
@@ -86,7 +89,7 @@ def test_a_chapter_is_answered_shortly_with_finite_numbers(results, answer):
 @pytest.mark.parametrize("learnt", LESSONS)
 def test_what_a_chapter_has_learnt_is_at_most_five_short_facts_with_their_numbers(results, learnt):
     found = facts(learnt(results))
-    assert 1 <= len(found) <= wording.MOST_LINES
+    assert 1 <= len(found) <= MOST_LINES
     for fact in found:
         assert any(c.isdigit() for c in fact)
         assert len(fact.split()) <= 40
@@ -117,7 +120,7 @@ def with_an_effect(study, results, monkeypatch):
 @pytest.mark.parametrize("learnt", [lessons_edits.patching, lessons_edits.controls])
 def test_where_dpo_has_an_effect_shares_of_it_are_among_what_was_learnt(with_an_effect, learnt):
     found = facts(learnt(with_an_effect))
-    assert 3 <= len(found) <= wording.MOST_LINES
+    assert 3 <= len(found) <= MOST_LINES
     assert not any("nothing is concluded" in fact for fact in found)
 
 

@@ -20,7 +20,7 @@ def offset(results: Results) -> Markdown:
     by = results.offset_sets.set_index(["comparison", "which"])
     every, toxic = (by.loc[("DPO", which)] for which in (EVERYTHING, top))
     if math.isnan(every["upstream"]):
-        return lines([NO_SHIFT])
+        return lines(NO_SHIFT)
     attention = results.offset_writers.query("which == @top and writer == 'attention'")["share"].sum()
     aimed = (
         f"**Aim.** It moves the {top} neurons {number(toxic['times_random'])} times as far as a random shift "
@@ -46,7 +46,7 @@ def offset(results: Results) -> Markdown:
         f"{share(shares['remove offset, all neurons'])} of DPO's effect; with it the model before gains "
         f"{share(shares['add offset, all neurons'])}"
     )
-    return lines(facts)
+    return lines(*facts)
 
 
 def keys_and_biases(results: Results) -> Markdown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import html
 import math
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,13 +36,19 @@ def interval(value: float, low: float, high: float) -> str:
     return number(value) if low == high else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
+def with_ends(line: Mapping, measure: str) -> tuple[float, float, float]:
+    """A measure in a row, with the ends of its interval."""
+    return line[measure], line[f"{measure}_low"], line[f"{measure}_high"]
+
+
 def percent(value: float, digits: int = 0, unknown: str = "-") -> str:
     """A share in percent, or what stands for one that is not known."""
     return f"{value:z.{digits}%}" if math.isfinite(value) else unknown
 
 
-def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
-    """A table for the page, without the index, numbers to three digits unless told otherwise."""
+def shown(table: pd.DataFrame | list | dict, formats: dict | Callable | None = None) -> Styler:
+    """A table, its rows or its columns for the page: no index, three digits unless told otherwise."""
+    table = pd.DataFrame(table)
     if table.empty:
         table = pd.DataFrame({"": ["nothing of this kind here"]})
     style = table.style.hide(axis="index").format(formats or number_or_text, escape="html")
@@ -76,14 +83,9 @@ def provenance(results: Results) -> Markdown:
 
 def token_table(directions: pd.DataFrame, mask: Mask) -> Styler:
     """The nearest tokens of named directions, with their cosine with the probe."""
-    table = pd.DataFrame(
-        {
-            "vector": directions["vector"],
-            "cosine with probe": directions["cosine"].map(number),
-            "nearest tokens": directions["tokens"],
-        }
-    )
-    return texts_table(table, mask, dict.fromkeys(("vector", "cosine with probe"), html.escape))
+    names = {"vector": "vector", "cosine": "cosine with probe", "tokens": "nearest tokens"}
+    table = directions[list(names)].rename(columns=names)
+    return texts_table(table, mask, {"vector": html.escape, "cosine with probe": number})
 
 
 def published_outcomes() -> dict[str, tuple[float, float]]:
@@ -96,42 +98,36 @@ def published_outcomes() -> dict[str, tuple[float, float]]:
 def before_and_after(outcomes: pd.DataFrame) -> Styler:
     """Every measure of the models before and after DPO with its interval, and the paper's."""
     paper, rows = published_outcomes(), []
-    for line in outcomes.itertuples():
-        row = {"measure": line.measure}
+    for line in outcomes.to_dict("records"):
+        row = {"measure": line["measure"]}
         for when in ("before", "after"):
-            value, low, high = (getattr(line, f"{when}{end}") for end in ("", "_low", "_high"))
-            row[f"{when} DPO"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        values = paper.get(line.measure, (math.nan, math.nan))
-        row |= {f"paper: {when}": number(v) for when, v in zip(("before", "after"), values, strict=True)}
-        rows.append(row)
-    return shown(pd.DataFrame(rows))
+            row[f"{when} DPO"] = "{:.3f} [{:.3f}, {:.3f}]".format(*with_ends(line, when))
+        before, after = paper.get(line["measure"], (math.nan, math.nan))
+        rows.append(row | {"paper: before": number(before), "paper: after": number(after)})
+    return shown(rows)
 
 
 def dpo_settings(settings: dict) -> Styler:
     """DPO's settings here, beside those that the paper's model was trained with."""
     paper = NUMBERS["dpo_training"]
-    rows = [
-        {"setting": name, "here": value, "paper": paper.get(name, "-")} for name, value in settings.items()
-    ]
-    return shown(pd.DataFrame(rows), str)
+    rows = [{"setting": name, "here": here, "paper": paper.get(name, "-")} for name, here in settings.items()]
+    return shown(rows, str)
 
 
 def groups_beside_published(here: pd.DataFrame) -> Styler:
     """A group table with the published counts and shares beside it."""
     paper = published_groups()
-    table = pd.DataFrame(
-        {
-            "group": here.index,
-            "neurons": here["count"],
-            "paper: neurons": paper["count"],
-            "share of gross": here["share_of_gross"],
-            "paper: of gross": paper["share_of_gross"],
-            "share of net": here["share_of_net"],
-            "paper: of net": paper["share_of_net"],
-            "summed drop": here["projection_drop"],
-        }
-    )
-    return shown(table)
+    columns = {
+        "group": here.index,
+        "neurons": here["count"],
+        "paper: neurons": paper["count"],
+        "share of gross": here["share_of_gross"],
+        "paper: of gross": paper["share_of_gross"],
+        "share of net": here["share_of_net"],
+        "paper: of net": paper["share_of_net"],
+        "summed drop": here["projection_drop"],
+    }
+    return shown(columns)
 
 
 def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The claims as tables and sentences: what was measured here and over seeds, and the verdicts."""
+"""The claims as tables and sentences: what was measured here and over seeds, the verdicts, and chance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
-from dpotox.results.claims import CLAIMS, DEPENDS, FAILS, HOLDS, OPEN, over_seeds
+from dpotox.results.claims import CLAIMS, DEPENDS, FAILS, HOLDS, OPEN, chance, over_seeds
 from dpotox.show.report import interval, number, shown
 
 VERDICTS = {
@@ -45,12 +45,17 @@ def claims_table(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Mark
     for c in claims.itertuples():
         cells = [f"{c.statement}: *{c.quantity}*", number(c.paper), judged(c.here, c.low, c.high, c.verdict)]
         if several:
-            cells[2:] = [*_over(over.loc[c.id]), f"{VERDICTS[c.verdict][0]} {cells[2]}"]
+            cells[2:] = [*_over(over.loc[c.id]), marked(c.verdict, cells[2])]
         else:
             cells.append(_with(c, over))
         cells.append(f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>')
         lines.append(f"| {' | '.join(cells)} |")
     return Markdown("\n".join(lines))
+
+
+def marked(verdict: str, value: str) -> str:
+    """A value with the mark of its verdict."""
+    return f"{VERDICTS[verdict][0]} {value}"
 
 
 def _over(claim: pd.Series) -> tuple[str, str]:
@@ -113,14 +118,13 @@ def claims_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Styler:
     for name, part in table.groupby("id", sort=False):
         row, whole = {"claim": name, "rule": part["rule"].iloc[0]}, together.loc[name]
         if whole["seeds"] > 1:
-            value = interval(whole["value"], whole["low"], whole["high"])
-            row["over seeds"] = f"{VERDICTS[whole['verdict']][0]} {value}"
+            row["over seeds"] = marked(whole["verdict"], interval(*whole[["value", "low", "high"]]))
             row |= {"least to greatest": spread(whole), "seeds": counted(whole)}
         for one in part.itertuples():
-            row[f"seed {one.seed}"] = f"{VERDICTS[one.verdict][0]} {interval(one.here, one.low, one.high)}"
+            row[f"seed {one.seed}"] = marked(one.verdict, interval(one.here, one.low, one.high))
         rows.append(row)
     reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in missing.items())
-    return shown(pd.DataFrame(rows)).set_caption(reasons and f"Missing: {reasons}")
+    return shown(rows).set_caption(reasons and f"Missing: {reasons}")
 
 
 def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
@@ -144,6 +148,28 @@ def rules_table() -> Markdown:
     lines = ["| claim | rule |", "|---|---|"]
     lines += [f"| `{c.id}`: {c.statement} | {c.rule.replace('<', '&lt;')} |" for c in CLAIMS]
     return Markdown("\n".join(lines))
+
+
+def chance_sentences(claims: pd.DataFrame) -> Markdown:
+    """How many verdicts chance may have turned, and which would not stand if all had to hold at once."""
+    found = chance(claims)
+    if not found.decided:
+        return Markdown("No verdict is decided by an interval here, so chance has turned none.")
+    text = (
+        f"Of {len(claims)} claims {found.judged} are judged by an interval, and {found.decided} of these are "
+        f"decided. If every interval keeps its 95 %, at most {math.ceil(10 * found.wrong) / 10:.1f} verdicts "
+        "are wrong on average, however much the claims depend on each other. That is of this one model: "
+        "other seeds, and how the rules were chosen, are not in it. "
+    )
+    if found.open:
+        names = ", ".join(f"`{name}`" for name in found.open)
+        text += (
+            "If the intervals are stretched until all together keep 95 % (Bonferroni's correction; each side "
+            f"by the same factor, which is rough for ranks), these are no longer decided: {names}."
+        )
+    else:
+        text += "All stay decided if the intervals are stretched until all together keep 95 % (Bonferroni)."
+    return Markdown(text)
 
 
 def verdicts(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Markdown:

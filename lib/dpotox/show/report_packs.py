@@ -13,7 +13,7 @@ from dpotox.paper.published import published_groups
 from dpotox.results.claims import CODE_NOW
 from dpotox.results.folder import Results
 from dpotox.show.report import interval, number, percent, shown
-from dpotox.show.report_claims import VERDICTS
+from dpotox.show.report_claims import marked
 
 
 def runs(found: dict[str, Results]) -> Styler:
@@ -64,7 +64,7 @@ def claims(found: dict[str, Results]) -> Styler:
     table = pd.DataFrame({"claim": first["id"], "paper": first["paper"].map(number)})
     for name, results in found.items():
         judged = results.claims.itertuples()
-        table[name] = [f"{VERDICTS[c.verdict][0]} {interval(c.here, c.low, c.high)}" for c in judged]
+        table[name] = [marked(c.verdict, interval(c.here, c.low, c.high)) for c in judged]
     return shown(table)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import pandas as pd
 from IPython.display import Markdown
@@ -14,18 +13,16 @@ from dpotox.show.report import percent
 
 NO_DROP = "no neuron writes less along the probe after DPO, so there is no reduction to divide"
 NO_SHIFT = "nothing that the neurons read is shifted on the same text, so there is nothing to divide"
-MOST_LINES = 5
-"""So many lines say what a chapter has learnt; more would not be read."""
 
 
 def sentence(text: str) -> Markdown:
     """A text as a sentence of its own."""
-    return Markdown(_sentence(text))
+    return Markdown(f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}")
 
 
-def lines(texts: Iterable[str]) -> Markdown:
+def lines(*texts: str) -> Markdown:
     """A list of facts, each a line of its own."""
-    return Markdown("\n".join(f"- {_sentence(text)}" for text in texts))
+    return Markdown("\n".join(f"- {sentence(text).data}" for text in texts))
 
 
 def share(value: float) -> str:
@@ -38,9 +35,9 @@ def part(value: float, digits: int = 0) -> str:
     return percent(value, digits, "an unknown part")
 
 
-def found(results: Results, chapter: str) -> pd.Series:
-    """The values that a chapter's claims are about, by claim; NaN for what was not measured."""
-    return results.claims_of(chapter).set_index("id")["here"].astype(float)
+def found(results: Results) -> pd.Series:
+    """The values that the claims are about, by claim; NaN for what was not measured."""
+    return results.claims.set_index("id")["here"].astype(float)
 
 
 def paper(claim: str) -> float:
@@ -56,7 +53,3 @@ def no_effect(results: Results) -> str:
         f"DPO does not surely lower greedy toxicity here ({toxicity['before']:.3f} before, "
         f"{toxicity['after']:.3f} after), so nothing is concluded from shares of that effect"
     )
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
