@@ -15,11 +15,11 @@ from dpotox.show import (
     answers,
     lessons,
     lessons_edits,
-    lessons_offset,
+    report,
     report_claims,
+    report_offset,
     report_standing,
     report_table1,
-    wording,
 )
 
 MOST_LINES = 5
@@ -59,7 +59,7 @@ LESSONS = [
     lessons.is_it_special,
     lessons_edits.patching,
     lessons_edits.controls,
-    lessons_offset.offset,
+    report_offset.offset,
     lessons.whole_study,
 ]
 READINGS = [
@@ -71,10 +71,10 @@ READINGS = [
     lessons_edits.after_the_gelu,
     lessons_edits.whose_words,
     lessons_edits.which_weights,
-    lessons_offset.keys_and_biases,
-    lessons_offset.largest_writer,
-    lessons_offset.for_the_most_toxic_alone,
-    lessons_offset.attention_and_mlps,
+    report_offset.keys_and_biases,
+    report_offset.largest_writer,
+    report_offset.for_the_most_toxic_alone,
+    report_offset.attention_and_mlps,
 ]
 
 
@@ -319,5 +319,5 @@ def test_where_nothing_is_shifted_the_chapter_on_the_offset_says_so(results):
     unmoved = Results(results.folder)
     shares = ["change", "upstream_change", "upstream", "key", "bias", "left", "times_random"]
     unmoved.__dict__["offset_sets"] = results.offset_sets.assign(**dict.fromkeys(shares, float("nan")))
-    for said in (lessons_offset.offset, lessons_offset.keys_and_biases, answers.offset):
-        assert wording.NO_SHIFT[1:] in text(said(unmoved))
+    for said in (report_offset.offset, report_offset.keys_and_biases, answers.offset):
+        assert report.NO_SHIFT[1:] in text(said(unmoved))

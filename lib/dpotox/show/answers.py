@@ -16,9 +16,9 @@ from dpotox.paper.selections import EVERYTHING, dampened_drop, most_toxic
 from dpotox.results.folder import Results
 from dpotox.results.record import Loss
 from dpotox.show.lessons_edits import patch_and_hold, recovered
-from dpotox.show.report import number
+from dpotox.show.report import NO_DROP, NO_SHIFT, found, no_effect, number, paper, part, sentence, share
 from dpotox.show.report_nulls import RANGE, SHARE, along_random, share_above, stands
-from dpotox.show.wording import NO_DROP, NO_SHIFT, found, no_effect, paper, part, sentence, share
+from dpotox.show.report_offset import PLACEBO, top_toxic
 
 STANDS_IN = "How far it stands in for GPT-2 medium, the claims have to show"
 NEARLY = 0.9
@@ -193,13 +193,12 @@ def _beside(judged: pd.Series) -> str:
 
 def offset(results: Results) -> Markdown:
     """Chapter 14: does a shift of what the MLPs read explain what DPO does?"""
-    top = f"top {results.profile.interventions.figure_top} toxic"
-    by = results.offset_sets.set_index(["comparison", "which"])
+    top, by = top_toxic(results), results.offset_sets.set_index(["comparison", "which"])
     every, toxic = by.loc[("DPO", EVERYTHING)], by.loc[("DPO", top)]
     if pd.isna(every["upstream"]):
         return sentence(NO_SHIFT)
     kept = results.table1.set_index("name")["recovered"]["remove offset, all neurons"]
-    placebo = by["upstream"].get(("shuffled preferences", EVERYTHING), math.nan)
+    placebo = by["upstream"].get(PLACEBO, math.nan)
     beside = f" (after shuffled preferences {part(placebo, 1)})" if math.isfinite(placebo) else ""
     return sentence(
         f"{_how_far(kept, toxic['upstream_change'])}: the shift makes {part(every['upstream'], 1)} of the "

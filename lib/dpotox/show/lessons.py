@@ -17,9 +17,8 @@ from dpotox.profile import EMBEDDED
 from dpotox.results.folder import Results
 from dpotox.show import answers
 from dpotox.show.lessons_edits import recovered
-from dpotox.show.report import number
+from dpotox.show.report import NO_DROP, found, lines, number, paper, part, sentence, share
 from dpotox.show.report_nulls import RANGE, SHARE, along_random
-from dpotox.show.wording import NO_DROP, found, lines, paper, part, sentence, share
 
 
 def model(results: Results) -> Markdown:
@@ -192,31 +191,28 @@ def whole_study(results: Results, over: pd.DataFrame | None = None) -> Markdown:
         over: every claim over seeds (`results.claims.over_seeds`), whose reach is told if there are several.
     """
     several = over is not None and over["seeds"].max() > 1
-    here, greedy = found(results), results.outcomes.set_index("measure").loc["toxicity, greedy"]
+    here, theirs = found(results), results.claims.set_index("id")["paper"]
+    greedy = results.outcomes.set_index("measure").loc["toxicity, greedy"]
     published = published_table1()["toxicity"]
     own, same = (share(recovered(results.table1, kind)) for kind in ("shift", "shift, same text"))
 
-    def beside(claim: str, say: Callable[[float], str], *published: str) -> str:
-        ends = [say(over[end][claim]) for end in ("least", "greatest")] if several else []
-        told = "; ".join([*published, *([f"seeds: {' to '.join(ends)}"] if several else [])])
-        return say(here[claim]) + (f" ({told})" if told else "")
-
-    def recovers(claim: str) -> str:
-        return beside(claim, share, f"paper: {paper(claim):.2f}")
-
-    def of_gross(claim: str) -> str:
-        return beside(claim, part, f"paper: {paper(claim):.0%}")
+    def beside(claim: str, say: Callable[[float], str]) -> str:
+        told = [] if pd.isna(theirs[claim]) else [f"paper: {say(theirs[claim])}"]
+        if several:
+            told.append(f"seeds: {say(over['least'][claim])} to {say(over['greatest'][claim])}")
+        return say(here[claim]) + (f" ({'; '.join(told)})" if told else "")
 
     return lines(
         f"DPO takes greedy toxicity from {greedy['before']:.2f} to {greedy['after']:.2f} (paper: "
         f"{published['gpt2: none']:.2f} to {published['dpo: none']:.2f})",
         f"Of the gross reduction, the {results.profile.interventions.figure_top} most toxic neurons, as "
-        f"far as they become less active, give {of_gross('top-is-little')}, and other neurons undo "
-        f"{of_gross('many-go-wrong')}",
+        f"far as they become less active, give {beside('top-is-little', part)}, and other neurons undo "
+        f"{beside('many-go-wrong', part)}",
         "On the same text attention, which the paper leaves out, writes "
         f"{beside('attention-carries', part)} of the change along the probe",
         "Of DPO's effect on greedy text, the best ablation of toxic neurons recovers "
-        f"{recovers('ablation-is-partial')} and the published patch {recovers('patching-tp-is-partial')}",
+        f"{beside('ablation-is-partial', share)} and the published patch "
+        f"{beside('patching-tp-is-partial', share)}",
         f"Shifting all four groups recovers {own} of it by the change that neurons show on each model's "
         f"own text, and {same} by that on the same text",
     )

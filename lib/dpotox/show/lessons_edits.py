@@ -14,8 +14,8 @@ from IPython.display import Markdown
 from dpotox.paper.published import published_table1
 from dpotox.paper.selections import ALL_FOUR
 from dpotox.results.folder import Results
+from dpotox.show.report import found, lines, no_effect, paper, sentence, share
 from dpotox.show.report_table1 import broken
-from dpotox.show.wording import found, lines, no_effect, paper, sentence, share
 
 
 def recovered(
@@ -142,12 +142,12 @@ def controls(results: Results) -> Markdown:
             "**Random neurons.** The largest {term}`ablation` recovers "
             f"{measured['toxic-beats-random']:+.2f} beyond as many random neurons of like activation"
         )
-    facts.append(
+    return lines(
+        *facts,
         "**Weights.** DPO's MLPs put into the model before DPO recover "
         f"{share(recovered(rows, 'swap', 'MLP in and MLP out'))}, DPO's attention "
-        f"{share(recovered(rows, 'swap', 'attention'))}"
+        f"{share(recovered(rows, 'swap', 'attention'))}",
     )
-    return lines(*facts)
 
 
 def _clamping_costs(rows: pd.DataFrame) -> str:

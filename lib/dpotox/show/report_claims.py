@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 from IPython.display import Markdown
@@ -45,7 +44,10 @@ def claims_table(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Mark
     for c in claims.itertuples():
         cells = [f"{c.statement}: *{c.quantity}*", number(c.paper), judged(c.here, c.low, c.high, c.verdict)]
         if several:
-            cells[2:] = [*_over(over.loc[c.id]), marked(c.verdict, cells[2])]
+            whole = over.loc[c.id]
+            value = judged(*whole[["value", "low", "high", "verdict"]])
+            verdict = f"{VERDICTS[whole['verdict']]} ({counted(whole)}){_carried(whole)}"
+            cells[2:] = [f"{value}; seeds {spread(whole)}", verdict, marked(c.verdict, cells[2])]
         else:
             cells.append(_with(c, over))
         cells.append(f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>')
@@ -56,13 +58,6 @@ def claims_table(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Mark
 def marked(verdict: str, value: str) -> str:
     """A value with the mark of its verdict."""
     return f"{VERDICTS[verdict][0]} {value}"
-
-
-def _over(claim: pd.Series) -> tuple[str, str]:
-    """A claim's mean over seeds with what they reach, and its verdict with what that carries."""
-    value = judged(claim["value"], claim["low"], claim["high"], claim["verdict"])
-    verdict = f"{VERDICTS[claim['verdict']]} ({counted(claim)})"
-    return f"{value}; seeds {spread(claim)}", f"{verdict}{_carried(claim)}"
 
 
 def spread(claim: pd.Series) -> str:
@@ -77,7 +72,7 @@ def counted(claim: pd.Series) -> str:
     return ", ".join(mark.format(claim[count], VERDICTS[name][0]) for count, name in parts if claim[count])
 
 
-def _carried(claim: Mapping) -> str:
+def _carried(claim: pd.Series) -> str:
     """What a verdict carries, if it is one."""
     return f"; *{claim['carries']}*" if claim["verdict"] in (HOLDS, FAILS) else ""
 
@@ -132,12 +127,12 @@ def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
     n = table["seed"].nunique()
     if n + len(missing) == 1:
         return Markdown("One seed was run. Intervals are for its one model; other seeds can differ by more.")
-    paper = table[table["source"] == "paper"].groupby("id")["verdict"]
-    always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in (HOLDS, FAILS)}
+    paper = over_seeds(table[table["source"] == "paper"])
+    always, never = ((paper[count] == paper["seeds"]).sum() for count in ("hold", "fail"))
     text = (
         f"Over the seeds {', '.join(map(str, sorted(table['seed'].unique())))}: of the paper's {len(paper)} "
-        f"claims, {always[HOLDS]} hold in all {n} and {always[FAILS]} in none; the others "
-        "differ or are inconclusive in some. [Every seed's values](10_claims.ipynb)."
+        f"claims, {always} hold in all {n} and {never} in none; the others differ or are inconclusive in "
+        "some. [Every seed's values](10_claims.ipynb)."
     )
     failed = "".join(f" Seed {seed} is missing: {reason}." for seed, reason in missing.items())
     return Markdown(text + html.escape(failed))

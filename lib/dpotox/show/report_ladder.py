@@ -14,9 +14,8 @@ from dpotox.results.agreement import BEST
 from dpotox.results.claims import FAILS, HOLDS, OPEN
 from dpotox.results.ladder import CONTENT, NAMES, NET, OWN, SEEDS, WORDS, published, words_per_dimension
 from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, is_tested, runs_of
-from dpotox.show.report import interval, number, shown
+from dpotox.show.report import interval, lines, number, sentence, shown
 from dpotox.show.report_claims import VERDICTS
-from dpotox.show.wording import lines, sentence
 
 SIGNS = VERDICTS | {NO_EVIDENCE: "~ no evidence", NOT_RUN: "- not run"}
 NOTHING_RUN = "nothing of the ladder has been run here; `make ladder` runs it"

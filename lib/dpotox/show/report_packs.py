@@ -39,7 +39,7 @@ def runs(found: dict[str, Results]) -> Styler:
                 "torch": record.versions.get("torch", "-"),
             }
         )
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def _measured_by(code: dict[str, str]) -> str:
@@ -55,7 +55,7 @@ def shares(found: dict[str, Results]) -> Styler:
         table = results.groups.set_index("group")
         own = {group: percent(table["share_of_gross"][group]) for group in REDUCING}
         rows.append({"run": name} | own | {"net / gross": number(_net_over_gross(table))})
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def claims(found: dict[str, Results]) -> Styler:
