@@ -48,7 +48,6 @@ from dpotox.results.folder import open_results
 from dpotox.results.pack import packs_in
 from dpotox.results.seeds import claims_by_seed, recovered_by_seed, runs_beside
 from dpotox.show import (
-    report_chance,
     report_claims,
     report_standing,
     report_table1,
@@ -169,7 +168,7 @@ report_standing.code_history()
 # So many verdicts from the same few hundred prompts depend on each other. What follows is true even so:
 
 # %% tags=["hide-input"]
-report_chance.chance_sentences(results.claims)
+report_claims.chance_sentences(results.claims)
 
 # %% [markdown]
 # (over-seeds)=

@@ -40,7 +40,6 @@ from dpotox.show import (
     answers,
     figures,
     figures_offset,
-    lessons_offset,
     report,
     report_offset,
     report_standing,
@@ -58,7 +57,7 @@ print(
 # ## What was learnt
 
 # %% tags=["hide-input"]
-lessons_offset.offset(results)
+report_offset.offset(results)
 
 # %% [markdown]
 # {numref}`fig-upstream` has every neuron. On the line, a neuron's change is all made by the shift.
@@ -95,7 +94,7 @@ report_standing.verdicts(results, claims.OFFSET)
 # {numref}`fig-upstream` shows the first part beside the whole.
 
 # %% tags=["hide-input"]
-lessons_offset.keys_and_biases(results)
+report_offset.keys_and_biases(results)
 
 # %% [markdown]
 # The table has it for sets of neurons. The share of a part $p$ in a set is $\sum p\,\Delta / \sum \Delta^2$ over the neurons
@@ -138,7 +137,7 @@ report_offset.placebos(results.offset_sets)
 report_offset.kinds(results.offset_writers)
 
 # %% tags=["hide-input"]
-lessons_offset.largest_writer(results)
+report_offset.largest_writer(results)
 
 # %% mystnb={"figure": {"caption": "Who makes the shift, as two sets of neurons read it: the share of each writer in what their keys make of the shift. The writers are the embeddings, attention and MLP of each layer, and the norm itself. All shares of a set add up to 1.", "name": "fig-offset-writers"}, "image": {"alt": "Two panels of bars, one for all neurons and one for the most toxic, with bars for attention and MLP of each layer"}}
 figure = figures_offset.writers(
@@ -174,7 +173,7 @@ offset_rows = report_table1.rows_of(summary, "remove offset", "add offset")
 report_table1.toxicity(offset_rows, summary)
 
 # %% tags=["hide-input"]
-lessons_offset.for_the_most_toxic_alone(results)
+report_offset.for_the_most_toxic_alone(results)
 
 # %% tags=["full-width", "hide-output"]
 report_table1.quality(offset_rows)
@@ -206,7 +205,7 @@ report_table1.draws(
 report_offset.crossed(summary)
 
 # %% tags=["hide-input"]
-lessons_offset.attention_and_mlps(results)
+report_offset.attention_and_mlps(results)
 
 # %% [markdown]
 # The same for sampled text, where nothing hangs on which token is just ahead of another:

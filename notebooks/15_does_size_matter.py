@@ -50,7 +50,7 @@ report_ladder.runs(table, refused)
 # is Spearman's over the shapes of one seed; the mean of the three seeds is judged.
 
 # %% tags=["full-width", "hide-input"]
-report_ladder.predictions()
+report_ladder.predictions(judged)
 
 # %% [markdown]
 # ## Who reduces toxicity

@@ -15,12 +15,15 @@ from dpotox.show import (
     answers,
     lessons,
     lessons_edits,
-    lessons_offset,
+    report,
     report_claims,
+    report_offset,
     report_standing,
     report_table1,
-    wording,
 )
+
+MOST_LINES = 5
+"""So many lines say what a chapter has learnt; more would not be read."""
 
 
 def text(answer) -> str:
@@ -56,7 +59,7 @@ LESSONS = [
     lessons.is_it_special,
     lessons_edits.patching,
     lessons_edits.controls,
-    lessons_offset.offset,
+    report_offset.offset,
     lessons.whole_study,
 ]
 READINGS = [
@@ -68,10 +71,10 @@ READINGS = [
     lessons_edits.after_the_gelu,
     lessons_edits.whose_words,
     lessons_edits.which_weights,
-    lessons_offset.keys_and_biases,
-    lessons_offset.largest_writer,
-    lessons_offset.for_the_most_toxic_alone,
-    lessons_offset.attention_and_mlps,
+    report_offset.keys_and_biases,
+    report_offset.largest_writer,
+    report_offset.for_the_most_toxic_alone,
+    report_offset.attention_and_mlps,
 ]
 
 
@@ -86,7 +89,7 @@ def test_a_chapter_is_answered_shortly_with_finite_numbers(results, answer):
 @pytest.mark.parametrize("learnt", LESSONS)
 def test_what_a_chapter_has_learnt_is_at_most_five_short_facts_with_their_numbers(results, learnt):
     found = facts(learnt(results))
-    assert 1 <= len(found) <= wording.MOST_LINES
+    assert 1 <= len(found) <= MOST_LINES
     for fact in found:
         assert any(c.isdigit() for c in fact)
         assert len(fact.split()) <= 40
@@ -117,7 +120,7 @@ def with_an_effect(study, results, monkeypatch):
 @pytest.mark.parametrize("learnt", [lessons_edits.patching, lessons_edits.controls])
 def test_where_dpo_has_an_effect_shares_of_it_are_among_what_was_learnt(with_an_effect, learnt):
     found = facts(learnt(with_an_effect))
-    assert 3 <= len(found) <= wording.MOST_LINES
+    assert 3 <= len(found) <= MOST_LINES
     assert not any("nothing is concluded" in fact for fact in found)
 
 
@@ -316,5 +319,5 @@ def test_where_nothing_is_shifted_the_chapter_on_the_offset_says_so(results):
     unmoved = Results(results.folder)
     shares = ["change", "upstream_change", "upstream", "key", "bias", "left", "times_random"]
     unmoved.__dict__["offset_sets"] = results.offset_sets.assign(**dict.fromkeys(shares, float("nan")))
-    for said in (lessons_offset.offset, lessons_offset.keys_and_biases, answers.offset):
-        assert wording.NO_SHIFT[1:] in text(said(unmoved))
+    for said in (report_offset.offset, report_offset.keys_and_biases, answers.offset):
+        assert report.NO_SHIFT[1:] in text(said(unmoved))

@@ -144,10 +144,10 @@ def test_what_chance_may_decide_is_counted():
 
 
 def test_pages_say_what_an_interval_resamples():
-    from dpotox.show import report_chance, report_claims
+    from dpotox.show import report_claims
 
     claims = judge({c.quantity: Estimate(0.1, 0.09, 0.11, CHUNKS) for c in CLAIMS})
     assert f"[0.09, 0.11] over {CHUNKS}" in report_claims.verdicts(claims).data
-    assert "verdicts are wrong on average" in report_chance.chance_sentences(claims).data
-    assert "No verdict" in report_chance.chance_sentences(judge({})).data
+    assert "verdicts are wrong on average" in report_claims.chance_sentences(claims).data
+    assert "No verdict" in report_claims.chance_sentences(judge({})).data
     assert set(pd.unique(claims["resampled"])) == {CHUNKS}

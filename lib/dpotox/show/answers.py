@@ -13,13 +13,12 @@ from IPython.display import Markdown
 from dpotox.paper.groups import gross_and_net, group_table, neurons_for_share, ratio, without_largest
 from dpotox.paper.published import NUMBERS
 from dpotox.paper.selections import EVERYTHING, dampened_drop, most_toxic
-from dpotox.results import claims
 from dpotox.results.folder import Results
 from dpotox.results.record import Loss
-from dpotox.show import lessons_edits
-from dpotox.show.report import number
-from dpotox.show.report_nulls import share_above, stands
-from dpotox.show.wording import NO_DROP, NO_SHIFT, found, no_effect, paper, part, sentence, share
+from dpotox.show.lessons_edits import patch_and_hold, recovered
+from dpotox.show.report import NO_DROP, NO_SHIFT, found, no_effect, number, paper, part, sentence, share
+from dpotox.show.report_nulls import RANGE, SHARE, along_random, share_above, stands
+from dpotox.show.report_offset import PLACEBO, top_toxic
 
 STANDS_IN = "How far it stands in for GPT-2 medium, the claims have to show"
 NEARLY = 0.9
@@ -62,19 +61,18 @@ def toxic_direction(results: Results) -> Markdown:
 
 def dpo(results: Results) -> Markdown:
     """Chapter 3: what does DPO do to words and weights?"""
-    measures = results.outcomes.set_index("measure")
-    greedy, everything = (measures.loc[name] for name in ("toxicity, greedy", "perplexity, all text"))
-    left, largest = ratio(greedy["after"], greedy["before"]), results.weight_change["change"].max()
-    change = everything["after"] / everything["before"] - 1
+    measures, largest = results.outcomes.set_index("measure"), results.weight_change["change"].max()
+    left = measures["after"] / measures["before"]
     return sentence(
-        f"DPO leaves {part(left)} of the greedy toxicity, changes perplexity on all text by "
-        f"{change:+z.1%}, and moves no kind of parameter by more than {largest:.2%} of its length"
+        f"DPO leaves {part(left['toxicity, greedy'])} of the greedy toxicity, changes perplexity on all text "
+        f"by {left['perplexity, all text'] - 1:+z.1%}, and moves no kind of parameter by more than "
+        f"{largest:.2%} of its length"
     )
 
 
 def where(results: Results) -> Markdown:
     """Chapter 4: in how many neurons does DPO take toxicity out?"""
-    neurons, carries = results.neurons, found(results, claims.WHERE)["attention-carries"]
+    neurons, carries = results.neurons, found(results)["attention-carries"]
     if not (neurons["projection_drop"] > 0).any():
         return sentence(NO_DROP)
     half, reducing = neurons_for_share(neurons, 0.5), (neurons["projection_drop"] > 0).mean()
@@ -92,7 +90,7 @@ def four_groups(results: Results) -> Markdown:
     own = group_table(results.neurons)["share_of_gross"]["TP-"]
     if pd.isna(own):
         return sentence(NO_DROP)
-    undone = found(results, claims.GROUPS)["many-go-wrong"]
+    undone = found(results)["many-go-wrong"]
     return sentence(
         f"dampened toxic neurons, TP-, give {own:.0%} of the gross reduction and the three other groups that "
         f"reduce toxicity {1 - own:.0%}; the remaining four groups undo {undone:.0%} of it"
@@ -102,17 +100,17 @@ def four_groups(results: Results) -> Markdown:
 def one_neuron(results: Results) -> str:
     """How much hangs on the neuron with the largest drop, as a sentence."""
     neurons, top = results.neurons, results.profile.interventions.figure_top
-    largest, rest = neurons.loc[neurons["projection_drop"].idxmax()], without_largest(neurons)
+    largest, rest = neurons.loc[neurons["projection_drop"].idxmax()], group_table(without_largest(neurons))
     gross = gross_and_net(group_table(neurons))[0]
     if not gross:
         return NO_DROP
-    own = group_table(rest)["share_of_gross"]["TP-"]
-    toxic = most_toxic(neurons, top)
-    others = ratio(dampened_drop(toxic[toxic.index.isin(rest.index)]), gross_and_net(group_table(rest))[0])
+    toxic = most_toxic(neurons, top).drop(largest.name, errors="ignore")
+    others = ratio(dampened_drop(toxic), gross_and_net(rest)[0])
     return (
         f"one neuron, {largest['layer']:.0f}:{largest['neuron']:.0f}, gives "
         f"{largest['projection_drop'] / gross:.0%} of the gross reduction. Without it, TP- gives "
-        f"{part(own)}, and the {top} most toxic neurons, as far as they become less active, {part(others)}"
+        f"{part(rest['share_of_gross']['TP-'])}, and the {top} most toxic neurons, as far as they become "
+        f"less active, {part(others)}"
     )
 
 
@@ -127,39 +125,34 @@ def few_carry_much(results: Results) -> Markdown:
 
 def is_it_special(results: Results) -> Markdown:
     """Chapter 6: what would the share of TP- be if there were nothing to find?"""
-    name = "TP- share of gross"
-    here = results.comparisons.query("quantity == @name").set_index("place")["value"]
-    random = results.other_directions.query("kind == 'random'").groupby("text")[name]
-    ranges = random.quantile([0.025, 0.975]).unstack()
-    low, high = ranges.loc["own"]
-    own, same = here["own"], here["same"]
+    shares = results.comparisons[results.comparisons["quantity"] == SHARE].set_index("place")["value"]
+    own, same = shares["own"], shares["same"]
+    random, random_same = (along_random(results.other_directions, text) for text in ("own", "same"))
+    low, high = random.quantile(RANGE)
     if pd.isna([low, own]).any():
         return sentence(NO_DROP)
-    larger = share_above(random.get_group("same").dropna(), same)
+    larger = share_above(random_same.dropna(), same)
     where = stands(own, low, high)
-    safe = where == "above" and stands(same, *ranges.loc["same"]) == "above"
+    safe = where == "above" and stands(same, *random_same.quantile(RANGE)) == "above"
     unsafe = "" if safe else ", so by itself it is no safe sign of toxicity"
-    if math.isfinite(larger):
-        where_same = (
-            f" Where both models read the same text, {larger:.0%} of such directions have a larger share "
-            f"than the probe{unsafe}."
-        )
-    else:
-        where_same = ""
+    where_same = (
+        f" Where both models read the same text, {larger:.0%} of such directions have a larger share than "
+        f"the probe{unsafe}."
+    )
     return sentence(
         f"along a direction that means nothing the share would be between {low:.0%} and {high:.0%} in this "
-        f"model, and the probe's {own:.0%} lies **{where}** that range.{where_same} For the paper's 31.8 % "
-        "nobody has measured such a range"
+        f"model, and the probe's {own:.0%} lies **{where}** that "
+        f"range.{where_same if math.isfinite(larger) else ''} For the paper's 31.8 % nobody has measured "
+        "such a range"
     )
 
 
 def ablation_versus_patching(results: Results) -> Markdown:
     """Chapter 7: can DPO's effect be had by editing neurons?"""
-    measured = found(results, claims.TABLE1)
-    ablation, patch = "ablation-is-partial", "patching-tp-is-partial"
+    measured, ablation, patch = found(results), "ablation-is-partial", "patching-tp-is-partial"
     if pd.isna(measured[ablation]):
         return sentence(no_effect(results))
-    verdict = results.claims_of(claims.TABLE1).set_index("id").loc[ablation, "verdict"]
+    verdict = results.claims.set_index("id").loc[ablation, "verdict"]
     return sentence(
         f"{IN_WORDS[verdict]}: silencing toxic neurons recovers at most {share(measured[ablation])} of DPO's "
         f"effect on greedy toxicity (paper: {paper(ablation):.2f}), and the published patch of TP- "
@@ -170,28 +163,22 @@ def ablation_versus_patching(results: Results) -> Markdown:
 
 def controls(results: Results) -> Markdown:
     """Chapter 8: what in those rows is due to DPO?"""
-    judged = results.claims_of(claims.CONTROLS).set_index("id")
-    if math.isnan(found(results, claims.CONTROLS)["mlps-are-enough"]):
+    judged, rows = results.claims.set_index("id"), results.table1
+    if math.isnan(found(results)["mlps-are-enough"]):
         return sentence(no_effect(results))
-    rows = results.table1
-    published, fairer = (
-        [share(lessons_edits.recovered(rows, kind, "TP-", at)) for kind in kinds]
-        for kinds, at in (
-            (("patch", "hold"), "newest"),
-            (("patch after the GELU", "hold after the GELU"), "all"),
-        )
-    )
-    own, same = (share(lessons_edits.recovered(rows, kind)) for kind in ("shift", "shift, same text"))
+    patch, hold = map(share, patch_and_hold(rows, "newest"))
+    fairer = " against ".join(map(share, patch_and_hold(rows, where=" after the GELU")))
+    own, same = (share(recovered(rows, kind)) for kind in ("shift", "shift, same text"))
     silenced, shifted = (_beside(judged.loc[name]) for name in ("toxic-beats-random", "tp-beats-random"))
     beside = (
         f" Compared with random neurons of like activation, silencing toxic ones recovers {silenced}, and "
         f"shifting TP- {shifted}."
     )
     return sentence(
-        f"the published patch of TP- recovers {published[0]} of DPO's effect, and the same neurons held "
-        f"still, with nothing of DPO in it, {published[1]}; after the GELU, the fairer test, {fairer[0]} "
-        f"against {fairer[1]}.{beside if results.holds['draws'] else ''} Shifting all four groups recovers "
-        f"{own} by the change on own text, and {same} by that on the same text"
+        f"the published patch of TP- recovers {patch} of DPO's effect, and the same neurons held still, with "
+        f"nothing of DPO in it, {hold}; after the GELU, the fairer test, "
+        f"{fairer}.{beside if results.holds['draws'] else ''} Shifting all four groups recovers {own} by the "
+        f"change on own text, and {same} by that on the same text"
     )
 
 
@@ -206,13 +193,12 @@ def _beside(judged: pd.Series) -> str:
 
 def offset(results: Results) -> Markdown:
     """Chapter 14: does a shift of what the MLPs read explain what DPO does?"""
-    top = f"top {results.profile.interventions.figure_top} toxic"
-    by = results.offset_sets.set_index(["comparison", "which"])
+    top, by = top_toxic(results), results.offset_sets.set_index(["comparison", "which"])
     every, toxic = by.loc[("DPO", EVERYTHING)], by.loc[("DPO", top)]
     if pd.isna(every["upstream"]):
         return sentence(NO_SHIFT)
     kept = results.table1.set_index("name")["recovered"]["remove offset, all neurons"]
-    placebo = by["upstream"].get(("shuffled preferences", EVERYTHING), math.nan)
+    placebo = by["upstream"].get(PLACEBO, math.nan)
     beside = f" (after shuffled preferences {part(placebo, 1)})" if math.isfinite(placebo) else ""
     return sentence(
         f"{_how_far(kept, toxic['upstream_change'])}: the shift makes {part(every['upstream'], 1)} of the "

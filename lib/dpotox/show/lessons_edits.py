@@ -13,10 +13,9 @@ from IPython.display import Markdown
 
 from dpotox.paper.published import published_table1
 from dpotox.paper.selections import ALL_FOUR
-from dpotox.results import claims
 from dpotox.results.folder import Results
+from dpotox.show.report import found, lines, no_effect, paper, sentence, share
 from dpotox.show.report_table1 import broken
-from dpotox.show.wording import found, lines, no_effect, paper, sentence, share
 
 
 def recovered(
@@ -25,6 +24,11 @@ def recovered(
     """A measure of the row of this kind; NaN if there is none, as for a set without neurons."""
     here = rows[(rows["kind"] == kind) & (rows["which"] == which) & (rows["positions"] == positions)]
     return float(here[of].iloc[0]) if len(here) else math.nan
+
+
+def patch_and_hold(rows: pd.DataFrame, positions: str = "all", where: str = "") -> list[float]:
+    """What the patch of TP- recovers and what the hold does, or both elsewhere, as after the GELU."""
+    return [recovered(rows, f"{kind}{where}", "TP-", positions) for kind in ("patch", "hold")]
 
 
 # Chapter 7
@@ -40,9 +44,9 @@ def patching(results: Results) -> Markdown:
         f"(paper, on WikiText-2: {paper('dpo-keeps-perplexity'):.2f}), {{term}}`F1` from {before['f1']:.3f} "
         f"to {dpo['f1']:.3f}"
     )
-    measured, keys = found(results, claims.TABLE1), rows[rows["kind"] == "scale keys"]
+    undone, keys = found(results)["keys-undo-dpo"], rows[rows["kind"] == "scale keys"]
     if not _any_effect(rows):
-        return lines([cost, no_effect(results)])
+        return lines(cost, no_effect(results))
     best = _ablations(rows).iloc[0]
     edits = rows[(rows["model"] == "base") & (rows["kind"] != "none")]
     beyond = edits[edits["recovered"] > 1]
@@ -52,36 +56,34 @@ def patching(results: Results) -> Markdown:
         f"{share(best['recovered'])} (paper: {paper('ablation-is-partial'):.2f}), at "
         f"{_times(best, rows):.2f} times DPO's perplexity on all text",
     ]
-    patch, hold = (recovered(rows, kind, "TP-", "newest") for kind in ("patch", "hold"))
+    patch, hold = patch_and_hold(rows, "newest")
     if math.isfinite(patch):
         facts.append(
             f"**The published {{term}}`patch <patching>`** of {{term}}`TP-` has {share(patch)} (paper: "
             f"{paper('patching-tp-is-partial'):.2f}); TP- {{term}}`held still <hold>`, with nothing of DPO "
             f"in it, has {share(hold)}"
         )
-    undone, whole = measured["keys-undo-dpo"], _whole(keys, rows)
+    # Those that the rule of the claim counts.
+    whole = keys["perplexity_all"] <= 2 * dpo["perplexity_all"]
     return lines(
-        [
-            *facts,
-            f"**{{term}}`Scaled keys <key scaling>`** undo at most {share(undone)} of DPO's effect (paper: "
-            f"{paper('keys-undo-dpo'):.2f}), counting the {len(whole)} of {len(keys)} factors that leave "
-            "perplexity on all text at most at twice DPO's",
-            f"**Above 1 is not better.** Of {len(edits)} edits of the model before DPO {len(beyond)} leave "
-            f"less toxicity than DPO, and {int(broken(beyond, rows).sum())} of these break the text",
-        ]
+        *facts,
+        f"**{{term}}`Scaled keys <key scaling>`** undo at most {share(undone)} of DPO's effect (paper: "
+        f"{paper('keys-undo-dpo'):.2f}), counting the {whole.sum()} of {len(keys)} factors that leave "
+        "perplexity on all text at most at twice DPO's",
+        f"**Above 1 is not better.** Of {len(edits)} edits of the model before DPO {len(beyond)} leave "
+        f"less toxicity than DPO, and {int(broken(beyond, rows).sum())} of these break the text",
     )
 
 
 def dpo_itself(results: Results) -> Markdown:
     """What DPO costs, which every edit is held to."""
-    rows, published = results.table1.set_index("name"), published_table1()
-    here = {"before": rows.loc["before DPO"], "after": rows.loc["after DPO"]}
-    there = {"before": published.loc["gpt2: none"], "after": published.loc["dpo: none"]}
+    here = results.table1.set_index("name").loc[["before DPO", "after DPO"]]
+    there = published_table1().loc[["gpt2: none", "dpo: none"]]
     return sentence(
-        f"perplexity goes from {_from_to(here, 'perplexity', 2)} on neutral text (paper, on WikiText-2: "
-        f"{_from_to(there, 'perplexity', 1)}) and from {_from_to(here, 'perplexity_all', 2)} on all text. F1 "
-        f"goes from {_from_to(here, 'f1', 3)} (paper: {_from_to(there, 'f1', 3)}), and repetition from "
-        f"{_from_to(here, 'repetition', 2)}"
+        f"perplexity goes from {_from_to(here['perplexity'], 2)} on neutral text (paper, on WikiText-2: "
+        f"{_from_to(there['perplexity'], 1)}) and from {_from_to(here['perplexity_all'], 2)} on all text. F1 "
+        f"goes from {_from_to(here['f1'], 3)} (paper: {_from_to(there['f1'], 3)}), and repetition from "
+        f"{_from_to(here['repetition'], 2)}"
     )
 
 
@@ -109,7 +111,7 @@ def scaled_keys(results: Results) -> Markdown:
         "perplexity on all text"
         for _, row in keys.iterrows()
     )
-    return lines(undone)
+    return lines(*undone)
 
 
 # Chapter 8
@@ -117,11 +119,11 @@ def scaled_keys(results: Results) -> Markdown:
 
 def controls(results: Results) -> Markdown:
     """Chapter 8: what in the rows of chapter 7 is due to DPO, and what to editing as such?"""
-    measured, rows = found(results, claims.CONTROLS), results.table1
+    measured, rows = found(results), results.table1
     if math.isnan(measured["mlps-are-enough"]):
-        return lines([no_effect(results)])
+        return lines(no_effect(results))
     facts = []
-    patch, hold = (recovered(rows, kind, "TP-", "newest") for kind in ("patch", "hold"))
+    patch, hold = patch_and_hold(rows, "newest")
     if math.isfinite(hold):
         facts.append(
             "**Clamping alone.** TP- {term}`held <hold>` at its own means, with nothing of DPO in it, "
@@ -140,20 +142,19 @@ def controls(results: Results) -> Markdown:
             "**Random neurons.** The largest {term}`ablation` recovers "
             f"{measured['toxic-beats-random']:+.2f} beyond as many random neurons of like activation"
         )
-    facts.append(
+    return lines(
+        *facts,
         "**Weights.** DPO's MLPs put into the model before DPO recover "
         f"{share(recovered(rows, 'swap', 'MLP in and MLP out'))}, DPO's attention "
-        f"{share(recovered(rows, 'swap', 'attention'))}"
+        f"{share(recovered(rows, 'swap', 'attention'))}",
     )
-    return lines(facts)
 
 
 def _clamping_costs(rows: pd.DataFrame) -> str:
     """The perplexity of the hold of all four groups, as the figure of the chapter has it, and its kin."""
     before = rows.set_index("name").loc["before DPO", "perplexity"]
-    entering, leaving = (
-        recovered(rows, kind, of="perplexity") / before for kind in ("hold", "hold after the GELU")
-    )
+    held = [recovered(rows, kind, of="perplexity") for kind in ("hold", "hold after the GELU")]
+    entering, leaving = (perplexity / before for perplexity in held)
     after = f", and {leaving:.2f} times if what leaves it is" if math.isfinite(leaving) else ""
     return (
         "**What clamping costs.** With all four groups held still, perplexity on neutral text is "
@@ -163,44 +164,35 @@ def _clamping_costs(rows: pd.DataFrame) -> str:
 
 def where_it_acts(results: Results) -> Markdown:
     """The patch of TP- at the newest position beside that at all, and the hold beside each."""
-    rows = results.table1
-    at = {
-        (kind, positions): share(recovered(rows, kind, "TP-", positions))
-        for kind in ("patch", "hold")
-        for positions in ("newest", "all")
-    }
+    newest, everywhere = (map(share, patch_and_hold(results.table1, at)) for at in ("newest", "all"))
     return sentence(
-        f"at the newest position the patch of TP- recovers {at['patch', 'newest']} and the hold "
-        f"{at['hold', 'newest']}; at every position the patch {at['patch', 'all']} and the hold "
-        f"{at['hold', 'all']}"
+        f"at the newest position the patch of TP- recovers {' and the hold '.join(newest)}; at every "
+        f"position the patch {' and the hold '.join(everywhere)}"
     )
 
 
 def after_the_gelu(results: Results) -> Markdown:
     """Patch and hold of TP- where a hold keeps the mean activations."""
-    patch, hold = (
-        share(recovered(results.table1, f"{kind} after the GELU", "TP-")) for kind in ("patch", "hold")
-    )
+    patch, hold = map(share, patch_and_hold(results.table1, where=" after the GELU"))
     return sentence(f"after the GELU the patch of TP- recovers {patch}, and the hold {hold}")
 
 
 def whose_words(results: Results) -> Markdown:
     """The shift of all four groups by the change on own text and on the same text, and the copy."""
-    rows = results.table1
-    greedy, same, copy = (share(recovered(rows, kind)) for kind in ("shift", "shift, same text", "copy"))
-    sampled, sampled_same, sampled_copy = (
-        share(recovered(rows, kind, of="recovered_sampled")) for kind in ("shift", "shift, same text", "copy")
+    (own, same, copy), sampled = (
+        [share(recovered(results.table1, kind, of=of)) for kind in ("shift", "shift, same text", "copy")]
+        for of in ("recovered", "recovered_sampled")
     )
     return sentence(
-        f"shifting all four groups recovers {greedy} by the change on own text and {same} by the change on "
-        f"the same text; copying recovers {copy}. Of sampled toxicity the three recover {sampled}, "
-        f"{sampled_same} and {sampled_copy}"
+        f"shifting all four groups recovers {own} by the change on own text and {same} by the change on the "
+        f"same text; copying recovers {copy}. Of sampled toxicity the three recover {sampled[0]}, "
+        f"{sampled[1]} and {sampled[2]}"
     )
 
 
 def which_weights(results: Results) -> Markdown:
     """What swapped weights and steering recover."""
-    rows, beyond = results.table1, found(results, claims.CONTROLS)["probe-is-enough"]
+    rows, beyond = results.table1, found(results)["probe-is-enough"]
     mlps, attention = (recovered(rows, "swap", which) for which in ("MLP in and MLP out", "attention"))
     more = f"{beyond:+.2f}" if math.isfinite(beyond) else "an unknown share"
     return sentence(
@@ -220,12 +212,6 @@ def _ablations(rows: pd.DataFrame) -> pd.DataFrame:
     return ablated.sort_values("recovered", ascending=False, kind="stable")
 
 
-def _whole(keys: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Those that the rule of the claim on scaled keys counts."""
-    limit = 2 * rows.set_index("name").loc["after DPO", "perplexity_all"]
-    return keys[keys["perplexity_all"] <= limit]
-
-
 def _times(row: pd.Series, rows: pd.DataFrame) -> float:
     """Perplexity on all text in multiples of DPO's."""
     return row["perplexity_all"] / rows.set_index("name").loc["after DPO", "perplexity_all"]
@@ -233,12 +219,11 @@ def _times(row: pd.Series, rows: pd.DataFrame) -> float:
 
 def _with_its_price(row: pd.Series, rows: pd.DataFrame) -> str:
     text = (
-        f"{row['toxicity']:.3f}, a recovered share of {share(row['recovered'])}, at "
-        f"{_times(row, rows):.2f} times DPO's perplexity on all text and a repetition of "
-        f"{row['repetition']:.2f}"
+        f"{row['toxicity']:.3f}, a recovered share of {share(row['recovered'])}, at {_times(row, rows):.2f} "
+        f"times DPO's perplexity on all text and a repetition of {row['repetition']:.2f}"
     )
     return f"{text}, so the text is broken" if broken(row.to_frame().T, rows).item() else text
 
 
-def _from_to(rows: dict[str, pd.Series], measure: str, digits: int) -> str:
-    return f"{rows['before'][measure]:.{digits}f} to {rows['after'][measure]:.{digits}f}"
+def _from_to(values: pd.Series, digits: int) -> str:
+    return " to ".join(f"{value:.{digits}f}" for value in values)

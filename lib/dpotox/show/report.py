@@ -1,10 +1,11 @@
-"""Tables and sentences for the pages, composed from results so that no text can contradict them."""
+"""How pages say numbers, facts and tables, composed from results so that no text can contradict them."""
 
 from __future__ import annotations
 
 import ast
 import html
 import math
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from pandas.io.formats.style import Styler
 from dpotox.paper.groups import gross_and_net, group_table, ratio
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 from dpotox.paper.selections import dampened_drop, most_toxic
+from dpotox.results.claims import CLAIMS, published_evidence
 from dpotox.results.folder import Results
 from dpotox.show.masking import Mask
+
+NO_DROP = "no neuron writes less along the probe after DPO, so there is no reduction to divide"
+NO_SHIFT = "nothing that the neurons read is shifted on the same text, so there is nothing to divide"
 
 
 def number(value: float | None) -> str:
@@ -35,13 +40,59 @@ def interval(value: float, low: float, high: float) -> str:
     return number(value) if low == high else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
+def with_ends(line: Mapping, measure: str) -> tuple[float, float, float]:
+    """A measure in a row, with the ends of its interval."""
+    return line[measure], line[f"{measure}_low"], line[f"{measure}_high"]
+
+
 def percent(value: float, digits: int = 0, unknown: str = "-") -> str:
     """A share in percent, or what stands for one that is not known."""
     return f"{value:z.{digits}%}" if math.isfinite(value) else unknown
 
 
-def shown(table: pd.DataFrame, formats: dict | str | None = None) -> Styler:
-    """A table for the page, without the index, numbers to three digits unless told otherwise."""
+def sentence(text: str) -> Markdown:
+    """A text as a sentence of its own."""
+    return Markdown(f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}")
+
+
+def lines(*texts: str) -> Markdown:
+    """A list of facts, each a line of its own."""
+    return Markdown("\n".join(f"- {sentence(text).data}" for text in texts))
+
+
+def share(value: float) -> str:
+    """A share of DPO's effect, which cannot be measured where DPO may have none."""
+    return f"{value:.2f}" if math.isfinite(value) else "an unknown share"
+
+
+def part(value: float, digits: int = 0) -> str:
+    """A part of a whole in percent, which cannot be said where the whole is nothing."""
+    return percent(value, digits, "an unknown part")
+
+
+def found(results: Results) -> pd.Series:
+    """The values that the claims are about, by claim; NaN for what was not measured."""
+    return results.claims.set_index("id")["here"].astype(float)
+
+
+def paper(claim: str) -> float:
+    """The published value that a claim is about."""
+    quantity = next(c.quantity for c in CLAIMS if c.id == claim)
+    return published_evidence()[quantity].value
+
+
+def no_effect(results: Results) -> str:
+    """Why nothing is said of shares of DPO's effect."""
+    toxicity = results.outcomes.set_index("measure").loc["toxicity, greedy"]
+    return (
+        f"DPO does not surely lower greedy toxicity here ({toxicity['before']:.3f} before, "
+        f"{toxicity['after']:.3f} after), so nothing is concluded from shares of that effect"
+    )
+
+
+def shown(table: pd.DataFrame | list | dict, formats: dict | Callable | None = None) -> Styler:
+    """A table, its rows or its columns for the page: no index, three digits unless told otherwise."""
+    table = pd.DataFrame(table)
     if table.empty:
         table = pd.DataFrame({"": ["nothing of this kind here"]})
     style = table.style.hide(axis="index").format(formats or number_or_text, escape="html")
@@ -60,11 +111,8 @@ def provenance(results: Results) -> Markdown:
     """Which model the numbers are from, and what it is not."""
     shape, profile, holds = results.record.shape, results.profile, results.holds
     texts = "the generated language" if holds["generated"] else "text files"
-    made = (
-        f"pre-trained here on {texts}"
-        if holds["made-here"]
-        else f"given as `{Path(profile.model.base).name}`"
-    )
+    given = f"given as `{Path(profile.model.base).name}`"
+    made = f"pre-trained here on {texts}" if holds["made-here"] else given
     named = f" ({html.escape(profile.title)})" if profile.title else ""
     return Markdown(
         f"The numbers of these pages are from the profile `{profile.name}`{named}, seed {results.seed}. Its "
@@ -76,14 +124,9 @@ def provenance(results: Results) -> Markdown:
 
 def token_table(directions: pd.DataFrame, mask: Mask) -> Styler:
     """The nearest tokens of named directions, with their cosine with the probe."""
-    table = pd.DataFrame(
-        {
-            "vector": directions["vector"],
-            "cosine with probe": directions["cosine"].map(number),
-            "nearest tokens": directions["tokens"],
-        }
-    )
-    return texts_table(table, mask, dict.fromkeys(("vector", "cosine with probe"), html.escape))
+    names = {"vector": "vector", "cosine": "cosine with probe", "tokens": "nearest tokens"}
+    table = directions[list(names)].rename(columns=names)
+    return texts_table(table, mask, {"vector": html.escape, "cosine with probe": number})
 
 
 def published_outcomes() -> dict[str, tuple[float, float]]:
@@ -95,43 +138,39 @@ def published_outcomes() -> dict[str, tuple[float, float]]:
 
 def before_and_after(outcomes: pd.DataFrame) -> Styler:
     """Every measure of the models before and after DPO with its interval, and the paper's."""
-    paper, rows = published_outcomes(), []
-    for line in outcomes.itertuples():
-        row = {"measure": line.measure}
+    published, rows = published_outcomes(), []
+    for line in outcomes.to_dict("records"):
+        row = {"measure": line["measure"]}
         for when in ("before", "after"):
-            value, low, high = (getattr(line, f"{when}{end}") for end in ("", "_low", "_high"))
-            row[f"{when} DPO"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        values = paper.get(line.measure, (math.nan, math.nan))
-        row |= {f"paper: {when}": number(v) for when, v in zip(("before", "after"), values, strict=True)}
-        rows.append(row)
-    return shown(pd.DataFrame(rows))
+            row[f"{when} DPO"] = "{:.3f} [{:.3f}, {:.3f}]".format(*with_ends(line, when))
+        before, after = published.get(line["measure"], (math.nan, math.nan))
+        rows.append(row | {"paper: before": number(before), "paper: after": number(after)})
+    return shown(rows)
 
 
 def dpo_settings(settings: dict) -> Styler:
     """DPO's settings here, beside those that the paper's model was trained with."""
-    paper = NUMBERS["dpo_training"]
+    published = NUMBERS["dpo_training"]
     rows = [
-        {"setting": name, "here": value, "paper": paper.get(name, "-")} for name, value in settings.items()
+        {"setting": name, "here": here, "paper": published.get(name, "-")} for name, here in settings.items()
     ]
-    return shown(pd.DataFrame(rows), str)
+    return shown(rows, str)
 
 
 def groups_beside_published(here: pd.DataFrame) -> Styler:
     """A group table with the published counts and shares beside it."""
-    paper = published_groups()
-    table = pd.DataFrame(
-        {
-            "group": here.index,
-            "neurons": here["count"],
-            "paper: neurons": paper["count"],
-            "share of gross": here["share_of_gross"],
-            "paper: of gross": paper["share_of_gross"],
-            "share of net": here["share_of_net"],
-            "paper: of net": paper["share_of_net"],
-            "summed drop": here["projection_drop"],
-        }
-    )
-    return shown(table)
+    published = published_groups()
+    columns = {
+        "group": here.index,
+        "neurons": here["count"],
+        "paper: neurons": published["count"],
+        "share of gross": here["share_of_gross"],
+        "paper: of gross": published["share_of_gross"],
+        "share of net": here["share_of_net"],
+        "paper: of net": published["share_of_net"],
+        "summed drop": here["projection_drop"],
+    }
+    return shown(columns)
 
 
 def most_toxic_table(neurons: pd.DataFrame, numbers: list[int]) -> pd.DataFrame:
@@ -213,5 +252,5 @@ def source(module: str, *names: str) -> Code:
         module: the file's path below the package.
     """
     text = files("dpotox").joinpath(module).read_text(encoding="utf-8")
-    found = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    return Code("\n\n\n".join(ast.get_source_segment(text, found[name]) for name in names), language="python")
+    known = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    return Code("\n\n\n".join(ast.get_source_segment(text, known[name]) for name in names), language="python")

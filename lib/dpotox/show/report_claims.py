@@ -1,16 +1,15 @@
-"""The claims as tables and sentences: what was measured here and over seeds, and the verdicts."""
+"""The claims as tables and sentences: what was measured here and over seeds, the verdicts, and chance."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
-from dpotox.results.claims import CLAIMS, DEPENDS, FAILS, HOLDS, OPEN, over_seeds
+from dpotox.results.claims import CLAIMS, DEPENDS, FAILS, HOLDS, OPEN, chance, over_seeds
 from dpotox.show.report import interval, number, shown
 
 VERDICTS = {
@@ -45,7 +44,10 @@ def claims_table(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Mark
     for c in claims.itertuples():
         cells = [f"{c.statement}: *{c.quantity}*", number(c.paper), judged(c.here, c.low, c.high, c.verdict)]
         if several:
-            cells[2:] = [*_over(over.loc[c.id]), f"{VERDICTS[c.verdict][0]} {cells[2]}"]
+            whole = over.loc[c.id]
+            value = judged(*whole[["value", "low", "high", "verdict"]])
+            verdict = f"{VERDICTS[whole['verdict']]} ({counted(whole)}){_carried(whole)}"
+            cells[2:] = [f"{value}; seeds {spread(whole)}", verdict, marked(c.verdict, cells[2])]
         else:
             cells.append(_with(c, over))
         cells.append(f'<a href="{c.chapter}.html#{anchor(c.id)}">{TITLES[c.chapter]}</a>')
@@ -53,11 +55,9 @@ def claims_table(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Mark
     return Markdown("\n".join(lines))
 
 
-def _over(claim: pd.Series) -> tuple[str, str]:
-    """A claim's mean over seeds with what they reach, and its verdict with what that carries."""
-    value = judged(claim["value"], claim["low"], claim["high"], claim["verdict"])
-    verdict = f"{VERDICTS[claim['verdict']]} ({counted(claim)})"
-    return f"{value}; seeds {spread(claim)}", f"{verdict}{_carried(claim)}"
+def marked(verdict: str, value: str) -> str:
+    """A value with the mark of its verdict."""
+    return f"{VERDICTS[verdict][0]} {value}"
 
 
 def spread(claim: pd.Series) -> str:
@@ -72,7 +72,7 @@ def counted(claim: pd.Series) -> str:
     return ", ".join(mark.format(claim[count], VERDICTS[name][0]) for count, name in parts if claim[count])
 
 
-def _carried(claim: Mapping) -> str:
+def _carried(claim: pd.Series) -> str:
     """What a verdict carries, if it is one."""
     return f"; *{claim['carries']}*" if claim["verdict"] in (HOLDS, FAILS) else ""
 
@@ -113,14 +113,13 @@ def claims_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Styler:
     for name, part in table.groupby("id", sort=False):
         row, whole = {"claim": name, "rule": part["rule"].iloc[0]}, together.loc[name]
         if whole["seeds"] > 1:
-            value = interval(whole["value"], whole["low"], whole["high"])
-            row["over seeds"] = f"{VERDICTS[whole['verdict']][0]} {value}"
+            row["over seeds"] = marked(whole["verdict"], interval(*whole[["value", "low", "high"]]))
             row |= {"least to greatest": spread(whole), "seeds": counted(whole)}
         for one in part.itertuples():
-            row[f"seed {one.seed}"] = f"{VERDICTS[one.verdict][0]} {interval(one.here, one.low, one.high)}"
+            row[f"seed {one.seed}"] = marked(one.verdict, interval(one.here, one.low, one.high))
         rows.append(row)
     reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in missing.items())
-    return shown(pd.DataFrame(rows)).set_caption(reasons and f"Missing: {reasons}")
+    return shown(rows).set_caption(reasons and f"Missing: {reasons}")
 
 
 def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
@@ -128,12 +127,12 @@ def verdicts_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Markdown:
     n = table["seed"].nunique()
     if n + len(missing) == 1:
         return Markdown("One seed was run. Intervals are for its one model; other seeds can differ by more.")
-    paper = table[table["source"] == "paper"].groupby("id")["verdict"]
-    always = {v: int(paper.apply(lambda found, v=v: (found == v).all()).sum()) for v in (HOLDS, FAILS)}
+    paper = over_seeds(table[table["source"] == "paper"])
+    always, never = ((paper[count] == paper["seeds"]).sum() for count in ("hold", "fail"))
     text = (
         f"Over the seeds {', '.join(map(str, sorted(table['seed'].unique())))}: of the paper's {len(paper)} "
-        f"claims, {always[HOLDS]} hold in all {n} and {always[FAILS]} in none; the others "
-        "differ or are inconclusive in some. [Every seed's values](10_claims.ipynb)."
+        f"claims, {always} hold in all {n} and {never} in none; the others differ or are inconclusive in "
+        "some. [Every seed's values](10_claims.ipynb)."
     )
     failed = "".join(f" Seed {seed} is missing: {reason}." for seed, reason in missing.items())
     return Markdown(text + html.escape(failed))
@@ -144,6 +143,28 @@ def rules_table() -> Markdown:
     lines = ["| claim | rule |", "|---|---|"]
     lines += [f"| `{c.id}`: {c.statement} | {c.rule.replace('<', '&lt;')} |" for c in CLAIMS]
     return Markdown("\n".join(lines))
+
+
+def chance_sentences(claims: pd.DataFrame) -> Markdown:
+    """How many verdicts chance may have turned, and which would not stand if all had to hold at once."""
+    found = chance(claims)
+    if not found.decided:
+        return Markdown("No verdict is decided by an interval here, so chance has turned none.")
+    text = (
+        f"Of {len(claims)} claims {found.judged} are judged by an interval, and {found.decided} of these are "
+        f"decided. If every interval keeps its 95 %, at most {math.ceil(10 * found.wrong) / 10:.1f} verdicts "
+        "are wrong on average, however much the claims depend on each other. That is of this one model: "
+        "other seeds, and how the rules were chosen, are not in it. "
+    )
+    if found.open:
+        names = ", ".join(f"`{name}`" for name in found.open)
+        text += (
+            "If the intervals are stretched until all together keep 95 % (Bonferroni's correction; each side "
+            f"by the same factor, which is rough for ranks), these are no longer decided: {names}."
+        )
+    else:
+        text += "All stay decided if the intervals are stretched until all together keep 95 % (Bonferroni)."
+    return Markdown(text)
 
 
 def verdicts(claims: pd.DataFrame, over: pd.DataFrame | None = None) -> Markdown:

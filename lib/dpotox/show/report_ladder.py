@@ -13,17 +13,20 @@ from dpotox.estimates import over_seeds
 from dpotox.results.agreement import BEST
 from dpotox.results.claims import FAILS, HOLDS, OPEN
 from dpotox.results.ladder import CONTENT, NAMES, NET, OWN, SEEDS, WORDS, published, words_per_dimension
-from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, RULES, is_tested, range_of, runs_of
-from dpotox.show.report import interval, number, shown
+from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, is_tested, runs_of
+from dpotox.show.report import interval, lines, number, sentence, shown
 from dpotox.show.report_claims import VERDICTS
-from dpotox.show.wording import lines, sentence
 
 SIGNS = VERDICTS | {NO_EVIDENCE: "~ no evidence", NOT_RUN: "- not run"}
 NOTHING_RUN = "nothing of the ladder has been run here; `make ladder` runs it"
-UNDONE = ("more-cancels", "noise-cancels", "depth-cancels")
-"""The rules that explain what is undone."""
-SUFFICE = ("narrow-needs-more", "rich-needs-more")
-"""Those on what makes few neurons too few."""
+UNDONE = {
+    "more-cancels": "the number of neurons",
+    "noise-cancels": "the noise of the reading",
+    "depth-cancels": "the depth",
+}
+"""The rules on what is undone, and what it goes with by each."""
+SUFFICE = {"narrow-needs-more": "the width", "rich-needs-more": "the language"}
+"""Those on how few neurons suffice, and what that depends on."""
 SAID = {
     HOLDS: "came out",
     FAILS: "did not come out",
@@ -45,18 +48,14 @@ def runs(table: pd.DataFrame, refused: dict[str, str]) -> Markdown:
             f"these rungs are missing, or lack a seed: {_listed(missing)}; "
             f"`make ladder RUNG={missing[0]}` makes the first of them, and `make ladder` all"
         )
-    if untested := _untested(table):
+    trained = runs_of(table[table["trained"]]).items()
+    if untested := [f"{NAMES[rung]} (seed {seed})" for (rung, seed), run in trained if not is_tested(run)]:
         said.append(f"untested, as DPO did not do its work or broke the text: {_listed(untested)}")
     said += [
         f"`{html.escape(name)}` does not count: {html.escape(why)}; take it away and run `make ladder`"
         for name, why in refused.items()
     ]
-    return lines(said)
-
-
-def _untested(table: pd.DataFrame) -> list[str]:
-    found = runs_of(table[table["trained"]])
-    return [f"{NAMES[rung]} (seed {seed})" for (rung, seed), run in found.items() if not is_tested(run)]
+    return lines(*said)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -64,42 +63,29 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(some)} and {last}" if some else last
 
 
-def predictions() -> Styler:
+def predictions(judged: pd.DataFrame) -> Styler:
     """What was predicted before the runs."""
-    return shown(
-        pd.DataFrame(
-            {
-                "rule": [rule.claim.id for rule in RULES],
-                "prediction": [rule.claim.statement for rule in RULES],
-                "what is measured": [rule.claim.quantity for rule in RULES],
-                "range": [range_of(rule.claim) for rule in RULES],
-            }
-        )
-    )
+    names = {"id": "rule", "measured": "what is measured", "rule": "range"}
+    return shown(judged[["id", "prediction", "measured", "rule"]].rename(columns=names))
 
 
 def verdicts(judged: pd.DataFrame) -> Styler:
     """What came out, by seed and over seeds, beside the untrained networks."""
-    rows = []
-    for rule in judged.to_dict("records"):
-        seeds = {f"seed {seed}": number(rule[f"seed {seed}"]) for seed in SEEDS}
-        rows.append(
-            {"rule": rule["id"], "range": rule["rule"]}
-            | seeds
-            | {
-                "mean": interval(rule["value"], rule["low"], rule["high"]),
-                "untrained": number(rule["untrained"]),
-                "untested": f"{rule['untested']} of {rule['runs']}",
-                "verdict": SIGNS[rule["verdict"]],
-            }
-        )
-    return shown(pd.DataFrame(rows))
+    columns = {"rule": judged["id"], "range": judged["rule"]}
+    columns |= {f"seed {seed}": judged[f"seed {seed}"] for seed in SEEDS}
+    columns |= {
+        "mean": judged[["value", "low", "high"]].apply(lambda ends: interval(*ends), axis=1),
+        "untrained": judged["untrained"],
+        "untested": judged["untested"].astype(str) + " of " + judged["runs"].astype(str),
+        "verdict": judged["verdict"].map(SIGNS),
+    }
+    return shown(columns)
 
 
 def about(judged: pd.DataFrame, ids: Iterable[str]) -> Markdown:
     """What was predicted and what came out of some rules, a line each."""
     by = {rule["id"]: rule for rule in judged.to_dict("records")}
-    return lines(_told(by[name]) for name in ids)
+    return lines(*(_told(by[name]) for name in ids))
 
 
 def _told(rule: dict) -> str:
@@ -154,21 +140,9 @@ def answer(judged: pd.DataFrame) -> Markdown:
         for verdict, words in SAID.items()
         if verdict in by_verdict
     ]
-    size, undone = (_held(judged, ids) for ids in (SUFFICE, UNDONE))
+    held = set(judged.loc[judged["verdict"] == HOLDS, "id"])
+    size, undone = ([what for rule, what in of.items() if rule in held] for of in (SUFFICE, UNDONE))
     found = [f"how few neurons suffice depends on {_listed(size)}"] if size else []
     found += [f"what is undone goes with {_listed(undone)}"] if undone else []
     first = "; ".join(found) or "no effect of size is shown"
     return sentence(f"{first}. Of {len(judged)} predictions {'; '.join(said)}")
-
-
-def _held(judged: pd.DataFrame, ids: Iterable[str]) -> list[str]:
-    """What the rules that hold say a thing depends on."""
-    words = {
-        "narrow-needs-more": "the width",
-        "rich-needs-more": "the language",
-        "more-cancels": "the number of neurons",
-        "noise-cancels": "the noise of the reading",
-        "depth-cancels": "the depth",
-    }
-    held = set(judged.loc[judged["verdict"] == HOLDS, "id"])
-    return [words[name] for name in ids if name in held]

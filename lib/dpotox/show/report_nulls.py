@@ -10,6 +10,10 @@ from dpotox.paper.groups import REDUCING, gross_and_net
 from dpotox.paper.published import published_groups
 from dpotox.show.report import interval, number, percent, shown
 
+SHARE = "TP- share of gross"
+RANGE = [0.025, 0.975]
+"""Between these quantiles lie 95 % of directions."""
+
 
 def other_directions(
     others: pd.DataFrame, comparisons: pd.DataFrame, names: list[str], text: str = "own"
@@ -21,10 +25,15 @@ def other_directions(
     for name in names:
         row = {"quantity": name, "probe": number(probe[name])}
         for kind, values in others.dropna(subset=name).groupby("kind")[name]:
-            row[f"{kind}: median [95 % range]"] = interval(*values.quantile([0.5, 0.025, 0.975]))
+            row[f"{kind}: median [95 % range]"] = interval(*values.quantile([0.5, *RANGE]))
             row[f"{kind}: larger than the probe's"] = percent(share_above(values, probe[name]), 1)
         rows.append(row)
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
+
+
+def along_random(others: pd.DataFrame, text: str, quantity: str = SHARE) -> pd.Series:
+    """A quantity along every random direction."""
+    return others.query("kind == 'random' and text == @text")[quantity]
 
 
 def share_above(values: pd.Series, value: float) -> float:
@@ -47,24 +56,22 @@ def comparisons_table(comparisons: pd.DataFrame) -> Styler:
         for name in names:
             row[name.replace(" share of gross", "")] = interval(*found.loc[name, ["value", "low", "high"]])
         rows.append(row | {"toxicity": number(part["toxicity"].iloc[0])})
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def null_sentences(others: pd.DataFrame, comparisons: pd.DataFrame) -> Markdown:
     """Where the published share and the one found here stand among those with nothing to find."""
-    name = "TP- share of gross"
-    random = others[(others["kind"] == "random") & (others["text"] == "own")]
-    low, high = random[name].quantile([0.025, 0.975])
-    shares = comparisons[comparisons["quantity"] == name].set_index("comparison")
+    low, high = along_random(others, "own").quantile(RANGE)
+    shares = comparisons[comparisons["quantity"] == SHARE].set_index("comparison")
     probe, paper = shares["value"].iloc[0], float(published_groups()["share_of_gross"]["TP-"])
 
     if pd.isna([probe, low, high]).any():
         return Markdown("No neuron writes less along the probe after DPO, so there is no share to compare.")
 
-    net = random["net / gross"].quantile([0.025, 0.975])
+    net_low, net_high = along_random(others, "own", "net / gross").quantile(RANGE)
     gross, left = gross_and_net(published_groups())
     paper_net = left / gross
-    net_stands = "inside" if net.iloc[0] <= paper_net <= net.iloc[1] else "outside"
+    net_stands = "inside" if net_low <= paper_net <= net_high else "outside"
     rest = "; ".join(
         f"{comparison}: {interval(*row[['value', 'low', 'high']])}"
         for comparison, row in shares.iloc[1:].iterrows()

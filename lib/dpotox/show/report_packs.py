@@ -13,7 +13,7 @@ from dpotox.paper.published import published_groups
 from dpotox.results.claims import CODE_NOW
 from dpotox.results.folder import Results
 from dpotox.show.report import interval, number, percent, shown
-from dpotox.show.report_claims import VERDICTS
+from dpotox.show.report_claims import marked
 
 
 def runs(found: dict[str, Results]) -> Styler:
@@ -39,7 +39,7 @@ def runs(found: dict[str, Results]) -> Styler:
                 "torch": record.versions.get("torch", "-"),
             }
         )
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def _measured_by(code: dict[str, str]) -> str:
@@ -55,7 +55,7 @@ def shares(found: dict[str, Results]) -> Styler:
         table = results.groups.set_index("group")
         own = {group: percent(table["share_of_gross"][group]) for group in REDUCING}
         rows.append({"run": name} | own | {"net / gross": number(_net_over_gross(table))})
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def claims(found: dict[str, Results]) -> Styler:
@@ -64,7 +64,7 @@ def claims(found: dict[str, Results]) -> Styler:
     table = pd.DataFrame({"claim": first["id"], "paper": first["paper"].map(number)})
     for name, results in found.items():
         judged = results.claims.itertuples()
-        table[name] = [f"{VERDICTS[c.verdict][0]} {interval(c.here, c.low, c.high)}" for c in judged]
+        table[name] = [marked(c.verdict, interval(c.here, c.low, c.high)) for c in judged]
     return shown(table)
 
 

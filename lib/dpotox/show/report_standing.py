@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
@@ -14,7 +16,7 @@ from dpotox.results.nothing import EVIDENCE, NONE, STANDINGS, UNTRIED, WEAK, sta
 from dpotox.results.pack import packs_in
 from dpotox.show import report_claims
 from dpotox.show.report import interval, number, percent, shown
-from dpotox.show.report_claims import VERDICTS, counted
+from dpotox.show.report_claims import counted, marked
 
 AT_PAPERS_SHARE = "-at-papers-share"
 """What the name of a claim ends in that judges another at the paper's share of all neurons."""
@@ -41,13 +43,12 @@ def what_they_carry(results: Results, runs: dict[str, Results]) -> Markdown:
         f"changed after results had been seen. {_by_seeds(results, held.seeds, over)}"
     )
     if held.untrained:
-        own = " and ".join(_counted(_paper(one), short=True) for one in held.untrained)
         said += (
             " In networks that were never trained, so many hold, do not, and cannot be decided: "
-            f"{own}. That a rule is met says little by itself."
+            f"{_in_short(held.untrained)}. That a rule is met says little by itself."
         )
     if held.elsewhere:
-        own = " and ".join(_counted(_paper(one), short=True) for one in held.elsewhere.values())
+        own = _in_short(held.elsewhere.values())
         said += f" In [runs of other profiles](13_results_by_others.ipynb) the three counts are {own}."
     said += " So each verdict is also told by what it carries:\n"
     for verdict, kind in ((HOLDS, "the verdicts that hold"), (FAILS, "those that do not hold")):
@@ -101,15 +102,16 @@ def _paper(results: Results) -> pd.DataFrame:
     return results.claims[results.claims["source"] == "paper"]
 
 
-def _counted(claims: pd.DataFrame, short: bool = False) -> str:
+def _counted(claims: pd.DataFrame, word: str = "{} {}") -> str:
     """How many claims hold, do not, depend on the seed if some do, and cannot be decided."""
-    counts = claims["verdict"].value_counts()
-    numbers = {verdict: int(counts.get(verdict, 0)) for verdict in COUNTED}
-    if not numbers[DEPENDS]:
-        del numbers[DEPENDS]
-    if short:
-        return ", ".join(map(str, numbers.values()))
-    return ", ".join(f"{n} {COUNTED[verdict]}" for verdict, n in numbers.items())
+    counts = claims["verdict"].value_counts().reindex(COUNTED, fill_value=0)
+    told = counts[(counts > 0) | (counts.index != DEPENDS)]
+    return ", ".join(word.format(n, COUNTED[verdict]) for verdict, n in told.items())
+
+
+def _in_short(runs: Iterable[Results]) -> str:
+    """The same of the paper's claims in each of some runs, without words."""
+    return " and ".join(_counted(_paper(one), "{}") for one in runs)
 
 
 def verdicts(results: Results, chapter: str) -> Markdown:
@@ -125,24 +127,24 @@ def carried(results: Results, runs: dict[str, Results], source: str = "paper") -
     """
     held, over = nothing.beside(results, runs), standing(results, runs)
     rows = []
-    for claim in results.claims[results.claims["source"] == source].itertuples():
-        whole = over.loc[claim.id]
-        row = {"claim": claim.id, "its verdict carries": whole["carries"]}
+    for claim in results.claims.loc[results.claims["source"] == source, "id"]:
+        whole = over.loc[claim]
+        row = {"claim": claim, "its verdict carries": whole["carries"]}
         if held.seeds:
-            row[f"over {whole['seeds']} seeds"] = f"{VERDICTS[whole['verdict']][0]} {number(whole['value'])}"
+            row[f"over {whole['seeds']} seeds"] = marked(whole["verdict"], number(whole["value"]))
             row["seeds"] = counted(whole)
-        row["this run"] = _marked(claim)
-        for name, other in held.elsewhere.items():
-            row[name] = _marked(other.claims.set_index("id").loc[claim.id])
+        for name, one in ({"this run": results} | held.elsewhere).items():
+            own = one.claims.set_index("id").loc[claim]
+            row[name] = marked(own["verdict"], number(own["here"]))
         rows.append(row)
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def passes(results: Results, runs: dict[str, Results]) -> Styler:
     """In how many of the decided cases every claim holds, in each kind of place with nothing to find."""
-    places = _cases(results, runs)
-    decided = places["hold"] + places["fail"]
-    told = places["hold"].astype(str) + " of " + decided.astype(str)
+    held = nothing.beside(results, runs)
+    places = nothing.cases(results, held.untrained, list(held.seeds.values()))
+    told = places["hold"].astype(str) + " of " + (places["hold"] + places["fail"]).astype(str)
     table = places.assign(told=told).pivot(index="id", columns="where", values="told").fillna("-")
     table = table.loc[places["id"].unique(), places["where"].unique()]
     return shown(table.rename_axis("claim").reset_index())
@@ -160,30 +162,29 @@ def beside_directions(results: Results) -> Styler:
         }
         for name, line in found.iterrows()
     ]
-    return shown(pd.DataFrame(rows))
+    return shown(rows)
 
 
 def history() -> Styler:
     """When and why each rule last changed, and whether results had been seen."""
-    entries = nothing.history()
-    seen = entries["seen"].map({True: "yes", False: "no"})
-    table = shown(entries.assign(seen=seen).rename(columns={"seen": "results seen"}))
-    return table.set_table_attributes('class="texts"')
+    return _history(nothing.history())
 
 
 def code_history() -> Styler:
     """When and why the code behind the quantities last changed, comments and formatting aside."""
-    entries = pd.DataFrame(CODE)
-    entries["seen"] = entries["seen"].map({True: "yes", False: "no"})
-    table = shown(entries.rename(columns={"of": "function", "seen": "results seen"}))
+    return _history(pd.DataFrame(CODE).rename(columns={"of": "function"}))
+
+
+def _history(entries: pd.DataFrame) -> Styler:
+    seen = entries["seen"].map({True: "yes", False: "no"})
+    table = shown(entries.assign(seen=seen).rename(columns={"seen": "results seen"}))
     return table.set_table_attributes('class="texts"')
 
 
 def flips(results: Results) -> Markdown:
     """The claims on the most toxic neurons that come out otherwise at the paper's share of all neurons."""
     verdicts = results.claims.set_index("id")["verdict"]
-    pairs = {name: f"{name}{AT_PAPERS_SHARE}" for name in verdicts.index}
-    pairs = {name: other for name, other in pairs.items() if other in verdicts}
+    pairs = {name: other for name in verdicts.index if (other := f"{name}{AT_PAPERS_SHARE}") in verdicts}
     top = results.profile.interventions.figure_top
     turned = [
         f"`{name}` *{verdicts[name]}* with {top} neurons, and *{verdicts[other]}* with the paper's share"
@@ -195,12 +196,3 @@ def flips(results: Results) -> Markdown:
     return Markdown(
         f"Of {len(pairs)} claims that are judged at both sizes, {len(turned)} turn: {'; '.join(turned)}."
     )
-
-
-def _cases(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
-    held = nothing.beside(results, runs)
-    return nothing.cases(results, held.untrained, list(held.seeds.values()))
-
-
-def _marked(claim) -> str:
-    return f"{VERDICTS[claim.verdict][0]} {number(claim.here)}"
