@@ -22,7 +22,7 @@ from scipy import stats
 
 from dpotox.estimates import ENDS, Estimate, Evidence, over_seeds, unknown
 from dpotox.estimates import SEEDS as OVER_SEEDS
-from dpotox.results.claims import FAILS, HOLDS, Claim
+from dpotox.results.claims import FAILS, HOLDS, Claim, as_estimates
 from dpotox.results.ladder import (
     CONTENT,
     DIMENSIONS,
@@ -93,11 +93,8 @@ def judge(table: pd.DataFrame, rules: Sequence[Rule] = RULES) -> pd.DataFrame:
 
 def runs_of(table: pd.DataFrame) -> Runs:
     """The table as what was measured by run."""
-    found: Runs = {}
-    for row in table.itertuples():
-        run = found.setdefault((NAMED[row.rung], row.seed), {})
-        run[row.quantity] = Estimate(row.value, row.low, row.high)
-    return found
+    by_run = table.groupby(["rung", "seed"], sort=False)
+    return {(NAMED[name], seed): as_estimates(some) for (name, seed), some in by_run}
 
 
 def _judged(rule: Rule, runs: Runs) -> dict:
