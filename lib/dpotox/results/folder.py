@@ -174,11 +174,8 @@ def write_direction(folder: Path, direction) -> None:
     save_file({"direction": direction}, folder / PROBE)
 
 
-def read_direction(folder: Path, d_model: int = 0):
+def read_direction(folder: Path, d_model: int):
     """Read it again.
-
-    Args:
-        d_model: how long it has to be; 0 for any length.
 
     Raises:
         UserError: it is missing, or is no direction of this length.
@@ -188,9 +185,8 @@ def read_direction(folder: Path, d_model: int = 0):
     except Exception as error:  # safetensors and numpy raise many kinds on damaged files
         raise UserError(f"the probe cannot be read ({_reason(error)}); make the results anew") from None
     direction = found.get("direction", np.empty(0))
-    if len(found) != 1 or direction.dtype.kind != "f" or direction.shape != (d_model or direction.size,):
-        wanted = f" of {d_model} numbers" if d_model else ""
-        raise UserError(f"the probe is not one direction{wanted}; make the results anew")
+    if len(found) != 1 or direction.dtype.kind != "f" or direction.shape != (d_model,):
+        raise UserError(f"the probe is not one direction of {d_model} numbers; make the results anew")
     if not np.isfinite(direction).all():
         raise UserError("the probe's direction is not of finite numbers; make the results anew")
     return direction
