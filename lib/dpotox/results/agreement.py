@@ -141,18 +141,15 @@ def _table1(results: Results) -> Iterator[str]:
 
 
 def _offset(results: Results) -> Iterator[str]:
-    shape, sets = results.record.shape, results.offset_sets
-    if results.offset_layers["layer"].tolist() != list(range(shape.layers)):
+    layers, sets = results.record.shape.layers, results.offset_sets
+    if results.offset_layers["layer"].tolist() != list(range(layers)):
         yield "the table offset_layers lacks a layer, or has one that the model lacks"
     writers = results.offset_writers
     every = {f"top {results.profile.interventions.figure_top} toxic", EVERYTHING}
     if not every <= set(writers["which"]) or not every <= set(sets.loc[sets["comparison"] == "DPO", "which"]):
         yield "the tables of the offset lack a set of neurons"
     kinds = writers.groupby("which")["writer"].value_counts().unstack().reindex(columns=WRITERS)
-    if (
-        not (kinds == [1, shape.layers, shape.layers, 1]).all(axis=None)
-        or not writers["layer"].max() < shape.layers
-    ):
+    if not ((kinds == [1, layers, layers, 1]).all(axis=None) and writers["layer"].max() < layers):
         yield "the table offset_writers lacks a writer, or has one that the model lacks"
     names = {f"{kind}, {which}" for kind, which in product(("add offset", "remove offset"), every)}
     swaps = {"swap attention", "swap MLP in and MLP out", "swap MLP in and MLP out and attention"}

@@ -78,8 +78,7 @@ class Results:
     def claims(self) -> pd.DataFrame:
         """The claims table (`claims.judge`), in the order of the chapters."""
         table = claims.judge(claims.as_estimates(self.evidence))
-        order = table["chapter"].map(claims.CHAPTERS.index)
-        return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+        return table.sort_values("chapter", kind="stable", ignore_index=True)  # which are numbered
 
     def claims_of(self, chapter: str) -> pd.DataFrame:
         """The claims of one chapter."""
