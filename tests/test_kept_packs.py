@@ -10,8 +10,7 @@ from made_up import a_record
 
 from dpotox.profile import load_profile
 from dpotox.results import claims, pack
-from dpotox.results.folder import difference
-from dpotox.results.record import Record, settings_of
+from dpotox.results.record import Record, difference, settings_of
 from dpotox.run.keys import behind_quantities
 
 KEPT = ROOT / "book" / "packs"

@@ -194,8 +194,12 @@ def made_up(values, untrained=None, reach: float = 0.01, **changes) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+def judged(rule: str, table: pd.DataFrame) -> pd.Series:
+    return ladder_rules.judge(table).set_index("id").loc[rule]
+
+
 def verdict(rule: str, table: pd.DataFrame) -> str:
-    return ladder_rules.judge(table).set_index("id").loc[rule, "verdict"]
+    return judged(rule, table)["verdict"]
 
 
 def narrow(rung, seed) -> dict:
@@ -223,12 +227,12 @@ def test_a_rule_that_untrained_networks_meet_as_well_is_no_evidence():
 def test_a_rule_whose_runs_are_missing_is_not_run_and_says_which():
     table = made_up(narrow)
     lacks = (table["rung"] == "width-32") & (table["seed"] == 2)
-    judged = ladder_rules.judge(table[~lacks]).set_index("id").loc["narrow-needs-more"]
-    assert (judged["verdict"], judged["missing"]) == (NOT_RUN, ["width-32 seed 2"])
+    found = judged("narrow-needs-more", table[~lacks])
+    assert (found["verdict"], found["missing"]) == (NOT_RUN, ["width-32 seed 2"])
     bare = table["rung"].str.endswith("untrained")
-    judged = ladder_rules.judge(table[~bare]).set_index("id").loc["narrow-needs-more"]
-    assert judged["verdict"] == NOT_RUN
-    assert judged["missing"][0] == "width-32-untrained seed 0"
+    found = judged("narrow-needs-more", table[~bare])
+    assert found["verdict"] == NOT_RUN
+    assert found["missing"][0] == "width-32-untrained seed 0"
     fails = made_up(lambda rung, seed: {BEST: 0.5})
     assert verdict("narrow-needs-more", fails[~bare]) == FAILS  # whatever untrained networks do
     assert (ladder_rules.judge(table.iloc[:0])["verdict"] == NOT_RUN).all()
@@ -249,12 +253,12 @@ def test_a_correlation_is_over_the_shapes_of_each_seed():
     up = made_up(lambda rung, seed: {UNDONE: rung.neurons / 20_000})
     assert verdict("more-cancels", up) == FAILS
     one = {"neurons_1024_0": {TOXICITY: 0.9}}
-    judged = ladder_rules.judge(made_up(by_neurons, **one)).set_index("id").loc["more-cancels"]
-    assert (judged["verdict"], judged["untested"]) == (HOLDS, 1)
+    found = judged("more-cancels", made_up(by_neurons, **one))
+    assert (found["verdict"], found["untested"]) == (HOLDS, 1)
     two = one | {"neurons_4096_0": {TOXICITY: 0.9}}
-    judged = ladder_rules.judge(made_up(by_neurons, **two)).set_index("id").loc["more-cancels"]
-    assert np.isnan(judged["seed 0"])
-    assert judged["seed 1"] == -1
+    found = judged("more-cancels", made_up(by_neurons, **two))
+    assert np.isnan(found["seed 0"])
+    assert found["seed 1"] == -1
 
 
 def test_the_share_is_held_beside_another_quantity_over_all_shapes():
@@ -263,8 +267,7 @@ def test_the_share_is_held_beside_another_quantity_over_all_shapes():
     table = made_up(
         lambda rung, seed: {rule.quantity: rung.layers + rung.width / 100, rule.beside: rung.layers}
     )
-    judged = ladder_rules.judge(table).set_index("id").loc["share-is-size"]
-    assert 0.5 < judged["value"] < 1
+    assert 0.5 < judged("share-is-size", table)["value"] < 1
 
 
 def test_spearmans_correlation_lies_in_its_interval():
@@ -301,13 +304,13 @@ def test_figures_can_be_read_whether_much_or_nothing_was_run(name):
 def test_the_sentences_say_what_is_missing_and_what_makes_it(there):
     table = made_up(everything)
     table = table[table["rung"].isin(there)]
-    judged = ladder_rules.judge(table)
+    rules = ladder_rules.judge(table)
     said = report_ladder.runs(table, {"x.zip": "its <name>"} if there else {}).data
-    said += report_ladder.about(judged, [rule.claim.id for rule in RULES]).data
-    said += report_ladder.features(table).data + report_ladder.answer(judged).data
+    said += report_ladder.about(rules, [rule.claim.id for rule in RULES]).data
+    said += report_ladder.features(table).data + report_ladder.answer(rules).data
     assert "nan" not in said
     assert "<name>" not in said
-    assert report_ladder.verdicts(judged).to_html().count("<tr") == len(RULES) + 1
+    assert report_ladder.verdicts(rules).to_html().count("<tr") == len(RULES) + 1
     if len(there) < len(NAMES):
         assert "`make ladder" in said
     if not there:

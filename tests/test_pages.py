@@ -62,7 +62,8 @@ def test_the_row_the_step_and_the_table_of_the_page_on_extending_fit(request):
     assert (added.which, len(edit.neurons)) == ("top 4 toxic", 4)
     names = vars(study) | {"groups": groups}
     exec(step, names)
-    ((name, described),) = eval(f"{{{table}}}", vars(catalogue).copy()).items()
+    (described,) = eval(f"({table})", vars(catalogue).copy())
+    name = described.name
     assert line == f'"{name}": lambda: study.{name},\n'
     assert len(described.checked(names[name].make(made))) == made.shape["layers"].iloc[0]
 

@@ -52,7 +52,7 @@ def disagreements(results: Results) -> list[str]:
     """
     if found := [*_record(results), *_named(results)]:
         return found  # what follows takes these for granted
-    whole = () if results.record.small else (_neurons, _offset_neurons, _directions, _step_through)
+    whole = () if results.record.small else (_neurons, _directions, _step_through)
     checks = (_groups, _layers, _table1, _offset, _comparisons, *whole)
     return [line for check in checks for line in check(results)]
 
@@ -70,22 +70,21 @@ def _record(results: Results) -> Iterator[str]:
 
 
 def _named(results: Results) -> Iterator[str]:
-    there = results.tables
-    for name in filter(there.__contains__, NEVER_EMPTY):
-        if getattr(results, name).empty:
+    there = {name: getattr(results, name) for name in results.tables}
+    for name in NEVER_EMPTY:
+        if name in there and there[name].empty:
             yield f"the table {name} is empty"
     for name, (column, wanted) in NAMED.items():
-        if name in there and (missing := sorted(wanted - set(getattr(results, name)[column]))):
+        if name in there and (missing := sorted(wanted - set(there[name][column]))):
             yield f"the table {name} has no row {missing[0]!r}"
     for name, (column, most) in FEW.items():
-        if name in there and getattr(results, name)[column].nunique() > most:
+        if name in there and there[name][column].nunique() > most:
             yield f"the table {name} tells of more than {most} kinds"
-    if "probe_selection" in there:
-        selection = results.probe_selection
-        if selection["chosen"].sum() != 1 or (selection["C"] <= 0).any():
-            yield "the table probe_selection does not say which strength is chosen"
+    selection = there.get("probe_selection")
+    if selection is not None and (selection["chosen"].sum() != 1 or (selection["C"] <= 0).any()):
+        yield "the table probe_selection does not say which strength is chosen"
     for name in ("draws", "second_scorer"):
-        if name in there and not set(getattr(results, name)["row"]) <= set(results.table1["name"]):
+        if name in there and not set(there[name]["row"]) <= set(results.table1["name"]):
             yield f"the table {name} tells of rows that table 1 lacks"
 
 
@@ -102,6 +101,8 @@ def _neurons(results: Results) -> Iterator[str]:
     table = group_table(neurons)
     if not _same(results.groups.set_index("group").reindex(table.index), table):
         yield "the tables groups and neurons are not of the same neurons"
+    if not results.offset_neurons[["layer", "neuron"]].equals(neurons[["layer", "neuron"]]):
+        yield "the tables offset_neurons and neurons are not of the same neurons"
 
 
 def _groups(results: Results) -> Iterator[str]:
@@ -140,18 +141,15 @@ def _table1(results: Results) -> Iterator[str]:
 
 
 def _offset(results: Results) -> Iterator[str]:
-    shape, sets = results.record.shape, results.offset_sets
-    if results.offset_layers["layer"].tolist() != list(range(shape.layers)):
+    layers, sets = results.record.shape.layers, results.offset_sets
+    if results.offset_layers["layer"].tolist() != list(range(layers)):
         yield "the table offset_layers lacks a layer, or has one that the model lacks"
     writers = results.offset_writers
     every = {f"top {results.profile.interventions.figure_top} toxic", EVERYTHING}
     if not every <= set(writers["which"]) or not every <= set(sets.loc[sets["comparison"] == "DPO", "which"]):
         yield "the tables of the offset lack a set of neurons"
     kinds = writers.groupby("which")["writer"].value_counts().unstack().reindex(columns=WRITERS)
-    if (
-        not (kinds == [1, shape.layers, shape.layers, 1]).all(axis=None)
-        or not writers["layer"].max() < shape.layers
-    ):
+    if not ((kinds == [1, layers, layers, 1]).all(axis=None) and writers["layer"].max() < layers):
         yield "the table offset_writers lacks a writer, or has one that the model lacks"
     names = {f"{kind}, {which}" for kind, which in product(("add offset", "remove offset"), every)}
     swaps = {"swap attention", "swap MLP in and MLP out", "swap MLP in and MLP out and attention"}
@@ -159,41 +157,40 @@ def _offset(results: Results) -> Iterator[str]:
         yield f"the table table1 has no row {missing[0]!r}"
 
 
-def _offset_neurons(results: Results) -> Iterator[str]:
-    if not results.offset_neurons[["layer", "neuron"]].equals(results.neurons[["layer", "neuron"]]):
-        yield "the tables offset_neurons and neurons are not of the same neurons"
-
-
 def _comparisons(results: Results) -> Iterator[str]:
-    values = results.comparisons.pivot(index="comparison", columns="quantity", values="value")
-    lines = results.comparisons.groupby("comparison")["quantity"].agg(set)
-    own = values.loc[results.comparisons["comparison"].iloc[0]]
     here = pd.Series(group_quantities(results.groups.set_index("group")))
-    if not all(set(values) | set(here.index) <= line for line in lines):
+    lines = results.comparisons.groupby("comparison")["quantity"].agg(set)
+    every = {*here.index}.union(*lines)
+    if not all(every <= line for line in lines):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _turned(results) and not _same(own[here.index], here):
+    elif not _is_own(here, results):
         yield "the tables comparisons and groups are not of the same neurons"
-
-
-def _turned(results: Results) -> bool:
-    """Whether the probe was turned in the comparison of the run itself, as where DPO moves away from it.
-
-    Its quantities are along the other direction then, and cannot be held against the neurons'.
-    """
-    return results.comparisons["sign"].iloc[0] < 0
 
 
 def _directions(results: Results) -> Iterator[str]:
     """Takes for granted that every comparison has the same quantities."""
-    compared, along = results.comparisons, set(results.other_directions) - {"kind", "text"}
-    own = compared[compared["comparison"] == compared["comparison"].iloc[0]].set_index("quantity")["value"]
-    here = pd.Series(quantities(results.neurons))
+    along, here = set(results.other_directions) - {"kind", "text"}, pd.Series(quantities(results.neurons))
     if not set(here.index) <= along:
         yield "the table other_directions lacks a quantity"
-    elif not along <= set(own.index):
+    elif not along <= set(_own(results).index):
         yield "the table comparisons lacks a quantity of some comparison"
-    elif not _turned(results) and not _same(own[here.index], here):
+    elif not _is_own(here, results):
         yield "the tables comparisons and neurons are not of the same neurons"
+
+
+def _own(results: Results) -> pd.DataFrame:
+    """The comparison of the run itself, by its quantities."""
+    compared = results.comparisons
+    return compared[compared["comparison"] == compared["comparison"].iloc[0]].set_index("quantity")
+
+
+def _is_own(here: pd.Series, results: Results) -> bool:
+    """Whether quantities are those of the run's own comparison.
+
+    Where the probe was turned in that, as where DPO moves away from it, they cannot be held against it.
+    """
+    own = _own(results)
+    return own["sign"].iloc[0] < 0 or _same(own["value"][here.index], here)
 
 
 def _step_through(results: Results) -> Iterator[str]:

@@ -16,367 +16,253 @@ VALUE = {
     "high": number("upper end of its 95 % interval", empty=True),
 }
 NEURON = {"layer": whole("its layer, from 0"), "neuron": whole("its place in the layer, from 0")}
-PER_NEURON = {
-    "cosine": number("cosine of the value vector before DPO with the probe"),
-    "post_cosine": number("the same after DPO"),
-    "pre_activation": number("mean activation over new tokens before DPO"),
-    "post_activation": number("the same after DPO"),
-    "pre_value_projection": number("projection of the value vector on the unit probe before DPO", STREAM),
-    "post_value_projection": number("the same after DPO", STREAM),
-    "pre_projection": number("what it writes along the probe before DPO", STREAM),
-    "post_projection": number("the same after DPO", STREAM),
-    "projection_drop": number("how much less that is after DPO", STREAM),
-    "activation_change": number("mean activation after DPO minus before"),
-    "group": label("its group by the activation change", *GROUPS),
-    "group_by_projection": label("its group by the projection change", *GROUPS),
-    "pre_gelu_input": number("mean of what enters the GELU before DPO"),
-    "post_gelu_input": number("the same after DPO"),
-    "same_text_change": number("activation change where both models read the text from before DPO"),
-}
 WRITERS = ("embeddings", "attention", "MLP", "norm")
 
-TABLES = {
-    "neurons": Table(
-        "neurons.parquet",
+_ALL = (
+    Table("neurons.parquet", key=("layer", "neuron"), most=2_000_000, whole=True).of(
         "The neuron table: a row per neuron.",
-        NEURON | PER_NEURON,
-        key=("layer", "neuron"),
-        most=2_000_000,
-        whole=True,
+        **NEURON,
+        cosine=number("cosine of the value vector before DPO with the probe"),
+        post_cosine=number("the same after DPO"),
+        pre_activation=number("mean activation over new tokens before DPO"),
+        post_activation=number("the same after DPO"),
+        pre_value_projection=number("projection of the value vector on the unit probe before DPO", STREAM),
+        post_value_projection=number("the same after DPO", STREAM),
+        pre_projection=number("what it writes along the probe before DPO", STREAM),
+        post_projection=number("the same after DPO", STREAM),
+        projection_drop=number("how much less that is after DPO", STREAM),
+        activation_change=number("mean activation after DPO minus before"),
+        group=label("its group by the activation change", *GROUPS),
+        group_by_projection=label("its group by the projection change", *GROUPS),
+        pre_gelu_input=number("mean of what enters the GELU before DPO"),
+        post_gelu_input=number("the same after DPO"),
+        same_text_change=number("activation change where both models read the text from before DPO"),
     ),
-    "groups": Table(
-        "groups.csv",
+    Table("groups.csv", key=("group",)).of(
         "The eight groups of neurons.",
-        {
-            "group": label("the group", *GROUPS),
-            "count": whole("its neurons"),
-            "projection_drop": number("sum of their projection drops", STREAM),
-            "share_of_gross": number("its share of the gross reduction; of reducing groups", empty=True),
-            "share_of_net": number("its share of the net reduction", empty=True),
-        },
-        key=("group",),
+        group=label("the group", *GROUPS),
+        count=whole("its neurons"),
+        projection_drop=number("sum of their projection drops", STREAM),
+        share_of_gross=number("its share of the gross reduction; of reducing groups", empty=True),
+        share_of_net=number("its share of the net reduction", empty=True),
     ),
-    "evidence": Table(
-        "evidence.csv",
+    Table("evidence.csv", key=("quantity",)).of(
         "Every quantity that the claims are about; verdicts follow from it and the rules.",
-        {"quantity": label("the quantity")}
-        | VALUE
-        | {"resampled": label("what was drawn again for the interval", *RESAMPLED)},
-        key=("quantity",),
+        quantity=label("the quantity"),
+        **VALUE,
+        resampled=label("what was drawn again for the interval", *RESAMPLED),
     ),
-    "comparisons": Table(
-        "comparisons.csv",
+    Table("comparisons.csv", key=("comparison", "quantity")).of(
         "The groups' quantities in each comparison of two models or texts.",
-        {
-            "comparison": label("what is compared"),
-            "place": label("on which text, or nothing", "own", "sampled", "same", "after", "nothing"),
-            "sign": column(int, "-1 where the probe was turned, so that the net is a reduction"),
-            "quantity": label("the quantity"),
-        }
-        | VALUE
-        | {"toxicity": number("greedy toxicity of what the second model wrote of its own", empty=True)},
-        key=("comparison", "quantity"),
+        comparison=label("what is compared"),
+        place=label("on which text, or nothing", "own", "sampled", "same", "after", "nothing"),
+        sign=column(int, "-1 where the probe was turned, so that the net is a reduction"),
+        quantity=label("the quantity"),
+        **VALUE,
+        toxicity=number("greedy toxicity of what the second model wrote of its own", empty=True),
     ),
-    "other_directions": Table(
+    Table(
         "other_directions.csv",
-        "The groups' quantities along directions that mean nothing: a row per direction.",
-        {
-            "kind": label("where it is from", "random", "matched", "shuffled labels"),
-            "text": label("each model on its own text, or both on the same", "own", "same"),
-        },
         more=number("a quantity of the neuron table along it", empty=True),
         most=20_000,
         whole=True,
+    ).of(
+        "The groups' quantities along directions that mean nothing: a row per direction.",
+        kind=label("where it is from", "random", "matched", "shuffled labels"),
+        text=label("each model on its own text, or both on the same", "own", "same"),
     ),
-    "table1": Table(
-        "table1.csv",
+    Table("table1.csv", key=("name",)).of(
         "Table 1: a row per model and edit.",
-        {
-            "name": label("the row's name"),
-            "model": label("the model that is edited", "base", "dpo"),
-            "kind": label("the kind of edit"),
-            "which": label("what is edited"),
-            "positions": label("where the edit acts", "all", "newest"),
-            "neurons": whole("how many neurons are edited"),
-            "published": label("the row's name in the paper's table, if it has one"),
-            "of_all_neurons": number("their share of all neurons"),
-        }
-        | interval("recovered", "share of DPO's effect on greedy toxicity")
-        | interval("recovered_sampled", "share of DPO's effect on sampled toxicity")
-        | interval("toxicity", "mean toxicity of greedy continuations")
-        | interval("sampled_toxicity", "mean toxicity of sampled continuations")
-        | interval("above_half", "share of greedy continuations of a toxicity above .5")
-        | interval("perplexity", "perplexity on neutral text")
-        | interval("perplexity_all", "perplexity on all text")
-        | interval("f1", "F1 of continuations against the true ones")
-        | interval("repetition", "share of word pairs that occurred before in the continuation"),
-        key=("name",),
+        name=label("the row's name"),
+        model=label("the model that is edited", "base", "dpo"),
+        kind=label("the kind of edit"),
+        which=label("what is edited"),
+        positions=label("where the edit acts", "all", "newest"),
+        neurons=whole("how many neurons are edited"),
+        published=label("the row's name in the paper's table, if it has one"),
+        of_all_neurons=number("their share of all neurons"),
+        **interval("recovered", "share of DPO's effect on greedy toxicity"),
+        **interval("recovered_sampled", "share of DPO's effect on sampled toxicity"),
+        **interval("toxicity", "mean toxicity of greedy continuations"),
+        **interval("sampled_toxicity", "mean toxicity of sampled continuations"),
+        **interval("above_half", "share of greedy continuations of a toxicity above .5"),
+        **interval("perplexity", "perplexity on neutral text"),
+        **interval("perplexity_all", "perplexity on all text"),
+        **interval("f1", "F1 of continuations against the true ones"),
+        **interval("repetition", "share of word pairs that occurred before in the continuation"),
     ),
-    "draws": Table(
-        "draws.csv",
+    Table("draws.csv", needs="draws").of(
         "Rows of table 1 beside random choices, on the prompts of the draws.",
-        {
-            "row": label("the row"),
-            "drawn": label("what was drawn"),
-            "draws": whole("how often"),
-            "own": number("the row's own share, on the same prompts", empty=True),
-            "mean": number("mean share of DPO's effect of the draws", empty=True),
-            "least": number("the least of them", empty=True),
-            "most": number("the most of them", empty=True),
-            "reach": number(
-                "the share of draws that recover as much as the row, or undo as much after DPO", empty=True
-            ),
-        }
-        | interval("beyond", "the row's share minus the draws' mean"),
-        needs="draws",
+        row=label("the row"),
+        drawn=label("what was drawn"),
+        draws=whole("how often"),
+        own=number("the row's own share, on the same prompts", empty=True),
+        mean=number("mean share of DPO's effect of the draws", empty=True),
+        least=number("the least of them", empty=True),
+        most=number("the most of them", empty=True),
+        reach=number(
+            "the share of draws that recover as much as the row, or undo as much after DPO", empty=True
+        ),
+        **interval("beyond", "the row's share minus the draws' mean"),
     ),
-    "second_scorer": Table(
-        "second_scorer.csv",
+    Table("second_scorer.csv", needs="second-scorer", key=("row",)).of(
         "Rows of table 1 as the second scorer judges the same continuations.",
-        {
-            "row": label("the row"),
-            "toxicity": number("greedy toxicity by the second scorer"),
-            "rank_correlation": number("Spearman's, of the two scorers over prompts", empty=True),
-        }
-        | interval("recovered", "share of DPO's effect by the second scorer"),
-        needs="second-scorer",
-        key=("row",),
+        row=label("the row"),
+        toxicity=number("greedy toxicity by the second scorer"),
+        rank_correlation=number("Spearman's, of the two scorers over prompts", empty=True),
+        **interval("recovered", "share of DPO's effect by the second scorer"),
     ),
-    "outcomes": Table(
-        "outcomes.csv",
+    Table("outcomes.csv", key=("measure",)).of(
         "The models before and after DPO: a row per measure.",
-        {"measure": label("what is measured")}
-        | interval("before", "before DPO")
-        | interval("after", "after DPO"),
-        key=("measure",),
+        measure=label("what is measured"),
+        **interval("before", "before DPO"),
+        **interval("after", "after DPO"),
     ),
-    "prompts": Table(
-        "prompts.csv",
+    Table("prompts.csv", key=("number",), most=1_000_000, whole=True).of(
         "The evaluation prompts by their numbers, and what was written after each.",
-        {
-            "number": whole("the prompt's number, from 0"),
-            "before": number("toxicity of the greedy continuation before DPO"),
-            "ablated": number("with the most toxic neurons ablated"),
-            "after": number("after DPO"),
-            "first_other_token": number("the first new token, from 1, that DPO changes", empty=True),
-        },
-        key=("number",),
-        most=1_000_000,
-        whole=True,
+        number=whole("the prompt's number, from 0"),
+        before=number("toxicity of the greedy continuation before DPO"),
+        ablated=number("with the most toxic neurons ablated"),
+        after=number("after DPO"),
+        first_other_token=number("the first new token, from 1, that DPO changes", empty=True),
     ),
-    "layers": Table(
-        "layers.csv",
+    Table("layers.csv", key=("part", "model", "layer"), most=10_000).of(
         "What is along the probe in each layer, over prompts.",
-        {
-            "part": label("what is projected on it", "MLP output", "residual stream"),
-            "model": label("in which model", "before", "ablated", "after"),
-            "layer": whole("the layer, from 0"),
-            "value": number("mean projection on the unit probe", STREAM),
-            "reach": number("half the width of its 95 % interval", STREAM),
-        },
-        key=("part", "model", "layer"),
-        most=10_000,
+        part=label("what is projected on it", "MLP output", "residual stream"),
+        model=label("in which model", "before", "ablated", "after"),
+        layer=whole("the layer, from 0"),
+        value=number("mean projection on the unit probe", STREAM),
+        reach=number("half the width of its 95 % interval", STREAM),
     ),
-    "writers": Table(
-        "writers.csv",
+    Table("writers.csv", key=("writer",)).of(
         "By how much less each kind of writer writes along the probe after DPO, over all layers.",
-        {
-            "writer": label("attention, MLPs, embeddings, or all"),
-            "own_text": number("each model on its own text", STREAM),
-            "same_text": number("both on the text from before DPO", STREAM),
-        },
-        key=("writer",),
+        writer=label("attention, MLPs, embeddings, or all"),
+        own_text=number("each model on its own text", STREAM),
+        same_text=number("both on the text from before DPO", STREAM),
     ),
-    "offset_neurons": Table(
-        "offset_neurons.parquet",
+    Table("offset_neurons.parquet", key=("layer", "neuron"), most=2_000_000, whole=True).of(
         "What enters the GELU of every neuron on the text from before DPO: by how much DPO moves it.",
-        NEURON
-        | {
-            "change": number("change of its mean by DPO"),
-            "upstream": number("the key vector before DPO times the shift of the MLP's mean input"),
-            "random": number("root mean square of the key times a random vector as long as the shift"),
-        },
-        key=("layer", "neuron"),
-        most=2_000_000,
-        whole=True,
+        **NEURON,
+        change=number("change of its mean by DPO"),
+        upstream=number("the key vector before DPO times the shift of the MLP's mean input"),
+        random=number("root mean square of the key times a random vector as long as the shift"),
     ),
-    "offset_sets": Table(
-        "offset_sets.csv",
+    Table("offset_sets.csv", key=("comparison", "which")).of(
         "The same for sets of neurons, after DPO and after training on placebo preferences.",
-        {
-            "comparison": label("what was trained on"),
-            "which": label("the set of neurons"),
-            "neurons": whole("how many they are; of random draws, those that were drawn at all"),
-            "change": number("mean change of what enters their GELUs"),
-            "upstream_change": number("the shift upstream's part of that mean"),
-            "size": number("root mean square of the change"),
-            "upstream": number("share of the change by the shift upstream", empty=True),
-            "key": number("share by the turn of the keys", empty=True),
-            "bias": number("share by the biases; the three add up to 1", empty=True),
-            "left": number("size of the change without the shift's part, over its size", empty=True),
-            "times_random": number("size of the shift's part over that of a random shift", empty=True),
-        },
-        key=("comparison", "which"),
+        comparison=label("what was trained on"),
+        which=label("the set of neurons"),
+        neurons=whole("how many they are; of random draws, those that were drawn at all"),
+        change=number("mean change of what enters their GELUs"),
+        upstream_change=number("the shift upstream's part of that mean"),
+        size=number("root mean square of the change"),
+        upstream=number("share of the change by the shift upstream", empty=True),
+        key=number("share by the turn of the keys", empty=True),
+        bias=number("share by the biases; the three add up to 1", empty=True),
+        left=number("size of the change without the shift's part, over its size", empty=True),
+        times_random=number("size of the shift's part over that of a random shift", empty=True),
     ),
-    "offset_writers": Table(
-        "offset_writers.csv",
+    Table("offset_writers.csv", key=("which", "writer", "layer"), most=10_000).of(
         "Who makes the shift of the MLPs' input, as sets of neurons read it: a row per writer.",
-        {
-            "which": label("the set of neurons"),
-            "writer": label("who writes; or the norm, for what it does otherwise", *WRITERS),
-            "layer": number("the writer's layer, from 0; of attention and MLPs", empty=True),
-            "share": number("share of what the shift makes of their GELU inputs; sums to 1", empty=True),
-            "mean": number("mean over the neurons of their keys times this part of the shift"),
-        },
-        key=("which", "writer", "layer"),
-        most=10_000,
+        which=label("the set of neurons"),
+        writer=label("who writes; or the norm, for what it does otherwise", *WRITERS),
+        layer=number("the writer's layer, from 0; of attention and MLPs", empty=True),
+        share=number("share of what the shift makes of their GELU inputs; sums to 1", empty=True),
+        mean=number("mean over the neurons of their keys times this part of the shift"),
     ),
-    "offset_layers": Table(
-        "offset_layers.csv",
+    Table("offset_layers.csv", key=("layer",)).of(
         "How far DPO moves what the MLP of each layer reads in the mean.",
-        {
-            "layer": whole("the layer, from 0"),
-            "input": number("length of its mean input before DPO"),
-            "shift": number("length of the shift"),
-            "norm": number("length of the part that is the norm's, not the writers'"),
-        },
-        key=("layer",),
+        layer=whole("the layer, from 0"),
+        input=number("length of its mean input before DPO"),
+        shift=number("length of the shift"),
+        norm=number("length of the part that is the norm's, not the writers'"),
     ),
-    "weight_change": Table(
-        "weight_change.csv",
+    Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",
-        {
-            "parameters": label("the kind"),
-            "change": number("length of the change over the length before", empty=True),
-            "cosine": number("cosine between before and after"),
-        },
-        key=("parameters",),
+        parameters=label("the kind"),
+        change=number("length of the change over the length before", empty=True),
+        cosine=number("cosine between before and after"),
     ),
-    "directions": Table(
-        "directions.csv",
+    Table("directions.csv").of(
         "Directions and the tokens nearest to them, by the logit lens.",
-        {
-            "list": label("the list it stands in", "probe", "closest", "opposed", "projection"),
-            "vector": label("the probe, or a value vector as layer:neuron"),
-            "cosine": number("its cosine with the probe"),
-            "tokens": text("the nearest tokens, nearest first"),
-            "count": whole("how many tokens these are"),
-            "toxic": whole("how many of them are toxic on their own"),
-        },
+        list=label("the list it stands in", "probe", "closest", "opposed", "projection"),
+        vector=label("the probe, or a value vector as layer:neuron"),
+        cosine=number("its cosine with the probe"),
+        tokens=text("the nearest tokens, nearest first"),
+        count=whole("how many tokens these are"),
+        toxic=whole("how many of them are toxic on their own"),
     ),
-    "probe_selection": Table(
-        "probe_selection.csv",
+    Table("probe_selection.csv", needs="fitted-probe").of(
         "The probe's regularisation strengths on the selection part.",
-        {
-            "C": number("inverse strength of the regularisation"),
-            "auc": number("AUC"),
-            "accuracy": number("accuracy"),
-            "chosen": column(bool, "whether the rule takes it"),
-        },
-        needs="fitted-probe",
+        C=number("inverse strength of the regularisation"),
+        auc=number("AUC"),
+        accuracy=number("accuracy"),
+        chosen=column(bool, "whether the rule takes it"),
     ),
-    "probe_calibration": Table(
-        "probe_calibration.csv",
+    Table("probe_calibration.csv", needs="fitted-probe").of(
         "The probe's probabilities on the report part, by deciles.",
-        {
-            "predicted": number("mean predicted probability"),
-            "observed": number("share of toxic comments"),
-        },
-        needs="fitted-probe",
+        predicted=number("mean predicted probability"),
+        observed=number("share of toxic comments"),
     ),
-    "pretraining": Table(
-        "pretraining.csv",
+    Table("pretraining.csv", needs="made-here", most=100_000).of(
         "Loss of training batches while the model was pre-trained here.",
-        {"step": number("training step"), "loss": number("loss", "nats per token")},
-        needs="made-here",
-        most=100_000,
+        step=number("training step"),
+        loss=number("loss", "nats per token"),
     ),
-    "dpo_curves": Table(
-        "dpo_curves.csv",
+    Table("dpo_curves.csv", needs="trained-dpo", most=100_000).of(
         "DPO's curves.",
-        {
-            "step": whole("training step"),
-            "split": label("which pairs", "train", "validation"),
-            "loss": number("DPO's loss", "nats", empty=True),
-            "margin": number("reward margin, scaled by beta", "nats", empty=True),
-            "accuracy": number("share of pairs with a positive margin", empty=True),
-        },
-        needs="trained-dpo",
-        most=100_000,
+        step=whole("training step"),
+        split=label("which pairs", "train", "validation"),
+        loss=number("DPO's loss", "nats", empty=True),
+        margin=number("reward margin, scaled by beta", "nats", empty=True),
+        accuracy=number("share of pairs with a positive margin", empty=True),
     ),
-    "pair_yield": Table(
-        "pair_yield.csv",
+    Table("pair_yield.csv", needs="sampled-pairs").of(
         "How many preference pairs came of it, by the steering that the rejected continuation needed.",
-        {
-            "steering": label("the strength, or all"),
-            "pairs": whole("how many pairs"),
-            "of_tried": number("their share of the prompts tried"),
-            "chosen_toxicity": number("mean toxicity of the chosen continuation"),
-            "rejected_toxicity": number("mean toxicity of the rejected one"),
-        },
-        needs="sampled-pairs",
+        steering=label("the strength, or all"),
+        pairs=whole("how many pairs"),
+        of_tried=number("their share of the prompts tried"),
+        chosen_toxicity=number("mean toxicity of the chosen continuation"),
+        rejected_toxicity=number("mean toxicity of the rejected one"),
     ),
-    "pair_examples": Table(
-        "pair_examples.csv",
+    Table("pair_examples.csv", needs="trained-dpo", whole=True).of(
         "The first preference pairs; toxic words that are not mild are masked.",
-        {
-            "prompt": text("the prompt"),
-            "chosen": text("the preferred continuation"),
-            "rejected": text("the other"),
-        },
-        needs="trained-dpo",
-        whole=True,
+        prompt=text("the prompt"),
+        chosen=text("the preferred continuation"),
+        rejected=text("the other"),
     ),
-    "continuations": Table(
-        "continuations.csv",
+    Table("continuations.csv", whole=True).of(
         "Greedy continuations of the first prompts; toxic words that are not mild are masked.",
-        {
-            "prompt": text("the prompt"),
-            "before": text("what follows before DPO"),
-            "after": text("after DPO"),
-        },
-        whole=True,
+        prompt=text("the prompt"),
+        before=text("what follows before DPO"),
+        after=text("after DPO"),
     ),
-    "step_through": Table(
-        "step_through.csv",
+    Table("step_through.csv", key=("number", "condition", "step"), most=50_000, whole=True).of(
         "A few continuations, a row per token; toxic words that are not mild are masked.",
-        {
-            "number": whole("the prompt's number"),
-            "prompt": text("the prompt"),
-            "condition": label("the model or edit"),
-            "step": whole("the token's place, from 1"),
-            "token": text("its text"),
-            "token_id": whole("its number in the vocabulary"),
-            "projection": number("projection of the last residual stream where it is predicted", STREAM),
-            "toxicity": number("toxicity of the continuation up to it"),
-        },
-        key=("number", "condition", "step"),
-        most=50_000,
-        whole=True,
+        number=whole("the prompt's number"),
+        prompt=text("the prompt"),
+        condition=label("the model or edit"),
+        step=whole("the token's place, from 1"),
+        token=text("its text"),
+        token_id=whole("its number in the vocabulary"),
+        projection=number("projection of the last residual stream where it is predicted", STREAM),
+        toxicity=number("toxicity of the continuation up to it"),
     ),
-    "nearest_tokens": Table(
-        "nearest_tokens.parquet",
+    Table(
+        "nearest_tokens.parquet", more=whole("the row of one that is less near"), most=2_000_000, whole=True
+    ).of(
         "The tokens nearest to each value vector before DPO, nearest first: a row per neuron.",
-        {"token_1": whole("row of the nearest in the table of tokens")},
-        more=whole("the row of one that is less near"),
-        most=2_000_000,
-        whole=True,
+        token_1=whole("row of the nearest in the table of tokens"),
     ),
-    "tokens": Table(
-        "tokens.csv",
+    Table("tokens.csv", most=1_000_000, whole=True).of(
         "The tokens that are near some value vector; toxic ones that are not mild are masked.",
-        {"text": text("the token's text")},
-        most=1_000_000,
-        whole=True,
+        text=text("the token's text"),
     ),
-    "mild_words": Table(
-        "mild_words.csv",
+    Table("mild_words.csv", most=100_000, whole=True).of(
         "Mild words that the pages hide at first.",
-        {"word": label("the word")},
-        most=100_000,
-        whole=True,
+        word=label("the word"),
     ),
-}
+)
+TABLES = {table.name: table for table in _ALL}
 
 
 def described() -> pd.DataFrame:

@@ -76,19 +76,16 @@ CHAPTERS = DPO, WHERE, GROUPS, NULLS, TABLE1, CONTROLS, OFFSET = (
 )
 
 
-def _read() -> dict:
-    return tomllib.loads(files("dpotox.results").joinpath("claims.toml").read_text(encoding="utf-8"))
-
-
 def _claim(entry: dict) -> Claim:
     low, high = entry.pop("above", -math.inf), entry.pop("below", math.inf)
     return Claim(low=low, high=high, history=tuple(entry.pop("history")), **entry)
 
 
-CLAIMS = [_claim(entry) for entry in _read()["claim"]]
-WITHDRAWN: list[dict] = _read()["withdrawn"]
+_FILE = tomllib.loads(files("dpotox.results").joinpath("claims.toml").read_text(encoding="utf-8"))
+CLAIMS = [_claim(entry) for entry in _FILE["claim"]]
+WITHDRAWN: list[dict] = _FILE["withdrawn"]
 """The last entries of claims that are judged no more: `claim`, `on`, `rule`, `why`, `seen`."""
-CODE: list[dict] = _read()["code"]
+CODE: list[dict] = _FILE["code"]
 """The history of the code behind quantities: `of` what, `on` which day, its hash, `why`, what was `seen`."""
 CODE_NOW = {entry["of"]: entry["code"] for entry in CODE}
 """The hashes of its last entries, which a test holds to the code."""
@@ -100,23 +97,18 @@ def judge(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for claim in CLAIMS:
         found, paper = evidence.get(claim.quantity), published.get(claim.quantity)
-        rows.append(
-            {
-                "id": claim.id,
-                "source": claim.source,
-                "statement": claim.statement,
-                "quantity": claim.quantity,
-                "paper": paper.value if paper else None,
-                "here": found.value if found else None,
-                "low": found.low if found else None,
-                "high": found.high if found else None,
-                "resampled": found.resampled if found else None,
-                "rule": claim.rule,
-                "verdict": claim.verdict(found),
-                "chapter": claim.chapter,
-            }
-        )
+        row = {name: getattr(claim, name) for name in ("id", "source", "statement", "quantity")}
+        row |= {"paper": paper.value if paper else None, "here": found.value if found else None}
+        row |= {name: getattr(found, name, None) for name in ("low", "high", "resampled")}
+        rows.append(row | {"rule": claim.rule, "verdict": claim.verdict(found), "chapter": claim.chapter})
     return pd.DataFrame(rows)
+
+
+def as_estimates(table: pd.DataFrame) -> Evidence:
+    """A table with a row per `quantity`: its `value`, `low`, `high` and, where told, `resampled`."""
+    columns = [name for name in ("value", "low", "high", "resampled") if name in table]
+    rows = table[columns].itertuples(index=False, name=None)
+    return {quantity: Estimate(*row) for quantity, row in zip(table["quantity"], rows, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -145,17 +137,17 @@ def chance(table: pd.DataFrame) -> Chance:
     """
     sure = table["resampled"].isin([None, NOTHING]) | table[["here", "low", "high"]].isna().any(axis=1)
     judged = table[~sure].set_index("id")
-    decided = judged.index[judged["verdict"] != "inconclusive"]
-    ends = {c.id: math.isfinite(c.low) + math.isfinite(c.high) for c in CLAIMS}
-    wrong = sum(ENDS[0] * ends[name] for name in judged.index)
+    decided = judged[judged["verdict"] != OPEN]
+    rules = {c.id: c for c in CLAIMS}
+    ends = [math.isfinite(rules[name].low) + math.isfinite(rules[name].high) for name in judged.index]
+    wrong = sum(ENDS[0] * some for some in ends)
     normal = NormalDist().inv_cdf
     times = normal(ENDS[0] / max(len(judged), 1)) / normal(ENDS[0])
-    stretched = {
-        name: Estimate(c.here, c.here - times * (c.here - c.low), c.here + times * (c.high - c.here))
-        for name, c in judged.iterrows()
-    }
-    rules = {c.id: c for c in CLAIMS}
-    left_open = [n for n in decided if rules[n].verdict(stretched[n]) == "inconclusive"]
+    left_open = []
+    for name, c in decided.iterrows():
+        stretched = Estimate(c.here, c.here - times * (c.here - c.low), c.here + times * (c.high - c.here))
+        if rules[name].verdict(stretched) == OPEN:
+            left_open.append(name)
     return Chance(len(judged), len(decided), wrong, tuple(left_open))
 
 
@@ -227,11 +219,11 @@ def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
         mean, found = _over_seeds(own), own["verdict"].tolist()
         verdict = claim.verdict(mean) if len(found) > 1 else found[0]
         verdict = DEPENDS if {HOLDS, FAILS} <= {verdict, *found} else verdict
-        counts = {"seeds": len(found)}
-        counts |= {"hold": found.count(HOLDS), "fail": found.count(FAILS), "open": found.count(OPEN)}
-        ends = own["here"].astype(float).agg(["min", "max"])
-        spread = {"least": ends["min"], "greatest": ends["max"]}
-        rows.append({"id": claim.id, "verdict": verdict} | asdict(mean) | spread | counts)
+        values = own["here"].astype(float)
+        row = {"id": claim.id, "verdict": verdict} | asdict(mean)
+        row |= {"least": values.min(), "greatest": values.max(), "seeds": len(found)}
+        named = {"hold": HOLDS, "fail": FAILS, "open": OPEN}
+        rows.append(row | {name: found.count(one) for name, one in named.items()})
     return pd.DataFrame(rows).set_index("id")
 
 

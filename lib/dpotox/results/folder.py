@@ -19,8 +19,7 @@ import pyarrow.parquet
 from pyarrow import types
 from safetensors.numpy import load_file, save_file
 
-from dpotox.errors import UserError
-from dpotox.estimates import Estimate
+from dpotox.errors import UserError, first_line
 from dpotox.facts import facts
 from dpotox.places import OUTPUT
 from dpotox.profile import Profile, load_profile
@@ -78,10 +77,8 @@ class Results:
     @cached_property
     def claims(self) -> pd.DataFrame:
         """The claims table (`claims.judge`), in the order of the chapters."""
-        found = self.evidence.set_index("quantity")[["value", "low", "high", "resampled"]]
-        table = claims.judge({row.Index: Estimate(*row[1:]) for row in found.itertuples()})
-        order = table["chapter"].map(claims.CHAPTERS.index)
-        return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+        table = claims.judge(claims.as_estimates(self.evidence))
+        return table.sort_values("chapter", kind="stable", ignore_index=True)  # which are numbered
 
     def claims_of(self, chapter: str) -> pd.DataFrame:
         """The claims of one chapter."""
@@ -99,7 +96,7 @@ class Results:
             name
             for name, table in TABLES.items()
             if (not table.needs or self.holds[table.needs])
-            and not (table.whole and self.record.small)
+            and name not in self.left_out
             and (not table.optional or (self.folder / table.file).is_file())
         ]
 
@@ -143,24 +140,11 @@ def open_results(profile: str | Path = "mini", seed: int = 0, artifacts: str | P
     command = f'make results PROFILE="{profile}" SEED={seed}'
     if not (results.folder / RECORD).is_file():
         raise UserError(f"there are no results of the profile {loaded.name!r}, seed {seed}; run `{command}`")
-    if different := difference(results.record.settings, record.settings_of(loaded)):
+    if different := record.difference(results.record.settings, record.settings_of(loaded)):
         raise UserError(
             f"the results in {results.folder} were made with another {different}; run `{command}`"
         )
     return results
-
-
-def difference(made_with: dict, asked_for: dict) -> str:
-    """The first setting in which two differ, but for what the computer decides."""
-    for section, settings in asked_for.items():
-        before = made_with.get(section)
-        if section in ("compute", "name", "extends") or before == settings:
-            continue
-        if not isinstance(settings, dict):
-            return section
-        key = next(k for k in settings if not isinstance(before, dict) or before.get(k) != settings[k])
-        return f"{section}.{key}"
-    return ""
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
@@ -189,11 +173,8 @@ def write_direction(folder: Path, direction) -> None:
     save_file({"direction": direction}, folder / PROBE)
 
 
-def read_direction(folder: Path, d_model: int = 0):
+def read_direction(folder: Path, d_model: int):
     """Read it again.
-
-    Args:
-        d_model: how long it has to be; 0 for any length.
 
     Raises:
         UserError: it is missing, or is no direction of this length.
@@ -203,9 +184,8 @@ def read_direction(folder: Path, d_model: int = 0):
     except Exception as error:  # safetensors and numpy raise many kinds on damaged files
         raise UserError(f"the probe cannot be read ({_reason(error)}); make the results anew") from None
     direction = found.get("direction", np.empty(0))
-    if len(found) != 1 or direction.dtype.kind != "f" or direction.shape != (d_model or direction.size,):
-        wanted = f" of {d_model} numbers" if d_model else ""
-        raise UserError(f"the probe is not one direction{wanted}; make the results anew")
+    if len(found) != 1 or direction.dtype.kind != "f" or direction.shape != (d_model,):
+        raise UserError(f"the probe is not one direction of {d_model} numbers; make the results anew")
     if not np.isfinite(direction).all():
         raise UserError("the probe's direction is not of finite numbers; make the results anew")
     return direction
@@ -232,7 +212,7 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
 
 def _reason(error: Exception) -> str:
     """What a parser says of a file, in a few words."""
-    return schema.printable((str(error).strip().splitlines() or [type(error).__name__])[0][:100])
+    return schema.printable(first_line(error)[:100])
 
 
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:
@@ -255,7 +235,8 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
             raise UserError(f"the table {path.name} is larger than any study's")
         for column, kind in fields.items():
             if column in texts:
-                plain = types.is_dictionary(kind) and _is_text(kind.value_type)
+                texts_of = (pyarrow.string(), pyarrow.large_string())
+                plain = types.is_dictionary(kind) and kind.value_type in texts_of
             else:
                 plain = types.is_integer(kind) or types.is_floating(kind)
             if not plain:
@@ -268,10 +249,6 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
             if max(lengths, default=0) > schema.LONGEST_LABEL:
                 raise UserError(f"the table {path.name} has longer names than any study's")
     return table.to_pandas(ignore_metadata=True).astype(dict.fromkeys(texts, object))
-
-
-def _is_text(kind) -> bool:
-    return types.is_string(kind) or types.is_large_string(kind)
 
 
 def _read_csv(path: Path, name: str) -> pd.DataFrame:

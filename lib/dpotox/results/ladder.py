@@ -25,10 +25,11 @@ from dpotox.paper.published import published_groups
 from dpotox.paper.selections import ALL_FOUR, EVERYTHING
 from dpotox.profile import Profile, load_profile
 from dpotox.results.agreement import BEST
-from dpotox.results.claims import published_evidence
+from dpotox.results.claims import as_estimates, published_evidence
 from dpotox.results.folder import ENDING, Results
 from dpotox.results.nothing import UNTRAINED
 from dpotox.results.pack import unpacked
+from dpotox.results.record import difference
 from dpotox.results.schema import printable
 
 CONTENT: dict = tomllib.loads(files("dpotox.results").joinpath("ladder.toml").read_text(encoding="utf-8"))
@@ -91,9 +92,10 @@ def _named() -> dict[str, Rung]:
 
 NAMED = _named()
 """Every rung by name; those along two dimensions have two."""
-NAMES: dict[Rung, str] = {rung: name for name, rung in reversed(NAMED.items())}
+NAMES: dict[Rung, str] = {}
 """Every rung's name, the first where there are two; in the order in which they are run."""
-NAMES = {rung: NAMES[rung] for rung in dict.fromkeys(NAMED.values())}
+for _name, _rung in NAMED.items():
+    NAMES.setdefault(_rung, _name)
 
 
 def rung_named(name: str) -> Rung:
@@ -120,22 +122,17 @@ def pack_name(rung: Rung, seed: int) -> str:
 @cache
 def settings(rung: Rung) -> dict[str, dict]:
     """In what the profile of a rung differs from `mini`: its shape, and tables as large as the rules need."""
-    mini, untrained = load_profile("mini"), load_profile(UNTRAINED)
-    learning = {"pretraining": {}} if rung.trained else _changes(mini, untrained)
+    mini = load_profile("mini")
+    learning = {} if rung.trained else _changes(mini, load_profile(UNTRAINED))
     share = rung.neurons / (mini.pretraining.layers * mini.pretraining.d_mlp)
 
     def scaled(*counts: int) -> list[int]:
         return sorted({max(1, round(share * count)) for count in counts})
 
     given = mini.interventions
+    shape = {"d_model": rung.width, "layers": rung.layers, "d_mlp": rung.neurons // rung.layers}
     return learning | {
-        "pretraining": learning["pretraining"]
-        | {
-            "d_model": rung.width,
-            "layers": rung.layers,
-            "d_mlp": rung.neurons // rung.layers,
-            "language": rung.language,
-        },
+        "pretraining": learning.get("pretraining", {}) | shape | {"language": rung.language},
         "scorer": {"second": ""},
         "interventions": {
             "ablate_top": scaled(*given.ablate_top),
@@ -150,12 +147,15 @@ def settings(rung: Rung) -> dict[str, dict]:
     }
 
 
+def _deciding(profile: Profile) -> dict[str, dict]:
+    return {section: asdict(getattr(profile, section)) for section in DECIDING}
+
+
 def _changes(one: Profile, other: Profile) -> dict[str, dict]:
     """In which settings that decide the other profile differs."""
-    both = {section: [asdict(getattr(p, section)) for p in (one, other)] for section in DECIDING}
-    return {
-        s: {k: v for k, v in then.items() if v != now[k]} for s, (now, then) in both.items() if now != then
-    }
+    now, then = _deciding(one), _deciding(other)
+    changes = {s: {k: v for k, v in then[s].items() if v != now[s][k]} for s in DECIDING}
+    return {section: some for section, some in changes.items() if some}
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -199,21 +199,17 @@ def words_per_dimension(table: pd.DataFrame) -> pd.DataFrame:
 
 def different(profile: Profile, rung: Rung) -> str:
     """In which setting a run is not that of its rung; empty if in none that decides."""
-    mini, own = load_profile("mini"), settings(rung)
-    for section in DECIDING:
-        wanted, given = (asdict(getattr(one, section)) for one in (mini, profile))
-        wanted |= own.get(section, {})
-        if wrong := [key for key in wanted if wanted[key] != given[key]]:
-            return f"its {section}.{wrong[0]} is not that of the rung {NAMES[rung]}"
-    return ""
+    own = settings(rung)
+    wanted = {s: given | own.get(s, {}) for s, given in _deciding(load_profile("mini")).items()}
+    wrong = difference(_deciding(profile), wanted)
+    return f"its {wrong} is not that of the rung {NAMES[rung]}" if wrong else ""
 
 
 def measured(results: Results) -> Evidence:
     """What the ladder compares, of one run."""
-    known = _estimates(results.evidence)
-    compared = results.comparisons
-    same = _estimates(compared[compared["place"] == "same"])
-    noise = _estimates(compared[compared["comparison"] == NOISE])
+    known, compared = as_estimates(results.evidence), results.comparisons
+    same = as_estimates(compared[compared["place"] == "same"])
+    noise = as_estimates(compared[compared["comparison"] == NOISE])
     found = {name: known[name] for name in (TOXICITY, PERPLEXITY, BEST) if name in known}
     for text, there in ((OWN, known), (SAME, same), (NOTHING, noise)):
         found |= {f"{q}, {text}": there[q] for q in (*SHARES, NET, CHANGE, TOP, POSITIVE) if q in there}
@@ -226,11 +222,6 @@ def measured(results: Results) -> Evidence:
     if {NET, "gross"} <= known.keys() and "gross" in noise:
         found[WITHOUT_NOISE] = _plus(known[NET], _ratio(noise["gross"], known["gross"]))
     return found
-
-
-def _estimates(table: pd.DataFrame) -> Evidence:
-    rows = table[["quantity", "value", "low", "high"]].itertuples(index=False)
-    return {row.quantity: Estimate(row.value, row.low, row.high) for row in rows}
 
 
 # The interval of a difference, a sum or a ratio is as wide as if both values erred against each other: how

@@ -22,7 +22,7 @@ from scipy import stats
 
 from dpotox.estimates import ENDS, Estimate, Evidence, over_seeds, unknown
 from dpotox.estimates import SEEDS as OVER_SEEDS
-from dpotox.results.claims import FAILS, HOLDS, Claim
+from dpotox.results.claims import FAILS, HOLDS, Claim, as_estimates
 from dpotox.results.ladder import (
     CONTENT,
     DIMENSIONS,
@@ -76,7 +76,7 @@ def _rule(entry: dict) -> Rule:
 RULES = [_rule(entry) for entry in CONTENT["rule"]]
 
 
-def judge(table: pd.DataFrame, rules: Sequence[Rule] = RULES) -> pd.DataFrame:
+def judge(table: pd.DataFrame) -> pd.DataFrame:
     """What came out for every rule.
 
     Args:
@@ -88,16 +88,13 @@ def judge(table: pd.DataFrame, rules: Sequence[Rule] = RULES) -> pd.DataFrame:
         `untested`, the mean of the `untrained` networks, and the `missing` runs that the verdict waits for.
     """
     runs = runs_of(table)
-    return pd.DataFrame([_judged(rule, runs) for rule in rules])
+    return pd.DataFrame([_judged(rule, runs) for rule in RULES])
 
 
 def runs_of(table: pd.DataFrame) -> Runs:
     """The table as what was measured by run."""
-    found: Runs = {}
-    for row in table.itertuples():
-        run = found.setdefault((NAMED[row.rung], row.seed), {})
-        run[row.quantity] = Estimate(row.value, row.low, row.high)
-    return found
+    by_run = table.groupby(["rung", "seed"], sort=False)
+    return {(NAMED[name], seed): as_estimates(some) for (name, seed), some in by_run}
 
 
 def _judged(rule: Rule, runs: Runs) -> dict:
@@ -167,9 +164,9 @@ def _value(rule: Rule, runs: dict[Rung, Evidence]) -> Estimate:
     return minus(*values) if len(values) == 2 else values[0]
 
 
-def correlation(one: Sequence[Estimate], other: Sequence[Estimate], seed: int = 0) -> Estimate:
+def correlation(one: Sequence[Estimate], other: Sequence[Estimate]) -> Estimate:
     """Spearman's correlation; its interval is of values drawn anew, as their own intervals have them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def ranks(some: Sequence[Estimate]) -> np.ndarray:
         values, low, high = np.array([[e.value, e.low, e.high] for e in some]).T

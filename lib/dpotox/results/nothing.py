@@ -173,16 +173,18 @@ def standing(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
     return found.assign(carries=tells.reindex(found.index).fillna(undecided))
 
 
-def beside_directions(results: Results, kind: str = "matched", text: str = "same") -> pd.DataFrame:
-    """For each claim about a quantity of the neuron table, where the probe stands among directions.
+def beside_directions(results: Results) -> pd.DataFrame:
+    """For each claim about a quantity of the neuron table, where the probe stands among matched directions.
+
+    All is of both models on the same text.
 
     Returns:
         Indexed by the claim's id: the value `here`, the `median`, `low` and `high` (95 %) along the
         directions, and `beyond`, the share of these that lie at least as far from the median as the probe.
     """
     others, compared = results.other_directions, results.comparisons
-    others = others[(others["kind"] == kind) & (others["text"] == text)]
-    here = compared[compared["place"] == text].set_index("quantity")["value"]
+    others = others[(others["kind"] == "matched") & (others["text"] == "same")]
+    here = compared[compared["place"] == "same"].set_index("quantity")["value"]
     rows = {}
     for claim in CLAIMS:
         if claim.quantity in others and claim.quantity in here:

@@ -44,10 +44,14 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def digest(folder: Path) -> str:
     """What results hold, as a hash."""
     whole = sha256()
-    for name in FILES:
-        if (folder / name).is_file():
-            whole.update(name.encode() + sha256((folder / name).read_bytes()).digest())
+    for name, content in _files(folder):
+        whole.update(name.encode() + sha256(content).digest())
     return whole.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of results that are there."""
+    return ((name, (folder / name).read_bytes()) for name in FILES if (folder / name).is_file())
 
 
 def write(results: Results, path: Path, small: bool = False) -> Path:
@@ -65,18 +69,13 @@ def write(results: Results, path: Path, small: bool = False) -> Path:
         raise UserError(*wrong)
     if small and not results.record.small:
         with TemporaryDirectory() as scratch:
-            less = Results(Path(scratch) / "results")
-            record_of_less = replace(results.record, small=True, prompts=len(results.prompts))
-            _copy(results, less, record_of_less)
-            return write(less, path)
+            told = replace(results.record, small=True, prompts=len(results.prompts))
+            return write(_copy(results, Path(scratch) / "results", told), path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in FILES:
-            if (results.folder / name).is_file():
-                member = zipfile.ZipInfo(name, _EPOCH)
-                member.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(member, (results.folder / name).read_bytes())
+        for name, content in _files(results.folder):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     temporary.replace(path)
     return path
 
@@ -98,14 +97,13 @@ def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=root, prefix=".") as scratch:
-            received, kept = (Results(Path(scratch) / name / "results") for name in ("received", "kept"))
-            _unpack(path.name, content, received.folder)
+            received = _unpacked(path.name, content, Path(scratch) / "received")
             if wrong := received.wrong():
                 raise UserError(
                     *(f"{path.name}: {line}" for line in wrong[:MOST_LINES]),
                     f"{path.name} was not opened; ask whoever made it for one that `make pack` wrote",
                 )
-            _copy(received, kept, received.record)
+            kept = _copy(received, Path(scratch) / "kept" / "results", received.record)
             with contextlib.suppress(OSError):  # another process was faster
                 kept.folder.parent.replace(folder)
     return Results(folder / "results")
@@ -119,9 +117,7 @@ def unpacked(path: Path) -> Iterator[Results]:
         UserError: it is no pack, or holds what none may hold.
     """
     with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "results"
-        _unpack(path.name, _content(path), folder)
-        yield Results(folder)
+        yield _unpacked(path.name, _content(path), Path(scratch) / "results")
 
 
 def _content(path: Path) -> bytes:
@@ -137,10 +133,11 @@ def _content(path: Path) -> bytes:
         raise UserError(f"{path.name} cannot be read ({error.strerror}); mend its permissions") from None
 
 
-def _unpack(pack: str, content: bytes, folder: Path) -> None:
-    folder.mkdir(parents=True)
+def _unpacked(pack: str, content: bytes, folder: Path) -> Results:
+    folder.mkdir()
     for name, part in _members(pack, content):
         (folder / name).write_bytes(part)
+    return Results(folder)
 
 
 def _rules() -> bytes:
@@ -148,14 +145,16 @@ def _rules() -> bytes:
     return b"".join(module.read_bytes() for module in sorted(Path(__file__).parent.glob("*.py")))
 
 
-def _copy(received: Results, kept: Results, told: Record) -> None:
+def _copy(received: Results, folder: Path, told: Record) -> Results:
     """Write results as a study would, from what was read of them, with this record."""
-    kept.folder.mkdir(parents=True)
-    record.write(told, kept.folder / RECORD)
+    folder.mkdir(parents=True)
+    record.write(told, folder / RECORD)
+    kept = Results(folder)
     for name in set(received.tables) - set(kept.left_out):
-        write_table(kept.folder, name, getattr(received, name))
-    write_direction(kept.folder, read_direction(received.folder, told.shape.d_model))
+        write_table(folder, name, getattr(received, name))
+    write_direction(folder, read_direction(received.folder, told.shape.d_model))
     write_claims(kept)
+    return kept
 
 
 def _members(pack: str, content: bytes) -> Iterator[tuple[str, bytes]]:

@@ -124,6 +124,19 @@ def settings_of(profile: Profile) -> dict:
     return told(asdict(profile))
 
 
+def difference(made_with: dict, asked_for: dict) -> str:
+    """The first setting in which two differ, but for what the computer decides."""
+    for section, settings in asked_for.items():
+        before = made_with.get(section)
+        if section in ("compute", "name", "extends") or before == settings:
+            continue
+        if not isinstance(settings, dict):
+            return section
+        key = next(k for k in settings if not isinstance(before, dict) or before.get(k) != settings[k])
+        return f"{section}.{key}"
+    return ""
+
+
 def write(record: Record, path: Path) -> None:
     """Write a record as JSON."""
     path.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")

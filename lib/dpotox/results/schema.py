@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -32,24 +32,28 @@ class Table:
 
     Attributes:
         file: its name in the folder; the ending says the format.
-        meaning: what it is, and what a row is.
         needs: which of `facts` must hold for it to be there; empty where it always is.
         optional: whether results that lack it, as packs made before it was added do, are opened all the same.
         whole: whether only whole packs have it, as nothing of it is compared with other runs.
         more: what other columns hold, if any may follow; their names are labels.
         key: the columns that tell a row from all others.
         most: how many rows it may have.
+        meaning: what it is, and what a row is.
     """
 
     file: str
-    meaning: str
-    columns: dict[str, pa.Column]
     needs: str = ""
     optional: bool = False
     whole: bool = False
     more: pa.Column | None = None
     key: tuple[str, ...] = ()
     most: int = 1_000
+    meaning: str = ""
+    columns: dict[str, pa.Column] = field(default_factory=dict)
+
+    def of(self, meaning: str, /, **columns: pa.Column) -> Table:
+        """The same with these columns."""
+        return replace(self, meaning=meaning, columns=columns)
 
     @property
     def name(self) -> str:

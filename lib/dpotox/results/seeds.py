@@ -34,12 +34,12 @@ def of_seeds(results: Results, seeds: list[int]) -> tuple[dict[int, Results], di
         elif path.name == FAILURE:
             missing[seed] = path.read_text(encoding="utf-8")
         elif path.exists():
+            one = Results(path.parent)
             try:
-                found[seed] = Results(path.parent)
-                _ = found[seed].claims, found[seed].table1
+                _ = one.claims, one.table1
+                found[seed] = one
             except UserError as error:
                 missing[seed] = str(error)
-                del found[seed]
         else:
             missing[seed] = "left no results: not run, or broken off"
     return found, missing

@@ -10,6 +10,7 @@ What the rungs are stands in `dpotox/results/ladder.toml`; what came out, in the
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -34,14 +35,8 @@ def profile_of(rung: Rung) -> str:
     lines = ["# Written by dpotox.run.ladder.", 'extends = "mini"']
     lines += [f'title = "{title}{"" if rung.trained else ", not trained"}"']
     for section, values in settings(rung).items():
-        lines += ["", f"[{section}]", *(f"{key} = {_as_toml(value)}" for key, value in values.items())]
+        lines += ["", f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
-
-
-def _as_toml(value: str | float | list) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_as_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def write_profile(rung: Rung, folder: Path = PROFILES) -> Path:

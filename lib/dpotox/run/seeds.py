@@ -24,20 +24,10 @@ def run_jobs(profile: str, seeds: list[int], until: str = "--no-pages") -> list[
     Args:
         until: the option of `dpotox.run.book` that says where a job stops.
     """
-    failed = []
+    command, failed = [sys.executable, "-m", "dpotox.run.book", "--profile", profile], []
     for seed in seeds:
         note(f"seed {seed}:")
-        command = [
-            sys.executable,
-            "-m",
-            "dpotox.run.book",
-            "--profile",
-            profile,
-            "--seeds",
-            str(seed),
-            until,
-        ]
-        status = subprocess.call(command)
+        status = subprocess.call([*command, "--seeds", str(seed), until])
         if status == 130:
             raise KeyboardInterrupt
         if status:
