@@ -25,6 +25,8 @@ from dpotox.inputs.language import Language
 from dpotox.inputs.sources import JIGSAW_LABELS
 
 END = "<|endoftext|>"
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+"""The shape of a classifier."""
 
 
 def some_texts(n: int, seed: int = 0) -> list[str]:
@@ -70,10 +72,7 @@ def save_bert(folder: Path) -> BertForSequenceClassification:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
+        **SMALL,
         max_position_embeddings=64,
         id2label=dict(enumerate(JIGSAW_LABELS)),
         initializer_range=1.0,
@@ -99,10 +98,7 @@ def save_deberta(folder: Path) -> DebertaV2ForSequenceClassification:
     torch.manual_seed(0)
     config = DebertaV2Config(
         vocab_size=121,  # and the mask
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
+        **SMALL,
         id2label={0: "LABEL_0", 1: "LABEL_1"},
         initializer_range=1.0,
         architectures=["DebertaV2ForSequenceClassification"],

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from repositories import SMALL
 from sklearn.metrics import roc_auc_score
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -27,10 +28,7 @@ def save_classifier(folder, labels: list[str], kind: str | None = None) -> str:
     tokenizer = word_tokenizer(Language().vocabulary)
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
+        **SMALL,
         id2label=dict(enumerate(labels)),
         initializer_range=1.0,
         problem_type=kind,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from math import ceil
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from transformers import PretrainedConfig
 
 from dpotox.facts import placebos
 from dpotox.paper import pairs, rows
@@ -19,9 +19,6 @@ from dpotox.profile import EMBEDDED, Interventions, Profile
 from dpotox.run import measure, offset
 from dpotox.run.measure import Costs
 from dpotox.run.workers import processes_of
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
 
 YIELD = 0.75
 """The share of prompts assumed to give a pair, after all rounds of steering."""

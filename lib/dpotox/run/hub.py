@@ -12,17 +12,11 @@ from pathlib import Path
 from huggingface_hub import (
     HfApi,
     constants,
+    errors,
     get_hf_file_metadata,
     hf_hub_url,
     snapshot_download,
     try_to_load_from_cache,
-)
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.utils import filter_repo_objects
 
@@ -78,28 +72,26 @@ def look_up(name: str, revision: str, kind: str, *, folder: str = "", file: str 
     try:
         info = ask(name, revision=revision or None, files_metadata=True, timeout=SECONDS)
         wanted = _wanted({s.rfilename: s.size or 0 for s in info.siblings or []}, kind, folder, file)
-        if not wanted:
-            what = f"no file {file!r}" if file else f"no data in {folder!r}" if folder else "no files to read"
-            raise UserError(f"{page} has {what} at {info.sha}; check the name and the revision")
-        if info.gated:  # what it says of its files needs no licence; a file does
+        if info.gated and wanted:  # what it says of its files needs no licence; a file does
             address = hf_hub_url(name, next(iter(wanted)), repo_type=repo_type, revision=info.sha)
             get_hf_file_metadata(address, timeout=SECONDS)
-    except UserError:
-        raise
-    except GatedRepoError:
+    except errors.GatedRepoError:
         raise UserError(
             f"{page} asks for its terms to be accepted; log in there and accept them, make a "
             f"token at {constants.ENDPOINT}/settings/tokens and give it as HF_TOKEN or by `hf auth login`"
         ) from None
-    except RevisionNotFoundError:
+    except errors.RevisionNotFoundError:
         raise UserError(f"{name} has no revision {revision!r}; take one of {page}/commits/main") from None
-    except RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         raise UserError(
             f"{page} is not there, or private; check the id, or give the path of a file or "
             "folder; a private one needs a token in HF_TOKEN"
         ) from None
     except Exception as error:  # the client and what it stands on raise many kinds where there is no network
         return _from_cache(name, revision, kind, folder, file, error)
+    if not wanted:
+        what = f"no file {file!r}" if file else f"no data in {folder!r}" if folder else "no files to read"
+        raise UserError(f"{page} has {what} at {info.sha}; check the name and the revision")
     cached = {f: try_to_load_from_cache(name, f, revision=info.sha, repo_type=repo_type) for f in wanted}
     here = frozenset(f for f, path in cached.items() if isinstance(path, str))
     return Repository(name, info.sha, wanted, here)
@@ -125,13 +117,13 @@ def _wanted(sizes: dict[str, int], kind: str, folder: str, file: str) -> dict[st
 def _from_cache(name: str, revision: str, kind: str, folder: str, file: str, error: Exception) -> Repository:
     try:
         kept = Path(snapshot_download(name, repo_type=kind, revision=revision or None, local_files_only=True))
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         kept = None
     files = [f for f in kept.rglob("*") if f.is_file()] if kept else []
     sizes = {str(f.relative_to(kept)): f.stat().st_size for f in files}
     if wanted := _wanted(sizes, kind, folder, file):
         return Repository(name, kept.name, wanted, frozenset(wanted), reached=False)
-    if isinstance(error, OfflineModeIsEnabled):
+    if isinstance(error, errors.OfflineModeIsEnabled):
         reason, way_out = "HF_HUB_OFFLINE is set", "unset it"
     else:
         reason = f"no answer from {constants.ENDPOINT}: {type(error).__name__}"

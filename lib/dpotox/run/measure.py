@@ -31,7 +31,7 @@ from dpotox.estimates import estimate, recovered_share
 from dpotox.inputs import networks, pretraining
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.inputs.scoring import AT_ONCE, Score, own_function
+from dpotox.inputs.scoring import AT_ONCE, own_function
 from dpotox.model import logit_lens, tracing
 from dpotox.model.architecture import traced
 from dpotox.model.interventions import shift
@@ -99,24 +99,17 @@ def timed(run: Callable[..., object], *given) -> float:
     return time.perf_counter() - began
 
 
-def random_network(config: PretrainedConfig, device: torch.device, dtype: str = "float32") -> PreTrainedModel:
-    """A causal language model of this shape with random weights, made fast."""
+def random_network(kind: type, config: PretrainedConfig, device: torch.device, **options) -> PreTrainedModel:
+    """A model of this shape with small random weights, made fast: the same numbers over and over."""
     with no_init_weights():
-        network = AutoModelForCausalLM.from_config(
-            config, attn_implementation="eager", dtype=getattr(torch, dtype)
-        )
+        network = kind.from_config(config, **options)
     network.tie_weights()
-    return fill(network).to(device).eval()
-
-
-def fill(network: PreTrainedModel) -> PreTrainedModel:
-    """Give every parameter small random numbers, the same over and over."""
     noise = 0.02 * torch.randn(2**16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in network.parameters():
             for part in parameter.view(-1).split(len(noise)):
                 part.copy_(noise[: len(part)])
-    return network
+    return network.to(device).eval()
 
 
 def costs(
@@ -129,7 +122,8 @@ def costs(
     """
     device = networks.device_of(profile.compute)
     with torch.random.fork_rng(devices=[]):
-        network = random_network(config, device, profile.compute.dtype)
+        options = {"attn_implementation": "eager", "dtype": getattr(torch, profile.compute.dtype)}
+        network = random_network(AutoModelForCausalLM, config, device, **options)
         generating = _generation(network, tokenizer, profile)
         token, nearest = _token(network, tokenizer, profile), _nearest(network)
         del network
@@ -176,11 +170,7 @@ def _token(network: PreTrainedModel, tokenizer, profile: Profile) -> float:
     """Seconds per token of text."""
     model, length = traced(network, tokenizer), min(profile.sizes.window_tokens, 128)
     rows = torch.randint(0, network.config.vocab_size, (profile.compute.batch_size, length))
-
-    def run(n: int) -> None:
-        tracing.window_nll(model, rows[:n], batch_size=n)
-
-    return per_unit(run, len(rows)) / length
+    return per_unit(lambda n: tracing.window_nll(model, rows[:n], batch_size=n), len(rows)) / length
 
 
 def _nearest(network: PreTrainedModel) -> float:
@@ -194,7 +184,8 @@ def _nearest(network: PreTrainedModel) -> float:
 
 def _training(config: PretrainedConfig, profile: Profile, device: torch.device) -> tuple[float, float]:
     """Seconds of a pair's forward and backward pass, and of an update, in float32 as DPO is trained."""
-    network = random_network(config, device).train()
+    options = {"attn_implementation": "eager", "dtype": torch.float32}
+    network = random_network(AutoModelForCausalLM, config, device, **options).train()
     length = min(profile.pairs.prompt_tokens + profile.pairs.new_tokens, config.n_positions)
     rows = torch.randint(0, config.vocab_size, (2 * profile.dpo.batch_size, length), device=device)
     kind = torch.optim.RMSprop if profile.dpo.optimizer == "rmsprop" else torch.optim.AdamW
@@ -228,7 +219,6 @@ def _table(config: PretrainedConfig) -> float:
     neurons = config.n_inner or 4 * width
     acts, after = torch.randn(2, layers, neurons, generator=torch.Generator().manual_seed(0))
     values = torch.randn(layers, neurons, width, generator=torch.Generator().manual_seed(1))
-
     return per_call(lambda: neuron_quantities(neuron_table(acts, after, values, values, values[0, 0]), 100))
 
 
@@ -263,27 +253,22 @@ def pretraining_step(settings: Pretraining) -> tuple[float, PretrainedConfig, Pr
 def _scoring(profile: Profile, classifier: PretrainedConfig | None) -> float:
     """Seconds per text of the first scorer, with keeping the score where it is not the language itself."""
     path, _, function = profile.scorer.name.rpartition(":")
+    texts = [f"text number {i} of some that are no longer than most" for i in range(64)]
     if classifier is not None:
         return KEEPING + _classifying(classifier, profile)
     if profile.scorer.name == EMBEDDED:
         language = Language(profile.pretraining.language)
-        return _per_text(lambda texts: [language.toxicity(text) for text in texts], 64)
+        return per_unit(lambda n: [language.toxicity(text) for text in texts[:n]], len(texts), 4)
     if path.endswith(".py"):
-        return KEEPING + _per_text(own_function(path, function), 4)  # each may cost something
+        score = own_function(path, function)
+        return KEEPING + per_unit(lambda n: score(texts[:n]), 4, 4)  # each may cost something
     return TRAINED_SCORER
 
 
-def _per_text(score: Score, most: int) -> float:
-    texts = [f"text number {i} of some that are no longer than most" for i in range(most)]
-    return per_unit(lambda n: score(texts[:n]), most, 4)
-
-
 def _classifying(config: PretrainedConfig, profile: Profile) -> float:
-    with no_init_weights():
-        network = fill(AutoModelForSequenceClassification.from_config(config))
-    network.to(networks.device_of(profile.compute)).eval()
-    length = profile.sizes.new_tokens + 2
-    rows = torch.ones(AT_ONCE, length, dtype=torch.long, device=network.device)
+    device, length = networks.device_of(profile.compute), profile.sizes.new_tokens + 2
+    network = random_network(AutoModelForSequenceClassification, config, device)
+    rows = torch.ones(AT_ONCE, length, dtype=torch.long, device=device)
 
     def run(n: int) -> None:
         with torch.no_grad():
