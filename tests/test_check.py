@@ -114,6 +114,21 @@ def test_a_model_of_texts_is_measured_with_a_tokenizer_of_its_own_vocabulary():
     assert len(tokenizer) == config.vocab_size == 300
 
 
+def test_writing_is_measured_with_the_cache_that_the_study_writes_with(monkeypatch):
+    """Which the configuration of a model that was just trained leaves out."""
+    shape = {"layers": 1, "d_model": 16, "heads": 2, "d_mlp": 16, "words": 47, "batch_size": 2}
+    _, config, tokenizer = measure.pretraining_step(Pretraining(**shape))
+    seen = []
+
+    def generation(network, *_):
+        seen.append(network.generation_config.use_cache)
+        return [0.0] * 4
+
+    monkeypatch.setattr(measure, "_generation", generation)
+    measure.costs(load_profile(TINY), config, tokenizer, None)
+    assert seen == [True]
+
+
 def test_all_problems_are_listed_each_in_a_line_with_status_1(files, tmp_path, capsys):
     save_model(tmp_path / "small", 50)
     (tmp_path / "bad.csv").write_text("comment_text,toxic\nfine,0\nbad,maybe\n")

@@ -124,6 +124,7 @@ def costs(
     with torch.random.fork_rng(devices=[]):
         options = {"attn_implementation": "eager", "dtype": getattr(torch, profile.compute.dtype)}
         network = random_network(AutoModelForCausalLM, config, device, **options)
+        network.generation_config.use_cache = True  # as kept models say; what was just trained has it off
         generating = _generation(network, tokenizer, profile)
         token, nearest = _token(network, tokenizer, profile), _nearest(network)
         del network
