@@ -226,10 +226,11 @@ def test_of_a_data_set_the_configuration_that_is_read_is_counted(answers):
         ({"README.md": 1}, "no files to read"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line_with_the_way_out(answers, answer, words):
+@pytest.mark.parametrize("kind", ["model", "tokenizer"])
+def test_what_the_hub_refuses_is_one_line_with_the_way_out(answers, answer, words, kind):
     answers["org/model"] = answer
     with pytest.raises(UserError, match=words) as error:
-        hub.look_up("org/model", "v9", "model")
+        hub.look_up("org/model", "v9", kind)
     assert "org/model" in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -115,8 +115,9 @@ def _wanted(sizes: dict[str, int], kind: str, folder: str, file: str) -> dict[st
 
 
 def _from_cache(name: str, revision: str, kind: str, folder: str, file: str, error: Exception) -> Repository:
+    options = {"repo_type": "dataset" if kind == "dataset" else "model", "revision": revision or None}
     try:
-        kept = Path(snapshot_download(name, repo_type=kind, revision=revision or None, local_files_only=True))
+        kept = Path(snapshot_download(name, **options, local_files_only=True))
     except errors.LocalEntryNotFoundError:
         kept = None
     files = [f for f in kept.rglob("*") if f.is_file()] if kept else []
