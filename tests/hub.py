@@ -85,19 +85,10 @@ class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
     def log_message(self, *_) -> None:
         pass
 
-    def _answer(self) -> None:
+    def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append((self.command, path))
@@ -112,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_from(folder, file[4])
             elif not api and not file:
                 self._refuse(404, "")
+
+    do_HEAD = do_POST = do_GET
 
     def _find(self, kind: str, name: str, revision: str) -> Path | None:
         """The folder asked for; where there is none, or it may not be had, the hub's refusal is sent."""

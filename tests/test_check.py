@@ -22,6 +22,7 @@ from dpotox.profile import Pretraining, load_profile
 from dpotox.run import book, check, estimate, hub, measure
 from dpotox.run import look_up as inputs
 from dpotox.run.book import LONG
+from dpotox.run.command import exit_status
 from dpotox.run.study import open_study
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -84,7 +85,7 @@ def problems(files, folder, **changed) -> list[str]:
 
 def test_inputs_in_order_are_listed_and_cost_is_estimated(files, tmp_path, capsys):
     study = open_study(write_profile(files, tmp_path), 0, tmp_path)
-    assert check.report(study) == 0
+    check.report(study)
     said, aside = capsys.readouterr()
     progress = re.compile(r".+: [\d,]+ of [\d,?]+ .+")  # which a busy machine says
     assert not [line for line in aside.splitlines() if not progress.fullmatch(line)]
@@ -113,6 +114,21 @@ def test_a_model_of_texts_is_measured_with_a_tokenizer_of_its_own_vocabulary():
     assert len(tokenizer) == config.vocab_size == 300
 
 
+def test_writing_is_measured_with_the_cache_that_the_study_writes_with(monkeypatch):
+    """Which the configuration of a model that was just trained leaves out."""
+    shape = {"layers": 1, "d_model": 16, "heads": 2, "d_mlp": 16, "words": 47, "batch_size": 2}
+    _, config, tokenizer = measure.pretraining_step(Pretraining(**shape))
+    seen = []
+
+    def generation(network, *_):
+        seen.append(network.generation_config.use_cache)
+        return [0.0] * 4
+
+    monkeypatch.setattr(measure, "_generation", generation)
+    measure.costs(load_profile(TINY), config, tokenizer, None)
+    assert seen == [True]
+
+
 def test_all_problems_are_listed_each_in_a_line_with_status_1(files, tmp_path, capsys):
     save_model(tmp_path / "small", 50)
     (tmp_path / "bad.csv").write_text("comment_text,toxic\nfine,0\nbad,maybe\n")
@@ -125,7 +141,8 @@ def test_all_problems_are_listed_each_in_a_line_with_status_1(files, tmp_path, c
     }
     (tmp_path / "nowhere.py").mkdir()
     (tmp_path / "nowhere.py" / "x.py").write_text("def g(texts): pass\n")
-    assert check.report(open_study(write_profile(files, tmp_path, **wrong), 0, tmp_path)) == 1
+    study = open_study(write_profile(files, tmp_path, **wrong), 0, tmp_path)
+    assert exit_status(lambda: check.report(study)) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("error: ") for line in lines)
@@ -209,10 +226,11 @@ def test_of_a_data_set_the_configuration_that_is_read_is_counted(answers):
         ({"README.md": 1}, "no files to read"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line_with_the_way_out(answers, answer, words):
+@pytest.mark.parametrize("kind", ["model", "tokenizer"])
+def test_what_the_hub_refuses_is_one_line_with_the_way_out(answers, answer, words, kind):
     answers["org/model"] = answer
     with pytest.raises(UserError, match=words) as error:
-        hub.look_up("org/model", "v9", "model")
+        hub.look_up("org/model", "v9", kind)
     assert "org/model" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -274,13 +292,11 @@ def test_steps_made_from_something_else_are_missing(study, tmp_path):
 
 
 def test_rows_of_table_1_are_counted_as_they_are_made(study):
-    counts = estimate.row_counts(load_profile("gpt2-medium").interventions)
-    assert counts.rows + 2 == 81
-    assert counts.draws == 140
-    made = study.table1
-    assert counts.beside > 0
-    of_tiny = estimate.row_counts(study.profile.interventions)
-    assert of_tiny.rows + 2 >= len(made.rows)  # a group may be empty
+    rows, beside, draws = estimate.row_counts(load_profile("gpt2-medium").interventions)
+    assert (rows + 2, draws) == (81, 140)
+    assert beside > 0
+    of_tiny, _, _ = estimate.row_counts(study.profile.interventions)
+    assert of_tiny + 2 >= len(study.table1.rows)  # a group may be empty
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_classifier_gives_the_score_of_every_label(tmp_path):
 
 
 def test_a_network_is_made_without_drawing_its_weights(network, monkeypatch):
-    """`measure.random_network`: that takes longest, and `fill` gives it others."""
+    """`measure.random_network`: that takes longest, and it gives it others."""
     drawn = []
     monkeypatch.setattr(torch.Tensor, "normal_", lambda self, *_, **__: drawn.append(self) or self)
     AutoModelForCausalLM.from_config(network.config)

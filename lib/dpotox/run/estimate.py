@@ -6,13 +6,13 @@ It is an estimate. What is not known before the work, such as how many prompts g
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from transformers import PretrainedConfig
 
+from dpotox.facts import placebos
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
 from dpotox.profile import EMBEDDED, Interventions, Profile
@@ -20,13 +20,10 @@ from dpotox.run import measure, offset
 from dpotox.run.measure import Costs
 from dpotox.run.workers import processes_of
 
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
 YIELD = 0.75
 """The share of prompts assumed to give a pair, after all rounds of steering."""
-PASSES = {"readings": 4, "nulls": 4}
-"""Times that the prompts are continued and read, without placebos."""
+PASSES = 4
+"""Times that the prompts are continued and read, for the readings and, without placebos, for the nulls."""
 TRAINING = 3.0
 """Seconds in which a trainer of trl is set up."""
 WRITTEN = 300e6
@@ -37,25 +34,11 @@ PROCESS = 0.75e9
 """Bytes of a process without any weights."""
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """Seconds per text of the scorers."""
+def row_counts(settings: Interventions) -> tuple[int, int, int]:
+    """How many rows of table 1 are examined, in how many the other model runs beside, and random draws.
 
-    first: float
-    second: float = 0.0
-
-
-@dataclass(frozen=True)
-class RowCounts:
-    """How many rows of table 1 are examined, in how many the other model runs beside, and random draws."""
-
-    rows: int
-    beside: int
-    draws: int
-
-
-def row_counts(settings: Interventions) -> RowCounts:
-    """Count the rows of table 1, for made-up neurons of which every group has some."""
+    Counted for made-up neurons of which every group has some.
+    """
     rng = torch.Generator().manual_seed(0)
     most = 4 * max(*settings.ablate_top, *settings.ablate_top_positive, settings.scale_top, 64)
     before, after = torch.randn(2, 2, most, generator=rng)
@@ -67,68 +50,58 @@ def row_counts(settings: Interventions) -> RowCounts:
     made += rows.offset_rows(table, dict.fromkeys(rows.OFFSET_ROWS, table["cosine"]), settings.figure_top)
     beside = sum(row.kind == "copy" for row in made)
     draws = sum(len(some.interventions) for some in rows.random_draws(*edited, 0))
-    return RowCounts(len(made) - 2, beside, draws + 2 * min(settings.draws, offset.DRAWS))
+    return len(made) - 2, beside, draws + 2 * min(settings.draws, offset.DRAWS)
 
 
-def times(
-    profile: Profile, costs: Costs, scoring: Scoring, missing: Collection[str], pretraining_step: float = 0.0
-) -> pd.Series:
+def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_step: float) -> pd.Series:
     """Seconds by step, of those that are missing; a step that is made takes none.
 
     Args:
         missing: names of steps, and `placebo-KIND` of placebos.
         pretraining_step: seconds, if the model is made here.
     """
-    sizes, processes = profile.sizes, processes_of(profile)
+    sizes, compute, pretraining = profile.sizes, profile.compute, profile.pretraining
     prompt = sizes.prompt_tokens * costs.token
     read = sizes.prompts * (prompt + sizes.new_tokens * costs.read)
     dpo = 0.0 if profile.model.dpo_checkpoint else dpo_seconds(profile, costs)
-    placebos = [f"placebo-{kind}" for kind in profile.nulls.placebos if not profile.model.dpo_checkpoint]
-    examined = _examine(profile, costs, scoring)
-    counts = row_counts(profile.interventions)
+    trained = [f"placebo-{kind}" for kind in placebos(profile)]
+    examined = _examine(profile, costs)
+    examinations, beside, draws = row_counts(profile.interventions)
     few = min(sizes.fewer_prompts, sizes.prompts)
-    drawn = few * (prompt + sizes.new_tokens * _edited(costs) + scoring.first)
-    resampled = profile.compute.neuron_bootstrap * costs.table
+    drawn = few * (prompt + sizes.new_tokens * _edited(costs) + costs.score)
+    resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
     directions = 2 * (2 * profile.nulls.directions + profile.nulls.shuffled_labels)
-    measures = 9 * (counts.rows + 2)
+    passes = pretraining.passes if pretraining.texts else 1
     seconds = {
-        "base": pretraining_steps(profile) * pretraining_step,
+        "base": pretraining.rows * passes // pretraining.batch_size * pretraining_step,
         "comments": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token,
         "probe": len(profile.probe.C) * costs.fit,
-        "pairs": 0.0 if profile.data.pairs != EMBEDDED or not dpo else pair_seconds(profile, costs, scoring),
+        "pairs": pair_seconds(profile, costs) if profile.data.pairs == EMBEDDED else 0.0,
         "dpo": dpo,
-        "readings": PASSES["readings"] * read,
-        **dict.fromkeys(placebos, dpo),
-        "nulls": (PASSES["nulls"] + len(placebos)) * read,
-        "streams": (2 + len(placebos)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
+        "readings": PASSES * read,
+        **dict.fromkeys(trained, dpo),
+        "nulls": (PASSES + len(trained)) * read,
+        "streams": (2 + len(trained)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
         "outcomes": 2 * examined,
-        "table1": ((counts.rows + counts.beside) * examined + counts.draws * drawn) / processes,
-        "summary": measures * costs.bootstrap,
+        "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
+        "summary": 9 * (examinations + 2) * costs.bootstrap,
         "nearest-tokens": costs.nearest,
         "shuffled-directions": profile.nulls.shuffled_labels * costs.shuffled_fit,
         "other-directions": directions * costs.table,
-        "comparisons": (5 + len(placebos)) * resampled,
+        "comparisons": (5 + len(trained)) * resampled,
         "resampled-neuron-quantities": resampled,
     }
     return pd.Series({step: value for step, value in seconds.items() if step in missing}, dtype=float)
 
 
-def pretraining_steps(profile: Profile) -> int:
-    """Steps of pre-training, at most."""
-    settings = profile.pretraining
-    if profile.model.base != EMBEDDED:
-        return 0
-    return settings.rows * (settings.passes if settings.texts else 1) // settings.batch_size
-
-
-def pair_seconds(profile: Profile, costs: Costs, scoring: Scoring) -> float:
+def pair_seconds(profile: Profile, costs: Costs) -> float:
     """Seconds of making preference pairs if `YIELD` of the prompts give one, after all rounds."""
     given = profile.pairs
     blocks = ceil(given.count / YIELD / pairs.BLOCK)
     texts = blocks * pairs.BLOCK * given.samples * (1 + len(given.steering))
     new = given.new_tokens * costs.sampled
-    return texts * (given.prompt_tokens * costs.token + new + scoring.first)
+    return texts * (given.prompt_tokens * costs.token + new + costs.score)
 
 
 def dpo_seconds(profile: Profile, costs: Costs) -> float:
@@ -142,14 +115,14 @@ def dpo_seconds(profile: Profile, costs: Costs) -> float:
     return TRAINING + measure.TRL * (steps + judged) + writing
 
 
-def _examine(profile: Profile, costs: Costs, scoring: Scoring) -> float:
+def _examine(profile: Profile, costs: Costs) -> float:
     """Seconds of one row of table 1: greedy and sampled continuations, F1, and the loss on text."""
     sizes = profile.sizes
     prompt, new = sizes.prompt_tokens * costs.token, sizes.new_tokens
     greedy = prompt + new * _edited(costs)
     sampled = greedy + new * max(0.0, costs.sampled - costs.plain)
     few = min(sizes.fewer_prompts, sizes.prompts)
-    texts = sizes.prompts * (greedy + scoring.first) + few * (sampled + scoring.first)
+    texts = sizes.prompts * (greedy + costs.score) + few * (sampled + costs.score)
     texts += sizes.references * greedy
     return texts + 1.25 * sizes.text_windows * sizes.window_tokens * costs.token
 
@@ -159,51 +132,44 @@ def _edited(costs: Costs) -> float:
     return (costs.plain + costs.edited) / 2
 
 
-def network_bytes(parameters: int, dtype: str) -> int:
-    """Bytes of a network's weights."""
-    return parameters * (4 if dtype == "float32" else 2)
-
-
 def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) -> tuple[int, int]:
     """Bytes of the device's memory at the most: for what cannot be halved, and with whole batches.
 
     While DPO trains, there are the model before it, the weights in training with gradients and the
     optimiser's moments, all but the first in float32; otherwise the models before and after DPO.
     """
-    weights = network_bytes(parameters, profile.compute.dtype)
-    moments = 1 if profile.dpo.optimizer == "rmsprop" else 2
-    training = 0 if profile.model.dpo_checkpoint else weights + (2 + moments) * 4 * parameters
-    fixed = max(2 * weights * processes_of(profile), training)
-    sizes, given = profile.sizes, profile.pairs
+    sizes, given, trained = profile.sizes, profile.pairs, not profile.model.dpo_checkpoint
     width, layers, vocabulary = config.n_embd, config.n_layer, config.vocab_size
     value = 4 if profile.compute.dtype == "float32" else 2
+    weights = parameters * value
+    moments = 1 if profile.dpo.optimizer == "rmsprop" else 2
+    training = trained * (weights + (2 + moments) * 4 * parameters)
     length = max(sizes.prompt_tokens + sizes.new_tokens, given.prompt_tokens + given.new_tokens)
     cached = profile.compute.batch_size * length * (2 * layers + 12) * width * value
     generating = cached + profile.compute.batch_size * vocabulary * (value + 8 * 4)
     tokens = 2 * profile.dpo.batch_size * (given.prompt_tokens + given.new_tokens)
-    learning = tokens * 4 * (18 * layers * width + 4 * vocabulary)
-    if profile.model.dpo_checkpoint:
-        learning = 0
-    return fixed, max(processes_of(profile) * (2 * weights + generating), training + learning)
+    learning = trained * tokens * 4 * (18 * layers * width + 4 * vocabulary)
+    processes = processes_of(profile)
+    fixed = max(processes * 2 * weights, training)
+    return fixed, max(processes * (2 * weights + generating), training + learning)
 
 
 def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, missing: Collection[str]) -> int:
     """Bytes of what is made: weights, checkpoints while DPO trains, readings, and the pages."""
     weights, neurons = 4 * parameters, config.n_layer * (config.n_inner or 4 * config.n_embd)
-    trained = not profile.model.dpo_checkpoint
-    placebos = len(profile.nulls.placebos) if trained else 0
+    trained, kinds, chunks = not profile.model.dpo_checkpoint, placebos(profile), profile.sizes.chunks
+    vectors = 4 * neurons * config.n_embd
     made = {
         "base": weights if profile.model.base == EMBEDDED else 0,
         "comments": 4 * profile.sizes.comments * config.n_embd,
         "dpo": weights * (1 + (3 * 3 if trained else 0)),  # three checkpoints with their optimiser at once
-        **{f"placebo-{kind}": weights for kind in profile.nulls.placebos if trained},
-        "base-values": 4 * neurons * config.n_embd,
-        "dpo-values": 4 * neurons * config.n_embd,
+        **{f"placebo-{kind}": weights for kind in kinds},
+        "base-values": vectors,
+        "dpo-values": vectors,
         # Twice, as parts are kept until the whole is written.
-        "readings": 2 * 4 * 2 * 4 * profile.sizes.chunks * neurons,
-        "streams": 4 * profile.sizes.chunks * config.n_layer * (2 * config.n_layer + 5) * config.n_embd,
-        "nulls": (4 + placebos) * 3 * 4 * profile.sizes.chunks * neurons
-        + placebos * 4 * neurons * config.n_embd,
+        "readings": 2 * 4 * 2 * 4 * chunks * neurons,
+        "streams": 4 * chunks * config.n_layer * (2 * config.n_layer + 5) * config.n_embd,
+        "nulls": (4 + len(kinds)) * 3 * 4 * chunks * neurons + len(kinds) * vectors,
     }
     return 100_000_000 + sum(size for step, size in made.items() if step in missing)
 

@@ -14,15 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
-from dpotox.errors import UserError
+from dpotox.errors import UserError, first_line
 from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.windows import cut
 from dpotox.profile import EMBEDDED, TRAINED, Profile
@@ -49,6 +43,11 @@ class Source:
         """Whether it is a file or folder here."""
         return self.kind == "code" or Path(self.name).exists()
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is made here."""
+        return self.name in (EMBEDDED, TRAINED)
+
     def __str__(self) -> str:
         return f"{self.key} = {self.name!r}"
 
@@ -61,7 +60,7 @@ class Inputs:
         lines: what is fine, a line each.
         problems: what is not: what, why, the way out.
         warnings: what will work, but not as asked for.
-        repositories: what the hub says of those that lie there, by key.
+        repositories: what the hub says of those that lie there.
         network: the model under study without its weights, on torch's `meta` device, if it is known.
         scorers: the configuration of every scorer that is a classifier, by key.
     """
@@ -69,7 +68,7 @@ class Inputs:
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    repositories: dict[str, Repository] = field(default_factory=dict)
+    repositories: list[Repository] = field(default_factory=list)
     network: PreTrainedModel | None = None
     tokenizer: Any = None
     scorers: dict[str, PretrainedConfig] = field(default_factory=dict)
@@ -77,9 +76,7 @@ class Inputs:
     @property
     def to_download(self) -> int:
         """Bytes to be downloaded; what several keys name counts once."""
-        return sum(
-            {(r.name, r.revision, tuple(r.files)): r.to_download for r in self.repositories.values()}.values()
-        )
+        return sum({(r.name, r.revision, *r.files): r.to_download for r in self.repositories}.values())
 
     @contextmanager
     def noting(self, what: object = "") -> Iterator[None]:
@@ -119,17 +116,17 @@ def look_at(profile: Profile, seed: int) -> Inputs:
     inputs = Inputs()
     some = named(profile)
     there = {s.key: s for s in some if _is_here(inputs, s)}
-    distant = [s for s in some if not s.is_local and s.name not in (EMBEDDED, TRAINED)]
+    distant = [s for s in some if not s.is_local and not s.is_made]
     with ThreadPoolExecutor(8) as pool:  # an answer may take seconds, or not come
         for source, ask in zip(distant, [pool.submit(_ask, s) for s in distant], strict=True):
             with inputs.noting(source.key):
                 repository = ask.result()
-                inputs.repositories[source.key] = repository
+                inputs.repositories.append(repository)
                 inputs.lines.append(_line(source, repository))
                 there[source.key] = source
     _look_at_model(inputs, profile, there)
     for key in ("scorer.name", "scorer.second"):
-        if key in there and there[key].name not in (EMBEDDED, TRAINED):
+        if key in there and not there[key].is_made:
             with inputs.noting():
                 _look_at_scorer(inputs, there[key])
     _look_at_data(inputs, profile, seed, there)
@@ -138,20 +135,19 @@ def look_at(profile: Profile, seed: int) -> Inputs:
 
 def _is_here(inputs: Inputs, source: Source) -> bool:
     """Whether a source is here, or will be made; that is noted."""
-    if source.name in (EMBEDDED, TRAINED):
+    if source.is_made:
         inputs.lines.append(f"{source.key}: made here ({source.name})")
         return True
-    if source.is_local:
-        path = Path(source.name.partition(".py:")[0] + ".py" if source.kind == "code" else source.name)
-        files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
-        if not files:
-            inputs.problems.append(f"{source}: {path} holds no files; give another folder")
-            return False
-        inputs.lines.append(
-            f"{source.key}: {source.name}, {size(sum(f.stat().st_size for f in files))}, here"
-        )
-        return True
-    return False
+    if not source.is_local:
+        return False
+    path = Path(source.name.partition(".py:")[0] + ".py" if source.kind == "code" else source.name)
+    files = [f for f in (path, *path.rglob("*")) if f.is_file()]
+    if files:
+        total = size(sum(f.stat().st_size for f in files))
+        inputs.lines.append(f"{source.key}: {source.name}, {total}, here")
+    else:
+        inputs.problems.append(f"{source}: {path} holds no files; give another folder")
+    return bool(files)
 
 
 def _ask(source: Source) -> Repository:
@@ -171,7 +167,7 @@ def _line(source: Source, found: Repository) -> str:
     """One line about what lies on the hub."""
     pinned = "" if len(source.revision) == 40 else f", asked for as {source.revision or 'the newest'}"
     state = "already downloaded"
-    if found.to_download or found.here < found.files.keys():
+    if found.here < found.files.keys():
         state = f"{size(found.to_download)} to be downloaded" if found.to_download else "to be downloaded"
     reached = "" if found.reached else "; the hub does not answer"
     total = size(sum(found.files.values())) if any(found.files.values()) else "size unknown"
@@ -184,7 +180,7 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
         return
     own = there.get("model.tokenizer", base)
     with inputs.noting(base):
-        config = _configuration(base)
+        config = _loaded(AutoConfig, base, "config.json", "check the folder or the id")
         networks.check_architecture(config, base.name)
         with torch.device("meta"):
             inputs.network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
@@ -216,25 +212,22 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
 def lengths(profile: Profile) -> dict[str, int]:
     """The longest sequences of tokens that a model is given, by the keys that say so."""
     sizes, pairs = profile.sizes, profile.pairs
-    return {
+    longest = {
         "sizes.prompt_tokens + sizes.new_tokens": sizes.prompt_tokens + sizes.new_tokens,
         "sizes.window_tokens": sizes.window_tokens,
         "probe.max_tokens": profile.probe.max_tokens,
-    } | (
-        {}
-        if profile.model.dpo_checkpoint
-        else {"pairs.prompt_tokens + pairs.new_tokens": pairs.prompt_tokens + pairs.new_tokens}
-    )
+    }
+    if not profile.model.dpo_checkpoint:
+        longest["pairs.prompt_tokens + pairs.new_tokens"] = pairs.prompt_tokens + pairs.new_tokens
+    return longest
 
 
-def _configuration(source: Source) -> PretrainedConfig:
+def _loaded(kind: type, source: Source, what: str, way_out: str) -> Any:
+    """What one of transformers' `Auto` classes loads; what it cannot is said with the way out."""
     try:
-        return AutoConfig.from_pretrained(
-            source.name, revision=source.revision or None, trust_remote_code=False
-        )
-    except Exception as error:  # the hub's client and damaged files raise many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"its config.json cannot be used ({reason}); check the folder or the id") from None
+        return kind.from_pretrained(source.name, revision=source.revision or None, trust_remote_code=False)
+    except Exception as error:  # the hub's client, damaged files and packages that are asked for, many kinds
+        raise UserError(f"its {what} cannot be used ({first_line(error)}); {way_out}") from None
 
 
 def _look_at_scorer(inputs: Inputs, source: Source) -> None:
@@ -244,17 +237,11 @@ def _look_at_scorer(inputs: Inputs, source: Source) -> None:
         scoring.own_function(path, function)
         return
     with inputs.noting(source):
-        config = _configuration(source)
+        config = _loaded(AutoConfig, source, "config.json", "check the folder or the id")
         inputs.scorers[source.key] = config
         with inputs.noting(source.key):
             scoring.toxic_labels(source.name, config.id2label)
-        try:
-            AutoTokenizer.from_pretrained(
-                source.name, revision=source.revision or None, trust_remote_code=False
-            )
-        except Exception as error:  # as above, and packages that a tokenizer asks for
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise UserError(f"its tokenizer cannot be used ({reason}); mend that, or give another") from None
+        _loaded(AutoTokenizer, source, "tokenizer", "mend that, or give another")
 
 
 def _look_at_data(inputs: Inputs, profile: Profile, seed: int, there: dict[str, Source]) -> None:

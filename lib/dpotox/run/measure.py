@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -30,13 +31,13 @@ from dpotox.estimates import estimate, recovered_share
 from dpotox.inputs import networks, pretraining
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.inputs.scoring import AT_ONCE, Score
+from dpotox.inputs.scoring import AT_ONCE, own_function
 from dpotox.model import logit_lens, tracing
 from dpotox.model.architecture import traced
 from dpotox.model.interventions import shift
 from dpotox.paper.evidence import neuron_quantities
 from dpotox.paper.neurons import neuron_table
-from dpotox.profile import Compute, Pretraining, Profile
+from dpotox.profile import EMBEDDED, Pretraining, Profile
 
 STARTED = time.time() - psutil.Process().create_time()
 """Seconds from the start of this process to here: what the start of a notebook takes as well."""
@@ -46,6 +47,10 @@ TRL = 1.25
 """A step of trl's trainer in multiples of a bare one, as `benchmarks/dpo_step.py` measured it."""
 ITERATIONS = 100
 """Of a logistic regression on residual streams, on average over the strengths of regularisation."""
+TRAINED_SCORER = 1e-4
+"""Seconds per text of a scorer that is trained here."""
+KEEPING = 5e-5
+"""Seconds in which a score is kept."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Costs:
     table: float  # the neuron table and its groups
     bootstrap: float  # the interval of one measure of table 1
     nearest: float  # the tokens nearest to all neurons
+    score: float  # the first scorer's of a text
     parameters: int
 
 
@@ -73,9 +79,7 @@ def per_unit(run: Callable[[int], object], most: int, least: int = 1) -> float:
     """Seconds per unit of `run(units)`: with more of them until it takes `SHORT`, or there are `most`."""
     units, first = min(least, most), True
     while True:
-        began = time.perf_counter()
-        run(units)
-        took = time.perf_counter() - began
+        took = timed(run, units)
         if took >= SHORT or (units == most and not first):
             return took / units
         if not first:  # the first call does what is done once
@@ -83,57 +87,51 @@ def per_unit(run: Callable[[int], object], most: int, least: int = 1) -> float:
         first = False
 
 
-def timed(run: Callable[[], object]) -> float:
+def per_call(run: Callable[[], object], most: int = 20) -> float:
+    """Seconds of `run()`."""
+    return per_unit(lambda n: [run() for _ in range(n)], most)
+
+
+def timed(run: Callable[..., object], *given) -> float:
     """The seconds that something takes."""
     began = time.perf_counter()
-    run()
+    run(*given)
     return time.perf_counter() - began
 
 
-def random_network(config: PretrainedConfig, dtype: str, device: torch.device | str) -> PreTrainedModel:
-    """A causal language model of this shape with random weights, made fast."""
+def random_network(kind: type, config: PretrainedConfig, device: torch.device, **options) -> PreTrainedModel:
+    """A model of this shape with small random weights, made fast: the same numbers over and over."""
     with no_init_weights():
-        network = AutoModelForCausalLM.from_config(
-            config, attn_implementation="eager", dtype=getattr(torch, dtype)
-        )
+        network = kind.from_config(config, **options)
     network.tie_weights()
-    fill(network)
-    return network.to(device).eval()
-
-
-def fill(network: torch.nn.Module) -> None:
-    """Give every parameter small random numbers, the same over and over."""
     noise = 0.02 * torch.randn(2**16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in network.parameters():
-            flat = parameter.view(-1)
-            for part in flat.split(len(noise)):
+            for part in parameter.view(-1).split(len(noise)):
                 part.copy_(noise[: len(part)])
+    return network.to(device).eval()
 
 
-def costs(profile: Profile, config: PretrainedConfig, tokenizer) -> Costs:
-    """Measure what the study of a profile consists of, on a network of this configuration."""
+def costs(
+    profile: Profile, config: PretrainedConfig, tokenizer, classifier: PretrainedConfig | None
+) -> Costs:
+    """Measure what the study of a profile consists of, on a network of this configuration.
+
+    Args:
+        classifier: the configuration of the first scorer, if it is one.
+    """
     device = networks.device_of(profile.compute)
     with torch.random.fork_rng(devices=[]):
-        network = random_network(config, profile.compute.dtype, device)
+        options = {"attn_implementation": "eager", "dtype": getattr(torch, profile.compute.dtype)}
+        network = random_network(AutoModelForCausalLM, config, device, **options)
+        network.generation_config.use_cache = True  # as kept models say; what was just trained has it off
         generating = _generation(network, tokenizer, profile)
-        token, nearest_all = _token(network, tokenizer, profile), _nearest(network)
+        token, nearest = _token(network, tokenizer, profile), _nearest(network)
         del network
-        train_pair, update = _training(config, profile, device)
-    fit, shuffled = _fits(config.n_embd, profile)
-    table, bootstrap = _table(config), _bootstrap(profile)
-    return Costs(
-        token,
-        *generating,
-        train_pair,
-        update,
-        fit,
-        shuffled,
-        table,
-        bootstrap,
-        nearest_all,
-        parameters(config),
-    )
+        training = _training(config, profile, device)
+    fits, table, bootstrap = _fits(config.n_embd, profile), _table(config), _bootstrap(profile)
+    others = table, bootstrap, nearest, _scoring(profile, classifier), parameters(config)
+    return Costs(token, *generating, *training, *fits, *others)
 
 
 def parameters(config: PretrainedConfig) -> int:
@@ -150,23 +148,22 @@ def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[
     some = pd.DataFrame({"layer": layer, "neuron": n} for layer in range(layers) for n in range(neurons // 2))
     edit = shift(some, pd.Series(0.0, some.index))
     word = tokenizer.decode([len(tokenizer) // 2]).strip() or "a"
-    direction = torch.ones(network.config.n_embd)
 
-    def seconds(write: Callable[[list[str], int], object]) -> float:
+    def seconds(kind: Callable, **options) -> float:
+        write = partial(kind, model, batch_size=batch, **options)
         write([word], 2)  # what is done once
-        first = timed(lambda: write([word] * batch, 1))
+        first = timed(write, [word] * batch, 1)
         steps = min(4, new)
-        took = timed(lambda: write([word] * batch, steps))
+        took = timed(write, [word] * batch, steps)
         if took < SHORT / 2:  # so little that other programs' moments count
-            steps, took = new, timed(lambda: write([word] * batch, new))
+            steps, took = new, timed(write, [word] * batch, new)
         return max(took - first, 0.5 * took) / max(1, steps - 1) / batch
 
-    at_once = {"batch_size": batch}
     return (
-        seconds(lambda p, n: tracing.continue_prompts(model, p, n, **at_once)),
-        seconds(lambda p, n: tracing.continue_prompts(model, p, n, **at_once, interventions=[edit])),
-        seconds(lambda p, n: tracing.continue_prompts(model, p, n, **at_once, sampling_seed=0)),
-        seconds(lambda p, n: tracing.read_generation(model, p, n, direction, **at_once)),
+        seconds(tracing.continue_prompts),
+        seconds(tracing.continue_prompts, interventions=[edit]),
+        seconds(tracing.continue_prompts, sampling_seed=0),
+        seconds(tracing.read_generation, direction=torch.ones(network.config.n_embd)),
     )
 
 
@@ -174,11 +171,7 @@ def _token(network: PreTrainedModel, tokenizer, profile: Profile) -> float:
     """Seconds per token of text."""
     model, length = traced(network, tokenizer), min(profile.sizes.window_tokens, 128)
     rows = torch.randint(0, network.config.vocab_size, (profile.compute.batch_size, length))
-
-    def run(n: int) -> None:
-        tracing.window_nll(model, rows[:n], batch_size=n)
-
-    return per_unit(run, len(rows)) / length
+    return per_unit(lambda n: tracing.window_nll(model, rows[:n], batch_size=n), len(rows)) / length
 
 
 def _nearest(network: PreTrainedModel) -> float:
@@ -192,7 +185,8 @@ def _nearest(network: PreTrainedModel) -> float:
 
 def _training(config: PretrainedConfig, profile: Profile, device: torch.device) -> tuple[float, float]:
     """Seconds of a pair's forward and backward pass, and of an update, in float32 as DPO is trained."""
-    network = random_network(config, "float32", device).train()
+    options = {"attn_implementation": "eager", "dtype": torch.float32}
+    network = random_network(AutoModelForCausalLM, config, device, **options).train()
     length = min(profile.pairs.prompt_tokens + profile.pairs.new_tokens, config.n_positions)
     rows = torch.randint(0, config.vocab_size, (2 * profile.dpo.batch_size, length), device=device)
     kind = torch.optim.RMSprop if profile.dpo.optimizer == "rmsprop" else torch.optim.AdamW
@@ -203,8 +197,7 @@ def _training(config: PretrainedConfig, profile: Profile, device: torch.device) 
         if device.type != "cpu":
             getattr(torch, device.type).synchronize()
 
-    train_pair = per_unit(train, profile.dpo.batch_size)
-    return train_pair, per_unit(lambda n: [optimizer.step() for _ in range(n)], 3)
+    return per_unit(train, profile.dpo.batch_size), per_call(optimizer.step, 3)
 
 
 def _fits(width: int, profile: Profile) -> tuple[float, float]:
@@ -214,18 +207,12 @@ def _fits(width: int, profile: Profile) -> tuple[float, float]:
     x, y = rng.normal(size=(n, width)), rng.permutation(n) % 2
     C = float(np.median(profile.probe.C))
 
-    def lbfgs(times: int) -> None:
-        for _ in range(times):
-            LogisticRegression(C=1e6, tol=0, max_iter=5).fit(x, y)
-
-    def newton(times: int) -> None:
-        for _ in range(times):
-            LogisticRegression(C=C, solver="newton-cholesky").fit(x, y)
+    def seconds(**options) -> float:
+        return per_call(lambda: LogisticRegression(**options).fit(x, y)) * fitted / n
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that five iterations do not suffice
-        fit = per_unit(lbfgs, 20) / 5 * ITERATIONS
-    return fit * fitted / n, per_unit(newton, 20) * fitted / n
+        return seconds(C=1e6, tol=0, max_iter=5) / 5 * ITERATIONS, seconds(C=C, solver="newton-cholesky")
 
 
 def _table(config: PretrainedConfig) -> float:
@@ -233,12 +220,7 @@ def _table(config: PretrainedConfig) -> float:
     neurons = config.n_inner or 4 * width
     acts, after = torch.randn(2, layers, neurons, generator=torch.Generator().manual_seed(0))
     values = torch.randn(layers, neurons, width, generator=torch.Generator().manual_seed(1))
-
-    def run(times: int) -> None:
-        for _ in range(times):
-            neuron_quantities(neuron_table(acts, after, values, values, values[0, 0]), 100)
-
-    return per_unit(run, 20)
+    return per_call(lambda: neuron_quantities(neuron_table(acts, after, values, values, values[0, 0]), 100))
 
 
 def _bootstrap(profile: Profile) -> float:
@@ -256,33 +238,38 @@ def pretraining_step(settings: Pretraining) -> tuple[float, PretrainedConfig, Pr
     batch = settings.batch_size
     rows = list(torch.randint(0, len(tokenizer), (60 * batch, settings.words + 1)))
 
-    def train(steps: int) -> tuple[float, PreTrainedModel]:
+    def train(steps: int) -> PretrainedConfig:
         corpus = pretraining.Corpus(tokenizer, rows[: steps * batch], rows[:2], 1)
-        began = time.perf_counter()
         network, _ = pretraining.pretrain(corpus, replace(settings, warmup_steps=0), 0)
-        return time.perf_counter() - began, network
+        return network.config
 
     with torch.random.fork_rng(devices=[]):
-        train(1)
-        few, _ = train(1)
+        config = train(1)
+        few = timed(train, 1)
         more = int(np.clip(10 * SHORT / few, 2, 50))
-        many, network = train(1 + more)
-    return max(many - few, 0.5 * many) / more, network.config, tokenizer
+        many = timed(train, 1 + more)
+    return max(many - few, 0.5 * many) / more, config, tokenizer
 
 
-def scoring(score: Score, most: int) -> float:
-    """Seconds per text of a scorer."""
-    texts = [f"text number {i} of some that are no longer than most" for i in range(most)]
-    return per_unit(lambda n: score(texts[:n]), most, min(4, most))
+def _scoring(profile: Profile, classifier: PretrainedConfig | None) -> float:
+    """Seconds per text of the first scorer, with keeping the score where it is not the language itself."""
+    path, _, function = profile.scorer.name.rpartition(":")
+    texts = [f"text number {i} of some that are no longer than most" for i in range(64)]
+    if classifier is not None:
+        return KEEPING + _classifying(classifier, profile)
+    if profile.scorer.name == EMBEDDED:
+        language = Language(profile.pretraining.language)
+        return per_unit(lambda n: [language.toxicity(text) for text in texts[:n]], len(texts), 4)
+    if path.endswith(".py"):
+        score = own_function(path, function)
+        return KEEPING + per_unit(lambda n: score(texts[:n]), 4, 4)  # each may cost something
+    return TRAINED_SCORER
 
 
-def classifying(config: PretrainedConfig, tokens: int, compute: Compute) -> float:
-    """Seconds per text of a classifier of this configuration."""
-    with no_init_weights():
-        network = AutoModelForSequenceClassification.from_config(config)
-    fill(network)
-    network.to(networks.device_of(compute)).eval()
-    rows = torch.ones(AT_ONCE, tokens + 2, dtype=torch.long, device=network.device)
+def _classifying(config: PretrainedConfig, profile: Profile) -> float:
+    device, length = networks.device_of(profile.compute), profile.sizes.new_tokens + 2
+    network = random_network(AutoModelForSequenceClassification, config, device)
+    rows = torch.ones(AT_ONCE, length, dtype=torch.long, device=device)
 
     def run(n: int) -> None:
         with torch.no_grad():

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from loky import BrokenProcessPool, Future, ProcessPoolExecutor, as_completed
+from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
 
 from dpotox import progress
 from dpotox.errors import UserError
@@ -55,7 +55,8 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
     pool = ProcessPoolExecutor(processes, initializer=_open, initargs=(os.getpid(), prepare, alike))
     waiting = [pool.submit(_make, number) for number in range(parts)]
     try:
-        _wait(waiting, label, unit)
+        for part in progress.bar(as_completed(waiting), label, unit, total=parts):
+            part.result()
     except BrokenProcessPool:
         raise UserError(
             f"a process that made {label} was ended from outside, perhaps as memory ran out; rerun, or set "
@@ -70,11 +71,6 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
 def processes_of(profile: Profile) -> int:
     """How many processes share parts out; one on a GPU, which is busy with one."""
     return profile.compute.processes if networks.device_of(profile.compute).type == "cpu" else 1
-
-
-def _wait(waiting: list[Future], label: str, unit: str) -> None:
-    for part in progress.bar(as_completed(waiting), label, unit, total=len(waiting)):
-        part.result()
 
 
 def _open(parent: int, prepare: Prepare, study: Study) -> None:
