@@ -13,6 +13,7 @@ import torch
 from transformers import PretrainedConfig
 
 from dpotox.facts import placebos
+from dpotox.model.architecture import neurons_per_layer
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
 from dpotox.profile import EMBEDDED, Interventions, Profile
@@ -139,7 +140,7 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
     optimiser's moments, all but the first in float32; otherwise the models before and after DPO.
     """
     sizes, given, trained = profile.sizes, profile.pairs, not profile.model.dpo_checkpoint
-    width, layers, vocabulary = config.n_embd, config.n_layer, config.vocab_size
+    width, layers, vocabulary = config.hidden_size, config.num_hidden_layers, config.vocab_size
     value = 4 if profile.compute.dtype == "float32" else 2
     weights = parameters * value
     moments = 1 if profile.dpo.optimizer == "rmsprop" else 2
@@ -156,19 +157,23 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
 
 def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, missing: Collection[str]) -> int:
     """Bytes of what is made: weights, checkpoints while DPO trains, readings, and the pages."""
-    weights, neurons = 4 * parameters, config.n_layer * (config.n_inner or 4 * config.n_embd)
+    weights, neurons = 4 * parameters, config.num_hidden_layers * neurons_per_layer(config)
     trained, kinds, chunks = not profile.model.dpo_checkpoint, placebos(profile), profile.sizes.chunks
-    vectors = 4 * neurons * config.n_embd
+    vectors = 4 * neurons * config.hidden_size
     made = {
         "base": weights if profile.model.base == EMBEDDED else 0,
-        "comments": 4 * profile.sizes.comments * config.n_embd,
+        "comments": 4 * profile.sizes.comments * config.hidden_size,
         "dpo": weights * (1 + (3 * 3 if trained else 0)),  # three checkpoints with their optimiser at once
         **{f"placebo-{kind}": weights for kind in kinds},
         "base-values": vectors,
         "dpo-values": vectors,
         # Twice, as parts are kept until the whole is written.
         "readings": 2 * 4 * 2 * 4 * chunks * neurons,
-        "streams": 4 * chunks * config.n_layer * (2 * config.n_layer + 5) * config.n_embd,
+        "streams": 4
+        * chunks
+        * config.num_hidden_layers
+        * (2 * config.num_hidden_layers + 5)
+        * config.hidden_size,
         "nulls": (4 + len(kinds)) * 3 * 4 * chunks * neurons + len(kinds) * vectors,
     }
     return 100_000_000 + sum(size for step, size in made.items() if step in missing)

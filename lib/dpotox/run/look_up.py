@@ -194,7 +194,7 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
             networks.check_vocabulary(inputs.network, inputs.tokenizer)
     if inputs.network is None:
         return
-    positions = inputs.network.config.n_positions
+    positions = inputs.network.config.max_position_embeddings
     for what, length in lengths(profile).items():
         if length > positions:
             inputs.problems.append(
@@ -206,7 +206,7 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
             networks.load_dpo_checkpoint(inputs.network, checkpoint)  # leaves nothing on `meta`
     if given and Path(given).is_file():
         with inputs.noting():
-            networks.load_direction(given, inputs.network.config.n_embd)
+            networks.load_direction(given, inputs.network.config.hidden_size)
 
 
 def lengths(profile: Profile) -> dict[str, int]:

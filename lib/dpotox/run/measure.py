@@ -33,7 +33,7 @@ from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.inputs.scoring import AT_ONCE, own_function
 from dpotox.model import logit_lens, tracing
-from dpotox.model.architecture import traced
+from dpotox.model.architecture import neurons_per_layer, traced
 from dpotox.model.interventions import shift
 from dpotox.paper.evidence import neuron_quantities
 from dpotox.paper.neurons import neuron_table
@@ -129,7 +129,7 @@ def costs(
         token, nearest = _token(network, tokenizer, profile), _nearest(network)
         del network
         training = _training(config, profile, device)
-    fits, table, bootstrap = _fits(config.n_embd, profile), _table(config), _bootstrap(profile)
+    fits, table, bootstrap = _fits(config.hidden_size, profile), _table(config), _bootstrap(profile)
     others = table, bootstrap, nearest, _scoring(profile, classifier), parameters(config)
     return Costs(token, *generating, *training, *fits, *others)
 
@@ -144,7 +144,7 @@ def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[
     """Seconds per prompt and new token: plain, edited, sampled, read."""
     model, new = traced(network, tokenizer), profile.sizes.new_tokens
     batch = min(profile.compute.batch_size, max(profile.sizes.prompts, profile.pairs.samples))
-    layers, neurons = network.config.n_layer, network.config.n_inner or 4 * network.config.n_embd
+    layers, neurons = network.config.num_hidden_layers, neurons_per_layer(network.config)
     some = pd.DataFrame({"layer": layer, "neuron": n} for layer in range(layers) for n in range(neurons // 2))
     edit = shift(some, pd.Series(0.0, some.index))
     word = tokenizer.decode([len(tokenizer) // 2]).strip() or "a"
@@ -163,7 +163,7 @@ def _generation(network: PreTrainedModel, tokenizer, profile: Profile) -> tuple[
         seconds(tracing.continue_prompts),
         seconds(tracing.continue_prompts, interventions=[edit]),
         seconds(tracing.continue_prompts, sampling_seed=0),
-        seconds(tracing.read_generation, direction=torch.ones(network.config.n_embd)),
+        seconds(tracing.read_generation, direction=torch.ones(network.config.hidden_size)),
     )
 
 
@@ -175,8 +175,8 @@ def _token(network: PreTrainedModel, tokenizer, profile: Profile) -> float:
 
 
 def _nearest(network: PreTrainedModel) -> float:
-    layers, width = network.config.n_layer, network.config.n_embd
-    neurons = layers * (network.config.n_inner or 4 * width)
+    layers, width = network.config.num_hidden_layers, network.config.hidden_size
+    neurons = layers * neurons_per_layer(network.config)
     values = torch.randn(1, neurons, width)
     return neurons * per_unit(
         lambda n: logit_lens.nearest_token_ids(network, values[:, :n]), neurons, min(32, neurons)
@@ -187,7 +187,7 @@ def _training(config: PretrainedConfig, profile: Profile, device: torch.device) 
     """Seconds of a pair's forward and backward pass, and of an update, in float32 as DPO is trained."""
     options = {"attn_implementation": "eager", "dtype": torch.float32}
     network = random_network(AutoModelForCausalLM, config, device, **options).train()
-    length = min(profile.pairs.prompt_tokens + profile.pairs.new_tokens, config.n_positions)
+    length = min(profile.pairs.prompt_tokens + profile.pairs.new_tokens, config.max_position_embeddings)
     rows = torch.randint(0, config.vocab_size, (2 * profile.dpo.batch_size, length), device=device)
     kind = torch.optim.RMSprop if profile.dpo.optimizer == "rmsprop" else torch.optim.AdamW
     optimizer = kind(network.parameters(), lr=0.0)
@@ -216,8 +216,8 @@ def _fits(width: int, profile: Profile) -> tuple[float, float]:
 
 
 def _table(config: PretrainedConfig) -> float:
-    layers, width = config.n_layer, config.n_embd
-    neurons = config.n_inner or 4 * width
+    layers, width = config.num_hidden_layers, config.hidden_size
+    neurons = neurons_per_layer(config)
     acts, after = torch.randn(2, layers, neurons, generator=torch.Generator().manual_seed(0))
     values = torch.randn(layers, neurons, width, generator=torch.Generator().manual_seed(1))
     return per_call(lambda: neuron_quantities(neuron_table(acts, after, values, values, values[0, 0]), 100))
