@@ -27,17 +27,13 @@ def kept():
     return found
 
 
-def made_otherwise(record: Record, now: dict[str, str]) -> str:
-    """What differs between a run of a shipped profile and one of today; empty if nothing does.
-
-    Args:
-        now: the hashes of the code behind quantities.
-    """
+def made_otherwise(record: Record, history: list[dict] = claims.CODE) -> str:
+    """What differs between a run of a shipped profile and one of today; empty if nothing does."""
     if setting := difference(record.settings, settings_of(load_profile(record.profile.name))):
         return f"made with another {setting}"
     if not record.code:
         return "made before packs told the code that measured them"
-    other = sorted(name for name in now.keys() | record.code.keys() if now.get(name) != record.code.get(name))
+    other = claims.measured_otherwise(record.code, history)
     return f"measured by other code: {', '.join(other)}" if other else ""
 
 
@@ -49,8 +45,7 @@ def test_small_packs_are_small(kept):
 def test_packs_of_shipped_profiles_were_made_by_today_s_code_and_settings(kept):
     """Runs of other profiles are told of as they are (`book/natural_language.md`)."""
     shipped = {name: one.record for name, one in kept.items() if one.profile.name in SHIPPED}
-    now = behind_quantities()
-    wrong = {name: reason for name, record in shipped.items() if (reason := made_otherwise(record, now))}
+    wrong = {name: reason for name, record in shipped.items() if (reason := made_otherwise(record))}
     if wrong:
         told = "make these packs of book/packs/ anew, `make pack PROFILE=... SEED=... SMALL=1`:"
         pytest.fail("\n".join([told, *(f"{name}: {why}" for name, why in wrong.items())]), pytrace=False)
@@ -101,12 +96,15 @@ def test_a_run_tells_the_code_that_measured_it(results):
 
 
 def test_what_a_pack_was_made_with_is_held_against_what_there_is():
-    now = {"paper.rows.table1_rows": "aa", "paper.nulls.along": "bb"}
-    made = replace(a_record(load_profile("mini")), code=now)
-    assert made_otherwise(made, now) == ""
-    assert "before packs told" in made_otherwise(replace(made, code={}), now)
-    assert made_otherwise(made, now | {"paper.nulls.along": "cc"}).endswith("other code: paper.nulls.along")
-    assert made_otherwise(made, now | {"new": "cc"}).endswith("other code: new")
+    history = [{"of": "paper.rows.table1_rows", "code": "aa"}, {"of": "paper.nulls.along", "code": "bb"}]
+    made = replace(a_record(load_profile("mini")), code={entry["of"]: entry["code"] for entry in history})
+    assert made_otherwise(made, history) == ""
+    assert "before packs told" in made_otherwise(replace(made, code={}), history)
+    other, same = {"of": "paper.nulls.along", "code": "cc"}, {"of": "paper.nulls.along", "code": "dd"}
+    assert made_otherwise(made, [*history, other]).endswith("other code: paper.nulls.along")
+    assert made_otherwise(made, [*history, same | {"same": True}]) == ""
+    assert made_otherwise(made, [*history, other, same | {"same": True}]).endswith("paper.nulls.along")
+    assert made_otherwise(made, [*history, {"of": "new", "code": "cc"}]).endswith("other code: new")
     sizes = made.settings["sizes"] | {"prompts": 7}
     other = replace(made, settings=made.settings | {"sizes": sizes})
-    assert made_otherwise(other, now) == "made with another sizes.prompts"
+    assert made_otherwise(other, history) == "made with another sizes.prompts"

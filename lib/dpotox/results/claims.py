@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from statistics import NormalDist
@@ -89,6 +90,19 @@ CODE: list[dict] = _FILE["code"]
 """The history of the code behind quantities: `of` what, `on` which day, its hash, `why`, what was `seen`."""
 CODE_NOW = {entry["of"]: entry["code"] for entry in CODE}
 """The hashes of its last entries, which a test holds to the code."""
+
+
+def measured_otherwise(code: dict[str, str], history: Sequence[dict] = CODE) -> list[str]:
+    """The functions that measured a run with other code than that of the last entries, or the `same`.
+
+    Args:
+        code: the hashes that the run's record tells, by function.
+    """
+    alike: dict[str, list[str]] = {}
+    for entry in history:
+        earlier = alike.get(entry["of"], []) if entry.get("same") else []
+        alike[entry["of"]] = [*earlier, entry["code"]]
+    return sorted(name for name in alike.keys() | code.keys() if code.get(name) not in alike.get(name, []))
 
 
 def judge(evidence: Evidence) -> pd.DataFrame:

@@ -157,23 +157,20 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
 
 def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, missing: Collection[str]) -> int:
     """Bytes of what is made: weights, checkpoints while DPO trains, readings, and the pages."""
-    weights, neurons = 4 * parameters, config.num_hidden_layers * neurons_per_layer(config)
+    depth, width = config.num_hidden_layers, config.hidden_size
+    weights, neurons = 4 * parameters, depth * neurons_per_layer(config)
     trained, kinds, chunks = not profile.model.dpo_checkpoint, placebos(profile), profile.sizes.chunks
-    vectors = 4 * neurons * config.hidden_size
+    vectors = 4 * neurons * width
     made = {
         "base": weights if profile.model.base == EMBEDDED else 0,
-        "comments": 4 * profile.sizes.comments * config.hidden_size,
+        "comments": 4 * profile.sizes.comments * width,
         "dpo": weights * (1 + (3 * 3 if trained else 0)),  # three checkpoints with their optimiser at once
         **{f"placebo-{kind}": weights for kind in kinds},
         "base-values": vectors,
         "dpo-values": vectors,
         # Twice, as parts are kept until the whole is written.
         "readings": 2 * 4 * 2 * 4 * chunks * neurons,
-        "streams": 4
-        * chunks
-        * config.num_hidden_layers
-        * (2 * config.num_hidden_layers + 5)
-        * config.hidden_size,
+        "streams": 4 * chunks * depth * (2 * depth + 5) * width,
         "nulls": (4 + len(kinds)) * 3 * 4 * chunks * neurons + len(kinds) * vectors,
     }
     return 100_000_000 + sum(size for step, size in made.items() if step in missing)

@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 
 from dpotox.paper.groups import REDUCING, gross_and_net, ratio
 from dpotox.paper.published import published_groups
-from dpotox.results.claims import CODE_NOW
+from dpotox.results.claims import measured_otherwise
 from dpotox.results.folder import Results
 from dpotox.show.report import interval, number, percent, shown
 from dpotox.show.report_claims import marked
@@ -45,7 +45,7 @@ def runs(found: dict[str, Results]) -> Styler:
 def _measured_by(code: dict[str, str]) -> str:
     if not code:
         return "not told"
-    return "this version's code" if code == CODE_NOW else "another version's"
+    return "another version's" if measured_otherwise(code) else "this version's code"
 
 
 def shares(found: dict[str, Results]) -> Styler:

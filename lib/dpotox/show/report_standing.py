@@ -172,7 +172,7 @@ def history() -> Styler:
 
 def code_history() -> Styler:
     """When and why the code behind the quantities last changed, comments and formatting aside."""
-    return _history(pd.DataFrame(CODE).rename(columns={"of": "function"}))
+    return _history(pd.DataFrame(CODE).drop(columns="same").rename(columns={"of": "function"}))
 
 
 def _history(entries: pd.DataFrame) -> Styler:
