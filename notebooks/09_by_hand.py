@@ -199,7 +199,7 @@ unit = study.probe.direction.double() / study.probe.direction.double().norm()
 projections, along = {}, {}
 for name, model in {"base": before, "dpo": after}.items():
     weight = model.layers[layer].down.weight
-    weight = weight if len(weight) == acts.shape[-1] else weight.T
+    weight = weight if weight.shape[1] == len(unit) else weight.T
     along[name] = (weight[neuron].detach().double().cpu() @ unit).item()
     projections[name] = means[name] * along[name]
 drop = projections["base"] - projections["dpo"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from plain import STEPS, generate_plainly, loss_plainly
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, PretrainedConfig
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
@@ -126,8 +126,10 @@ def test_every_record_is_tried_here():
 
 
 def test_an_unknown_family_is_refused_with_what_to_add():
-    with pytest.raises(UserError, match=r"it is a opt model; .* once dpotox.model.architecture has a record"):
-        architecture_of(type("Config", (), {"model_type": "opt"}))
+    config = PretrainedConfig(name_or_path="my-opt")
+    config.model_type = "opt"
+    with pytest.raises(UserError, match=r"'my-opt' is a opt model; .* once dpotox.model.architecture has a"):
+        architecture_of(config)
 
 
 def test_what_is_read_while_writing_is_what_hooks_see_of_single_prompts(model, network, family, prompts):

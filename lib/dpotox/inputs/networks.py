@@ -15,7 +15,7 @@ from dpotox.model.architecture import architecture_of
 from dpotox.profile import Compute
 
 if TYPE_CHECKING:  # here and below: slow to import
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -57,7 +57,7 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
             trust_remote_code=False,
             **options,
         )
-    check_architecture(network.config, source)
+    architecture_of(network.config)
     if found["missing_keys"]:
         raise UserError(
             f"the weights in {str(source)!r} lack {len(found['missing_keys'])} tensors, first "
@@ -72,18 +72,6 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 
 
-def check_architecture(config: PretrainedConfig, source: str | Path) -> None:
-    """See that a model is of a family that is known.
-
-    Raises:
-        UserError: it is of another.
-    """
-    try:
-        architecture_of(config)
-    except UserError as error:
-        raise UserError(f"cannot study {str(source)!r}: {error}") from None
-
-
 def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
     """Put the weights of an authors' `dpo.pt` (`{"state": state_dict}`) into a network, in place.
 
@@ -94,7 +82,7 @@ def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTraine
     form = 'it must be a tensors-only file {"state": state_dict} of the same shape as model.base'
     with refused(f"cannot use the {named}", form, first_line):
         if not Path(path).exists():
-            raise UserError(f"there is no {named}; check model.dpo_checkpoint")
+            raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.dpo_checkpoint")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         state = checkpoint.get("state", checkpoint)
         for name, tensor in network.state_dict().items():

@@ -83,8 +83,8 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
     if config.model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise UserError(
-            f"it is a {config.model_type} model; this study knows {known}, and another family once "
-            "dpotox.model.architecture has a record of it"
+            f"{config.name_or_path!r} is a {config.model_type} model; this study knows {known}, "
+            "and another family once dpotox.model.architecture has a record of it"
         )
     return FAMILIES[config.model_type]
 
