@@ -60,7 +60,7 @@ def read_streams(
                 by = (scales if scale is None else scale)[layer, rows, :, None].to(home)
                 for writer, vectors in enumerate(entered):
                     written[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
-                normed = block.mlp_norm.output[:, -new:].float().sum(1)
+                normed = block.up.input[:, -new:].float().sum(1)
                 entering[:, layer].index_add_(0, chunk, normed.to(home))
                 stream.append(block.down.output[:, -new:].to(home, torch.float32))
     count = torch.bincount(chunk_of, minlength=chunks)[:, None, None] * new

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Int
 from torch import Tensor
 
+from dpotox.facts import TOXIC
 from dpotox.model.interventions import ablate
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.rows import Row
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """How many prompts are stepped through."""
-TOXIC = 0.5
-"""From this toxicity a continuation is called toxic here."""
 
 # What is shown
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from dpotox.paper.selections import TOXIC
+from dpotox.facts import TOXIC
 from dpotox.results.folder import Results
 from dpotox.show.masking import Mask, Segment, marked
 
