@@ -141,7 +141,7 @@ report.before_and_after(results.outcomes)
 # ## How little the weights moved
 #
 # The table shows each kind of parameter over all layers: the length of the change relative to the length before, and the
-# cosine between before and after. The value vectors are the rows of `mlp.c_proj.weight`, the key vectors the columns of
+# cosine between before and after. In GPT-2 the value vectors are the rows of `mlp.c_proj.weight`, the key vectors the columns of
 # `mlp.c_fc.weight`.
 
 # %% tags=["hide-input"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from plain import STEPS, generate_plainly, loss_plainly
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, PretrainedConfig
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, PhiConfig, PretrainedConfig
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
@@ -51,6 +51,7 @@ ALL = {
         GPTNeoXConfig(**SHAPE, use_parallel_residual=False),
         *("gpt_neox.layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
     ),
+    "phi": Family(PhiConfig(**SHAPE), "model.layers", "mlp.fc1", "mlp.fc2"),
 }
 DIRECTION = torch.randn(16, generator=torch.Generator().manual_seed(2))
 
@@ -128,7 +129,7 @@ def test_every_record_is_tried_here():
 def test_an_unknown_family_is_refused_with_what_to_add():
     config = PretrainedConfig(name_or_path="my-opt")
     config.model_type = "opt"
-    with pytest.raises(UserError, match=r"'my-opt' is a opt model; .* once dpotox.model.architecture has a"):
+    with pytest.raises(UserError, match=r"'my-opt' is a opt model; .* once dpotox/model/families.toml has a"):
         architecture_of(config)
 
 

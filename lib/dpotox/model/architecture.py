@@ -3,13 +3,15 @@
 The study speaks of every model by the same names, which nnsight gives to its modules (`rename`): the model
 has `layers`, `embedding`, `positions` where it learns them, `final_norm` and `head`; a layer has `attention`,
 `mlp_norm`, `up` and `down`. What enters `down` are the neurons' activations, what leaves `up` is what enters
-the nonlinearity, and `down` maps each neuron to its value vector. Another family is another record here.
+the nonlinearity, and `down` maps each neuron to its value vector. Another family is another record in
+`families.toml`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,44 +34,21 @@ class Architecture:
         names: the study's name of each module by the family's own, seen from the model or from a layer.
         d_mlp: the setting that says how many neurons a layer has; four times `d_model` where it is empty.
         weights_from: the axis of a weight matrix along which its inputs lie: 1 in `torch.nn.Linear`.
-        parallel: by the settings, whether an MLP reads what its layer does, before attention adds to it.
+        parallel: whether an MLP reads what its layer does, before attention adds to it, or the setting that
+            says so.
     """
 
     names: dict[str, str]
     d_mlp: str = "intermediate_size"
     weights_from: int = 1
-    parallel: Callable[[PretrainedConfig], bool] = lambda config: False
+    parallel: bool | str = False
 
 
-FAMILIES = {
-    "gpt2": Architecture(
-        names={
-            "transformer.wte": "embedding",
-            "transformer.wpe": "positions",
-            "transformer.h": "layers",
-            "transformer.ln_f": "final_norm",
-            "lm_head": "head",
-            "attn": "attention",
-            "ln_2": "mlp_norm",
-            "mlp.c_fc": "up",
-            "mlp.c_proj": "down",
-        },
-        d_mlp="n_inner",
-        weights_from=0,
-    ),
-    "gpt_neox": Architecture(  # Pythia
-        names={
-            "gpt_neox.embed_in": "embedding",
-            "gpt_neox.layers": "layers",
-            "gpt_neox.final_layer_norm": "final_norm",
-            "lm_head": "head",
-            "attention": "attention",
-            "post_attention_layernorm": "mlp_norm",
-            "mlp.dense_h_to_4h": "up",
-            "mlp.dense_4h_to_h": "down",
-        },
-        parallel=lambda config: config.use_parallel_residual,
-    ),
+FAMILIES: dict[str, Architecture] = {
+    family: Architecture(**record)
+    for family, record in tomllib.loads(
+        files("dpotox.model").joinpath("families.toml").read_text(encoding="utf-8")
+    ).items()
 }
 """By `model_type`."""
 
@@ -84,7 +63,7 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
         known = ", ".join(FAMILIES)
         raise UserError(
             f"{config.name_or_path!r} is a {config.model_type} model; this study knows {known}, "
-            "and another family once dpotox.model.architecture has a record of it"
+            "and another family once dpotox/model/families.toml has a record of it"
         )
     return FAMILIES[config.model_type]
 
@@ -96,7 +75,8 @@ def neurons_per_layer(config: PretrainedConfig) -> int:
 
 def is_parallel(config: PretrainedConfig) -> bool:
     """Whether each MLP reads what its layer reads, without what attention adds there."""
-    return architecture_of(config).parallel(config)
+    parallel = architecture_of(config).parallel
+    return getattr(config, parallel) if isinstance(parallel, str) else parallel
 
 
 def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:
