@@ -41,7 +41,7 @@ coverage: .venv/ready  ## run all tests and show which lines of the library they
 	$(BIN)/python -m pytest --cov=dpotox --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 notebooks: .venv/ready  ## write the .ipynb anew from the .py, without outputs
-	$(BIN)/jupytext --to ipynb --update-metadata '{"jupytext": null}' notebooks/*.py
+	$(BIN)/jupytext --update --to ipynb --update-metadata '{"jupytext": null}' notebooks/*.py
 
 picture: .venv/ready  ## draw the README's picture anew from the results
 	@$(BIN)/python -m dpotox.run.picture --profile "$(PROFILE)" --seed "$(SEED)"

@@ -19,7 +19,7 @@
 # what is found on these would change with their size, or with how much their language has to say?
 #
 # The *ladder* changes one dimension at a time: the width of the {term}`residual stream`, the number of {term}`neurons <neuron>`, the
-# number of layers among which they are shared out, and the language. Every rung is to be run with three seeds, and beside
+# number of layers among which they are shared out, the language, and how strongly DPO acts. Every rung is to be run with three seeds, and beside
 # each stands an untrained network of its shape. The page is the same for every profile of this book.
 
 # %% tags=["parameters", "remove-cell"]
@@ -59,7 +59,7 @@ report_ladder.predictions(judged)
 # {term}`own text`. Two things say what a share would be with nothing to find: the untrained networks, and the model
 # before DPO compared with itself, sampled twice.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Do the groups' shares change with size? Each dot is a seed of a trained model, lines join their means; hollow dots are untrained networks, grey dashes the models against themselves. Dashed lines are GPT-2 medium, published.", "name": "fig-ladder-shares"}, "image": {"alt": "Shares of the four groups over width, neurons, layers and language, a row for each group"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Do the groups' shares change with size? Each dot is a seed of a trained model, lines join their means; hollow dots are untrained networks, grey dashes the models against themselves. Dashed lines are GPT-2 medium, published.", "name": "fig-ladder-shares"}, "image": {"alt": "Shares of the four groups over width, neurons, layers, language and strength, a row for each group"}}
 figure = figures_ladder.shares(table)
 
 # %% [markdown]
@@ -81,14 +81,14 @@ report_ladder.about(judged, ["share-is-size"])
 # for three reasons, and each predicts something else:
 #
 # - **noise that adds up**: every neuron's change is read with an error. Errors of either sign add to the gross, not to the
-#   net. Then what is undone grows with the number of neurons, and is gone when the noise is taken out;
+#   net. Then what is undone grows with the number of neurons, shrinks the stronger DPO acts, and is gone when the noise is taken out;
 # - **depth**: later layers undo what earlier ones did. Then it grows with the number of layers, at equal neurons;
 # - **the text**: after DPO the model writes other words, and neurons change with the words. Then it is gone where both
 #   models read the {term}`same text`.
 #
 # {numref}`fig-ladder-undone` has a row for each.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "How much is left: net over gross on own text, on the same text, and on own text with the gross of the model against itself added to the net. Marks as above.", "name": "fig-ladder-undone"}, "image": {"alt": "Net over gross over width, neurons, layers and language, in three rows"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How much is left: net over gross on own text, on the same text, and on own text with the gross of the model against itself added to the net. Marks as above.", "name": "fig-ladder-undone"}, "image": {"alt": "Net over gross over width, neurons, layers, language and strength, in three rows"}}
 figure = figures_ladder.undone(table)
 
 # %% tags=["hide-input"]
@@ -103,7 +103,7 @@ report_ladder.about(judged, report_ladder.UNDONE)
 # {numref}`fig-ladder-few` has the share of the gross reduction of as many most toxic neurons as the paper's 128 of 98,304,
 # and whether activations change more the more a neuron's {term}`value vector` lies along the {term}`probe`.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The part of the most toxic neurons in the gross reduction, and the correlation of a neuron's change with its cosine with the probe, own text. Marks as above.", "name": "fig-ladder-few"}, "image": {"alt": "Share of the most toxic neurons and correlation of change with cosine, over four dimensions"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The part of the most toxic neurons in the gross reduction, and the correlation of a neuron's change with its cosine with the probe, own text. Marks as above.", "name": "fig-ladder-few"}, "image": {"alt": "Share of the most toxic neurons and correlation of change with cosine, over five dimensions"}}
 figure = figures_ladder.few(table)
 
 # %% [markdown]
@@ -112,7 +112,7 @@ figure = figures_ladder.few(table)
 # {numref}`fig-ladder-edits` has {term}`recovered shares <recovered share>`: of the best {term}`ablation` of most toxic neurons, and of {term}`shifts <shift>`
 # by the change on the same text.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What edits recover of DPO's effect on greedy toxicity. Values beyond -1 and 1.5 are drawn at the edge. Other marks as above.", "name": "fig-ladder-edits"}, "image": {"alt": "Recovered shares of the best ablation, of shifting all four groups and of shifting TP- alone, over four dimensions"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What edits recover of DPO's effect on greedy toxicity. Values beyond -1 and 1.5 are drawn at the edge. Other marks as above.", "name": "fig-ladder-edits"}, "image": {"alt": "Recovered shares of the best ablation, of shifting all four groups and of shifting TP- alone, over five dimensions"}}
 figure = figures_ladder.edits(table)
 
 # %% tags=["hide-input"]

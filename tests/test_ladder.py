@@ -52,7 +52,9 @@ def test_every_rung_is_a_profile_that_differs_from_mini_in_its_shape_and_in_how_
         assert ladder.different(profile, rung) == ""
         samples = mini.pairs.samples if rung.trained else load_profile("untrained").pairs.samples
         pairs = replace(mini.pairs, samples=samples)
-        assert (profile.dpo, profile.pairs, profile.data) == (mini.dpo, pairs, mini.data)
+        assert (profile.pairs, profile.data) == (pairs, mini.data)
+        rate = rung.strength * mini.dpo.learning_rate
+        assert profile.dpo == replace(mini.dpo, learning_rate=rate)
         most = max(profile.interventions.ablate_top_positive) / rung.neurons
         assert most == pytest.approx(0.02, rel=0.05)
 
@@ -165,9 +167,10 @@ def test_the_page_and_the_rungs_are_of_the_same_sizes():
     page = (PROJECT / "book" / "before_the_runs.md").read_text(encoding="utf-8").replace("\n", " ")
     for words in ("Widths are", "numbers of neurons", "layers 2"):
         assert words in page
-    said = page.partition("Widths are")[2].partition("with 6,144")[0].replace(",", "")
-    sizes = [int(number) for number in re.findall(r"\d+", said)]
-    along = [getattr(rung, d) for d in ("width", "neurons", "layers") for rung in ladder.along(d)]
+    said = page.partition("Widths are")[2].partition("that of `mini`")[0].replace(",", "")
+    sizes = [float(number) for number in re.findall(r"\d*\.?\d+", said)]
+    changing = [d for d in ladder.DIMENSIONS if d != "language"]
+    along = [getattr(rung, d) for d in changing for rung in ladder.along(d)]
     assert sorted(set(along) - set(sizes)) == []
 
 
@@ -207,7 +210,7 @@ def narrow(rung, seed) -> dict:
 
 
 def by_neurons(rung, seed) -> dict:
-    return {UNDONE: 1 - rung.neurons / 20_000 + 0.001 * seed}
+    return {UNDONE: 1 - rung.neurons / 40_000 + 0.001 * seed}
 
 
 def test_a_difference_holds_fails_or_is_inconclusive():
@@ -255,15 +258,15 @@ def test_a_correlation_is_over_the_shapes_of_each_seed():
     one = {"neurons_1024_0": {TOXICITY: 0.9}}
     found = judged("more-cancels", made_up(by_neurons, **one))
     assert (found["verdict"], found["untested"]) == (HOLDS, 1)
-    two = one | {"neurons_4096_0": {TOXICITY: 0.9}}
-    found = judged("more-cancels", made_up(by_neurons, **two))
+    more = {f"neurons_{n}_0": {TOXICITY: 0.9} for n in (4096, 8192)}
+    found = judged("more-cancels", made_up(by_neurons, **one, **more))
     assert np.isnan(found["seed 0"])
     assert found["seed 1"] == -1
 
 
 def test_the_share_is_held_beside_another_quantity_over_all_shapes():
     rule = next(rule for rule in RULES if rule.claim.id == "share-is-size")
-    assert len(rule.at) == 13
+    assert len(rule.at) == 14
     table = made_up(
         lambda rung, seed: {rule.quantity: rung.layers + rung.width / 100, rule.beside: rung.layers}
     )

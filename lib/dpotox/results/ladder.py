@@ -2,8 +2,8 @@
 
     table, refused = read(PROJECT / "book" / "packs" / "ladder")
 
-A *rung* is a shape and a language, with a trained model or with the untrained network beside it. One
-dimension changes at a time (`ladder.toml`). `dpotox.results.ladder_rules` judges the table.
+A *rung* is a shape, a language and a strength of DPO, with a trained model or with the untrained network
+beside it. One dimension changes at a time (`ladder.toml`). `dpotox.results.ladder_rules` judges the table.
 """
 
 from __future__ import annotations
@@ -50,19 +50,20 @@ SHIFTED, SHIFTED_TP = "recovered share of shifting all four", "recovered share o
 BEYOND = f"{SHIFTED}, minus the best ablation's"
 WITHOUT_NOISE = f"(net + gross of the model against itself) / gross, {OWN}"
 WORDS = "words of the language per dimension of the residual stream"
-COLUMNS = ("rung", "seed", "trained", "width", "neurons", "layers", "language", "vocabulary")
+COLUMNS = ("rung", "seed", "trained", "width", "neurons", "layers", "language", "strength", "vocabulary")
 DECIDING = ("pretraining", "data", "pairs", "dpo")
 """Sections of a profile that are the rung's, or `mini`'s, to the last key."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A shape and a language, and whether anything was learnt."""
+    """A shape, a language, DPO's learning rate in those of `mini`, and whether anything was learnt before."""
 
     width: int
     neurons: int
     layers: int
     language: str
+    strength: float
     trained: bool = True
 
 
@@ -74,6 +75,7 @@ def rung_of(profile: Profile) -> Rung:
         neurons=given.layers * given.d_mlp,
         layers=given.layers,
         language=given.language,
+        strength=round(profile.dpo.learning_rate / load_profile("mini").dpo.learning_rate, 6),
         trained=max(given.muon_lr, given.adamw_lr) > 0,
     )
 
@@ -131,6 +133,8 @@ def settings(rung: Rung) -> dict[str, dict]:
 
     given = mini.interventions
     shape = {"d_model": rung.width, "layers": rung.layers, "d_mlp": rung.neurons // rung.layers}
+    if rung.strength != 1:
+        learning |= {"dpo": {"learning_rate": mini.dpo.learning_rate * rung.strength}}
     return learning | {
         "pretraining": learning.get("pretraining", {}) | shape | {"language": rung.language},
         "scorer": {"second": ""},

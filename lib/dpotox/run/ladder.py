@@ -30,7 +30,8 @@ PACKS, PROFILES = PROJECT / "book" / "packs" / "ladder", OUTPUT / "artifacts" / 
 def profile_of(rung: Rung) -> str:
     """The profile of a rung as TOML."""
     title = (
-        f"the ladder: {rung.width} wide, {rung.neurons:,} neurons in {rung.layers} layers, {rung.language}"
+        f"the ladder: {rung.width} wide, {rung.neurons:,} neurons in {rung.layers} layers, {rung.language}, "
+        f"DPO at {rung.strength:g} times the rate"
     )
     lines = ["# Written by dpotox.run.ladder.", 'extends = "mini"']
     lines += [f'title = "{title}{"" if rung.trained else ", not trained"}"']

@@ -35,8 +35,12 @@ LEAST, MOST = -1.0, 1.5
 """What lies beyond is drawn at the edge: a share of a small effect can be anything."""
 ASIDE = 0.2
 """How far untrained networks stand beside the trained models of their shape."""
-SEVERAL = 1_000
-"""From here numbers are told in thousands of 1,024."""
+SEVERAL = 1_024
+"""Neurons are told in so many."""
+TICKS = 7.0
+"""Points; larger ones touch each other."""
+AXES = {"neurons": "neurons / 1,024", "strength": "DPO's rate"}
+"""What else a dimension is called at an axis."""
 LEGEND = {"loc": "outside upper left", "frameon": False, "fontsize": SMALL, "borderpad": 0}
 SHARES = {f"{group} share of gross, {ladder.OWN}": f"share of {group}" for group in REDUCING}
 UNDONE = {
@@ -86,7 +90,7 @@ def multiples(table: pd.DataFrame, rows: Mapping[str, str], nulls: bool = False)
     if table.empty:
         return nothing(NOT_RUN)
     labels = [_labels(dimension) for dimension in ladder.DIMENSIONS]
-    letters = [sum(len(label) + 1 for label in names) for names in labels]
+    letters = [len(names) * (max(map(len, names)) + 1.5) for names in labels]
     size = (WIDTH, 1.15 * len(rows) + 0.75)
     figure, panels = plt.subplots(
         len(rows), len(ladder.DIMENSIONS), figsize=size, sharex="col", sharey="row", width_ratios=letters
@@ -100,8 +104,8 @@ def multiples(table: pd.DataFrame, rows: Mapping[str, str], nulls: bool = False)
                 axes.axhline(value, color=PAPER, linewidth=0.9, linestyle=style, zorder=1)
         _name_row(line, name)
     for axes, dimension, names in zip(panels[-1], ladder.DIMENSIONS, labels, strict=True):
-        axes.set_xticks(range(len(names)), names)
-        axes.set(xlabel=dimension, xlim=(-0.5, len(names) - 0.5))
+        axes.set_xticks(range(len(names)), names, fontsize=TICKS)
+        axes.set(xlabel=AXES.get(dimension, dimension), xlim=(-0.5, len(names) - 0.5))
     _legend(figure, nulls)
     return figure
 
@@ -142,7 +146,7 @@ def _name_row(line: np.ndarray, name: str) -> None:
 def _labels(dimension: str) -> list[str]:
     """What the rungs along a dimension are called at an axis."""
     values = [getattr(rung, dimension) for rung in ladder.along(dimension)]
-    return [f"{v // 1024}k" if isinstance(v, int) and v >= SEVERAL else str(v) for v in values]
+    return [str(v // SEVERAL if dimension == "neurons" else v).removeprefix("0") for v in values]
 
 
 def _legend(figure: Figure, nulls: bool) -> None:

@@ -22,6 +22,7 @@ NOTHING_RUN = "nothing of the ladder has been run here; `make ladder` runs it"
 UNDONE = {
     "more-cancels": "the number of neurons",
     "noise-cancels": "the noise of the reading",
+    "stronger-cancels-less": "how weakly DPO acts",
     "depth-cancels": "the depth",
 }
 """The rules on what is undone, and what it goes with by each."""
