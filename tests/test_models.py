@@ -25,7 +25,9 @@ from dpotox.inputs.networks import (
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.model.architecture import traced
 from dpotox.model.tracing import read_generation
+from dpotox.model.weights import weight_change
 from dpotox.profile import load_profile
+from dpotox.show import report
 
 COMPUTE = load_profile("mini").compute
 
@@ -199,3 +201,17 @@ def test_real_tokens_match_the_published_ids():
     assert len(ids) == 8
     for word, expected in ids.items():
         assert tokenizer.encode(word) == expected, word[0] + "*" * (len(word) - 1)
+
+
+def test_how_far_weights_moved_has_no_value_where_they_were_zero(model, other_model, network, other):
+    table = weight_change(model, other_model).set_index("parameters")
+    assert table.loc["mlp.c_proj.bias"].isna().all()
+    old, new = (
+        torch.cat([block.mlp.c_fc.weight.detach().flatten() for block in one.transformer.h])
+        for one in (network, other)
+    )
+    expected = [(new - old).norm() / old.norm(), old @ new / old.norm() / new.norm()]
+    assert table.loc["mlp.c_fc.weight"].tolist() == pytest.approx(list(map(float, expected)), rel=1e-4)
+    shown = report.weight_change(table.reset_index()).to_html()
+    assert "zero before" in shown
+    assert "nan" not in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from dpotox.model.architecture import matrix, neurons_per_layer
 
@@ -32,7 +34,7 @@ def cosines(
     vectors: Float[Tensor, "*neuron d_model"], direction: Float[Tensor, "d_model"]
 ) -> Float[Tensor, "*neuron"]:
     """Cosine similarity of vectors with a direction."""
-    return torch.nn.functional.cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
+    return cosine_similarity(vectors, direction.expand_as(vectors), dim=-1)
 
 
 def shape(model: TransformersModel) -> pd.DataFrame:
@@ -52,6 +54,7 @@ def shape(model: TransformersModel) -> pd.DataFrame:
 def weight_change(before: TransformersModel, after: TransformersModel) -> pd.DataFrame:
     """Per kind of parameter: the norm of the `change` over the norm before, and the `cosine` of the two.
 
+    Neither is a number where all were zero before, as biases may be.
     The paper finds that DPO moves the weights very little (section 3).
     """
     changed = dict(after.named_parameters())
@@ -64,7 +67,7 @@ def weight_change(before: TransformersModel, after: TransformersModel) -> pd.Dat
     rows = []
     for kind, pairs in kinds.items():
         old, new = (torch.cat([one.flatten() for one in some]) for some in zip(*pairs, strict=True))
-        cosine = torch.nn.functional.cosine_similarity(old, new, dim=0)
-        change = (new - old).norm() / old.norm()
-        rows.append({"parameters": kind, "change": float(change), "cosine": float(cosine)})
+        change, cosine = (new - old).norm() / old.norm(), cosine_similarity(old, new, dim=0)
+        told = {"change": float(change), "cosine": float(cosine)} if old.any() else {}
+        rows.append({"parameters": kind, "change": math.nan, "cosine": math.nan} | told)
     return pd.DataFrame(rows)

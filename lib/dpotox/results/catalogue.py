@@ -180,7 +180,7 @@ _ALL = (
         "How far DPO moved the weights: a row per kind of parameter.",
         parameters=label("the kind"),
         change=number("length of the change over the length before", empty=True),
-        cosine=number("cosine between before and after"),
+        cosine=number("cosine between before and after", empty=True),
     ),
     Table("directions.csv").of(
         "Directions and the tokens nearest to them, by the logit lens.",

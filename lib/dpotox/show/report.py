@@ -231,7 +231,8 @@ def pair_yield(table: pd.DataFrame) -> Styler:
 def weight_change(table: pd.DataFrame) -> Styler:
     """How far each kind of parameter moved."""
     names = {"change": "relative change"}
-    return shown(table.rename(columns=names), {"relative change": "{:.5f}", "cosine": "{:.6f}"})
+    moved = shown(table.rename(columns=names))
+    return moved.format({"relative change": "{:.5f}", "cosine": "{:.6f}"}, na_rep="zero before")
 
 
 def writers(table: pd.DataFrame) -> Styler:
