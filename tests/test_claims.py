@@ -2,10 +2,20 @@ import math
 import tomllib
 from importlib.resources import files
 
+import pandas as pd
 import pytest
 
 from dpotox.estimates import Estimate
-from dpotox.results.claims import CHAPTERS, CLAIMS, Claim, judge, published_evidence
+from dpotox.results import claims
+from dpotox.results.claims import (
+    CHAPTERS,
+    CLAIMS,
+    Claim,
+    as_estimates,
+    judge,
+    measured_otherwise,
+    published_evidence,
+)
 
 
 def inside(claim) -> float:
@@ -127,3 +137,30 @@ def test_a_rule_reads_as_it_is_applied():
     assert rules["tp-is-a-minority"] == "TP- share of gross < 0.5"
     assert rules["many-go-wrong"] == "increase / gross reduction > 0.5"
     assert rules["change-ignores-toxicity"].startswith("-0.1 < ")
+
+
+def test_a_claim_without_an_end_of_its_range_has_none_there():
+    entry = {"id": "a", "statement": "b", "quantity": "c", "chapter": "d", "source": "ours", "history": [{}]}
+    above, below = claims._claim(entry | {"above": 0.2}), claims._claim(entry | {"below": 0.7})
+    assert (above.low, above.high, above.history) == (0.2, math.inf, ({},))
+    assert (below.low, below.high, below.id) == (-math.inf, 0.7, "a")
+
+
+def test_a_run_counts_as_measured_by_today_s_code_if_it_is_the_last_or_said_to_be_the_same():
+    history = [{"of": "f", "code": "1"}, {"of": "g", "code": "2"}]
+    assert measured_otherwise({"f": "1", "g": "2"}, history) == []
+    assert measured_otherwise({"f": "1"}, history) == ["g"]
+    assert measured_otherwise({"f": "1", "g": "2", "h": "3"}, history) == ["h"]
+    other, same = {"of": "f", "code": "4"}, {"of": "f", "code": "5", "same": True}
+    assert measured_otherwise({"f": "1", "g": "2"}, [*history, other]) == ["f"]
+    assert measured_otherwise({"f": "1", "g": "2"}, [*history, same]) == []
+    assert measured_otherwise({"f": "5", "g": "2"}, [*history, same]) == []
+    assert measured_otherwise({"f": "4", "g": "2"}, [*history, other, same]) == []
+    assert measured_otherwise({"f": "1", "g": "2"}, [*history, other, same]) == ["f"]
+
+
+def test_estimates_are_read_from_a_table_with_what_was_resampled_where_told():
+    table = pd.DataFrame({"quantity": ["a", "b"], "value": [1, 2], "low": [0, 1], "high": [2, 3]})
+    assert as_estimates(table)["b"] == Estimate(2, 1, 3)
+    told = as_estimates(table.assign(resampled="seeds", more="text"))
+    assert told == {"a": Estimate(1, 0, 2, "seeds"), "b": Estimate(2, 1, 3, "seeds")}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from dpotox.estimates import (
     CHUNKS,
@@ -85,6 +86,57 @@ def test_resamples_that_lie_to_one_side_widen_the_interval_on_both():
     assert np.isnan(around(1.0, np.array([np.nan]), 20).low)
     assert np.isnan(around(1.0, np.array([1.1, 0.9]), blocks=1).low)
     assert (around(0.5, np.full(9, 0.5), 20).low, around(0.5, np.full(9, 0.5), 20).high) == (0.5, 0.5)
+
+
+def test_the_reach_around_a_value_is_students_over_the_blocks():
+    draws = np.array([1.2, 0.9, 1.1, np.nan, 0.7])
+    spread = np.sqrt(np.mean((draws[np.isfinite(draws)] - 1.0) ** 2) * 3 / 2)
+    found = around(1.0, draws, blocks=3, resampled=PROMPTS)
+    reach = stats.t.ppf(0.975, 2) * spread
+    assert (found.low, found.high) == pytest.approx((1.0 - reach, 1.0 + reach))
+    assert (found.value, found.resampled) == (1.0, PROMPTS)
+    assert np.isfinite(around(1.0, draws, blocks=2).low)
+    for nothing in (around(1.0, draws, blocks=1), around(np.nan, draws, 3), around(1.0, draws[3:4], 3)):
+        assert np.isnan(nothing.low)
+    assert around(1.0, draws[3:4], 3).value == 1.0
+
+
+def test_a_rank_s_interval_has_as_many_own_values_as_its_width_says():
+    rng = np.random.default_rng(5)
+    others = np.linspace(0, 1, 200)
+    own = Estimate(0.8, 0.7, 0.9)
+    found = rank(others, own, seed=4)
+    larger = (others[None] > rng.normal(0.8, 0.1 / stats.norm.ppf(0.975), (4000, 1))).sum(1)
+    low, high = (
+        np.quantile(ends, q)
+        for ends, q in (
+            (np.where(larger > 0, rng.beta(np.maximum(larger, 1), 201 - larger), 0), 0.025),
+            (np.where(larger < 200, rng.beta(larger + 1, np.maximum(200 - larger, 1)), 1), 0.975),
+        )
+    )
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    assert (found.value, found.resampled) == (pytest.approx(0.2), DIRECTIONS)
+    assert rank(others, own) == rank(others, own, seed=0) != rank(others, own, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "ends"), [(2.0, (0.0, 1 - 0.025 ** (1 / 9))), (-1.0, (0.025 ** (1 / 9), 1.0))]
+)
+def test_beyond_all_others_the_rank_is_none_or_all_of_them(value, ends):
+    found = rank(np.linspace(0, 1, 9), Estimate(value, value, value))
+    assert (found.low, found.high) == pytest.approx(ends, abs=0.01)
+    assert found.value == float(value < 0)
+    equal = rank(np.array([0.5, 0.5]), Estimate(0.5, 0.5, 0.5))
+    assert (equal.value, equal.low) == (0.0, 0.0)  # equal is not larger
+
+
+def test_ranks_over_seeds_are_clopper_and_pearsons_of_what_they_add_up_to():
+    found = over_seeds([0.5, 0.3, 0.1], rank=True)
+    ends = stats.beta.ppf(0.025, 0.9, 3.1), stats.beta.ppf(0.975, 1.9, 2.1)
+    assert (found.low, found.high) == pytest.approx(ends)
+    assert (found.value, found.resampled) == (pytest.approx(0.3), SEEDS)
+    assert over_seeds([1.0, 1.0, 1.0], rank=True).high == 1.0
+    assert over_seeds([0.2], rank=True).resampled == SEEDS
 
 
 def test_the_interval_of_a_rank_is_clopper_and_pearsons_where_the_own_value_is_sure_and_wider_where_not():

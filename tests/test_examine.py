@@ -5,7 +5,16 @@ import pytest
 from plain import STEPS, hooked, loss_plainly
 from scipy import stats
 
-from dpotox.estimates import estimate, mean, over_seeds, recovered_share
+from dpotox.estimates import (
+    PROMPTS,
+    WINDOWS,
+    estimate,
+    has_effect,
+    largest,
+    mean,
+    over_seeds,
+    recovered_share,
+)
 from dpotox.model.interventions import ablate, copy
 from dpotox.model.tracing import continue_prompts
 from dpotox.paper.evaluation import Exam, examine, greedy_toxicity, token_f1
@@ -126,6 +135,25 @@ def test_what_cannot_be_resampled_has_a_value_and_no_interval():
     for found in (nothing, one):
         assert np.isnan(found.low)
         assert np.isnan(found.high)
+
+
+def test_an_interval_says_what_was_resampled():
+    varied, constant = np.array([0.1, 0.2, 0.9]), np.full(3, 0.5)
+    for sample in (varied, constant, varied[:1]):
+        assert estimate(mean, sample, resamples=50, resampled=WINDOWS).resampled == WINDOWS
+        assert estimate(mean, sample, resamples=50).resampled == PROMPTS
+    assert largest(recovered_share, varied, [varied / 2], varied / 4, resamples=50).resampled == PROMPTS
+
+
+def test_an_effect_is_one_only_where_its_whole_interval_lies_above_zero():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.2, 0.8, 40)
+    noise = rng.normal(0, 0.1, 40)
+    noise -= noise.mean()
+    assert has_effect(before, before - 0.05 + noise, 200)
+    assert not has_effect(before, before - 0.01 + noise, 200)
+    assert not has_effect(before, before, 200)
+    assert not has_effect(np.full(3, 0.5), np.full(3, 0.5), 200)
 
 
 def test_only_what_is_constant_in_every_sample_has_no_width():

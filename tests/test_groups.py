@@ -13,18 +13,21 @@ from dpotox.paper.groups import (
     GROUPS,
     INCREASING,
     REDUCING,
+    change_with,
     gross_and_net,
     group_by_activation,
     group_by_projection,
     group_table,
     layer_drops,
+    moved_by_activations,
     neurons_for_share,
+    quantities,
     ranking,
     without_largest,
 )
 from dpotox.paper.neurons import neuron_table, resampled_neuron_tables
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
-from dpotox.paper.selections import most_toxic
+from dpotox.paper.selections import dampened_drop, most_toxic
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,8 @@ def test_layer_drops_are_summed_by_layer_and_group():
 def test_neurons_for_share_counts_the_largest_drops():
     table = pd.DataFrame({"projection_drop": [4.0, -9.0, 3.0, 2.0, 1.0]})
     assert [neurons_for_share(table, s) for s in (0.4, 0.41, 0.7, 1.0)] == [1, 2, 2, 4]
+    assert neurons_for_share(-table, 0.5) == 1
+    assert neurons_for_share(table[table < 0].dropna(), 0.5) == 0  # nothing drops
 
 
 def test_layer_drops_sum_to_the_group_table(neurons):
@@ -176,6 +181,8 @@ def test_most_toxic_takes_the_largest_cosines_and_can_ask_for_active_ones(neuron
     assert top["cosine"].min() >= neurons.drop(top.index)["cosine"].max()
     active = most_toxic(neurons, 10, only_positive=True)
     assert (active["pre_activation"] > 0).all()
+    some = pd.DataFrame({"pre_activation": [0.0, 0.5, 1.5, -1.0], "cosine": [0.9, 0.8, 0.7, 0.6]})
+    assert most_toxic(some, 3, only_positive=True).index.tolist() == [1, 2]
 
 
 def test_resampled_tables_scatter_around_the_table(parts, neurons):
@@ -188,6 +195,36 @@ def test_resampled_tables_scatter_around_the_table(parts, neurons):
     assert np.std(drops) < 1e-3  # the same prompts before and after: the noise cancels
     activations = [t["pre_activation"].mean() for t in tables]
     assert 0 < np.std(activations) < 0.1
+
+
+def test_the_quantities_of_a_table_are_its_sums_and_what_they_make_of_each_other():
+    table = pd.DataFrame(
+        {
+            "group": ["TP-", "TP-", "AN-", "AP+", "TN-", "AP-"],
+            "projection_drop": [4.0, 1.0, 3.0, 2.0, -5.0, -1.0],
+        }
+    )
+    found = quantities(table)
+    assert (found["gross"], found["net"], found["net / gross"]) == (10.0, 4.0, 0.4)
+    assert found["TP- share of gross"] == 0.5
+    assert found["TP- share of gross, largest neuron left out"] == pytest.approx(1 / 6)
+    assert dampened_drop(table.iloc[1:]) == 1.0
+    assert dampened_drop(table.iloc[2:]) == 0.0
+
+
+def test_what_activations_move_is_their_change_along_the_value_vectors_before_dpo():
+    table = pd.DataFrame(
+        {
+            "activation_change": [-1.0, 0.5, 0.0],
+            "pre_value_projection": [2.0, -1.0, 3.0],
+            "projection_drop": [2.5, 0.5, 1.0],
+        }
+    )
+    assert moved_by_activations(table) == pytest.approx((2.0 + 0.5) / 4.0)
+    assert change_with(table, "projection_drop") == pytest.approx(
+        np.corrcoef(table["activation_change"], table["projection_drop"])[0, 1]
+    )
+    assert np.isnan(change_with(table.assign(activation_change=0.1), "projection_drop"))
 
 
 # On the published numbers

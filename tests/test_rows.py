@@ -87,6 +87,14 @@ def test_row_names_are_unique(neurons):
     assert len(names) == len(set(names))
 
 
+def test_a_matched_neuron_is_the_nearest_that_is_left_by_its_activation_with_its_sign():
+    table = pd.DataFrame({"layer": 0, "pre_activation": [-1.0, -1.1, 0.9, 3.0]})
+    drawn = [matched(table, table.iloc[:1], np.random.default_rng(seed), nearest=1) for seed in range(5)]
+    assert [one.index.tolist() for one in drawn] == [[1]] * 5
+    as_many = pd.DataFrame({"layer": 0, "pre_activation": [0.0, 1.0, 0.1, 1.1]})
+    assert sorted(matched(as_many, as_many.iloc[:2], np.random.default_rng(0)).index) == [2, 3]
+
+
 def test_matched_neurons_are_others_of_the_same_layer_and_activation(neurons):
     chosen = neurons_of(neurons, "TP-")
     drawn = matched(neurons, chosen, np.random.default_rng(1))
