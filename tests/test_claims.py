@@ -99,7 +99,7 @@ def test_reversed_numbers_overturn_the_headline():
 
 
 def test_published_quantities_are_the_ones_in_the_paper():
-    evidence = published_evidence()
+    evidence, effect = published_evidence(), 0.453 - 0.208
     expected = {
         "TP- share of gross": 15.1108 / 47.4837,
         "increase / gross reduction": 40.2673 / 47.4837,
@@ -112,6 +112,13 @@ def test_published_quantities_are_the_ones_in_the_paper():
         "top toxic neurons' share of gross": 2.33297 / 47.4837,
         "AN- and AP+ share of gross": (17.7173 + 3.3198) / 47.4837,
         "perplexity on all text, largest ablation / after DPO": 29.07 / 23.34,
+        "share of neurons that reduce": 57501 / 98304,
+        "best recovered share among ablations by cosine, minus patching TP-": (0.335 - 0.319) / effect,
+        "recovered share of ablating positively active toxic neurons, minus as many of the most toxic": (
+            (0.436 - 0.320) / effect
+        ),
+        "regained share by the largest factor on keys, minus by the next": (0.458 - 0.555) / effect,
+        "F1 after DPO / before": evidence["F1 after DPO / before"].high,  # no interval is published
     }
     for quantity, value in expected.items():
         assert evidence[quantity].value == pytest.approx(value, rel=1e-4), quantity
