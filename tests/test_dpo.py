@@ -118,13 +118,25 @@ def test_a_checkpoint_that_was_cut_off_is_not_used(tmp_path):
     assert training.latest_checkpoint(tmp_path / "nowhere") is None
 
 
-def test_training_ends_when_validation_no_longer_improves_and_takes_the_best(study, tmp_path):
-    wild = {"learning_rate": 0.05, "eval_every": 2, "steps": 40, "patience": 2}
-    _, curves = train(study, tmp_path, **wild)
-    loss = curves[curves["split"] == "validation"].set_index("step")["loss"]
-    assert loss.index.max() < 40
-    later = loss[loss.index > 0]
-    assert later.idxmin() == loss.index.max() - 2 * 2
+def test_training_ends_when_validation_no_longer_improves_and_takes_the_best(study, tmp_path, monkeypatch):
+    losses = {0: 0.7, 2: 0.6, 4: 0.5, 6: 0.55, 8: 0.52, 10: 0.4}
+    weights, loop = {}, dpo._PairTrainer.evaluation_loop
+
+    def evaluation_loop(self, *args, **kwargs):
+        step = self.state.global_step
+        weights[step] = dict(self.model.named_parameters())[WEIGHT].detach().clone()
+        output = loop(self, *args, **kwargs)
+        output.metrics["eval_loss"] = losses[step]
+        return output
+
+    monkeypatch.setattr(dpo._PairTrainer, "evaluation_loop", evaluation_loop)
+    got, curves = train(study, tmp_path, eval_every=2, steps=40, patience=2)
+    validation = curves[curves["split"] == "validation"]
+    assert dict(zip(validation["step"], validation["loss"], strict=True)) == {
+        step: losses[step] for step in (0, 2, 4, 6, 8)
+    }
+    assert torch.equal(got, weights[4])
+    assert not torch.equal(got, weights[8])
 
 
 def test_pairs_are_cut_to_the_lengths_of_the_profile(study):
