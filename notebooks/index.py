@@ -107,7 +107,7 @@ report_claims.claims_table(results.claims.query("source == 'paper'"), over)
 report_claims.verdicts_by_seed(by_seed, missing)
 
 # %% tags=["remove-input", "only-generated"]
-report_standing.with_other_instructions(over)
+report_standing.on_another_processor(by_seed)
 
 # %% [markdown]
 # Then ours, which hold the paper's claims beside random directions and edits with nothing of DPO in them.

@@ -286,12 +286,15 @@ def test_the_front_page_tells_what_seeds_reach_if_there_are_several(results):
     assert "75%" in said
 
 
-@pytest.mark.parametrize("verdict", claims.VERDICTS)
-def test_claims_that_another_processor_turned_are_named_where_they_are_decided(results, verdict):
-    over = claims.over_seeds(results.claims).assign(verdict=verdict)
-    said = text(report_standing.with_other_instructions(over))
-    assert ("`ablation-is-partial`" in said) == (verdict != claims.OPEN)
-    assert "`dpo-reduces`" not in said
+def test_what_another_processor_made_of_the_same_seed_is_told(results):
+    first = results.claims.assign(seed=0, again=False, verdict=claims.HOLDS, here=0.5, low=0.4, high=0.6)
+    assert "No seed was run" in text(report_standing.on_another_processor(first))
+    other = first.assign(again=True, here=0.53)
+    other.loc[other["id"] == "four-groups", "verdict"] = claims.FAILS
+    other.loc[other["id"] == "few-fire", "verdict"] = claims.OPEN
+    said = text(report_standing.on_another_processor(pd.concat([first, other])))
+    assert f"here of seed 0, 2 of {len(first)} verdicts differ (`few-fire`, `four-groups`), and 1 of" in said
+    assert "or back (`four-groups`). Values move by 0.30 half-widths" in said
 
 
 def test_every_claim_stands_beside_other_runs(results):

@@ -197,3 +197,27 @@ def test_pages_show_every_seed(results, three_seeds):
     assert "seed 1" in html
     assert "seed 2: the disk is full" in html
     assert isinstance(claims_by_seed(results, three_seeds, {})[0], pd.DataFrame)
+
+
+def test_another_run_of_a_seed_can_contradict_and_counts_for_nothing_else(results):
+    same, turned = Results(results.folder), Results(results.folder)
+    turned.__dict__["claims"] = results.claims.assign(verdict=FAILS, here=9.0)
+    first = results.claims.loc[results.claims["verdict"] == HOLDS, "id"]
+    table, _ = claims_by_seed(results, [0], {"a.zip": same})
+    assert not table["again"].any()  # the same run
+    table, _ = claims_by_seed(results, [0], {"a.zip": same, "b.zip": turned})
+    over = over_seeds(table)
+    assert (over["seeds"] == 1).all()
+    assert (over.loc[first, "verdict"] == DEPENDS).all()
+    assert over["value"].equals(over_seeds(results.claims)["value"])
+    assert "seed 0, again" in report_claims.claims_by_seed(table, {}).to_html()
+
+
+def test_of_two_packs_of_a_seed_the_first_counts(results):
+    one, two = Results(results.folder), Results(results.folder)
+    for pack, here in ((one, 0.1), (two, 0.2)):
+        pack.__dict__["record"] = results.record.__class__(**vars(results.record) | {"seed": 5})
+        pack.__dict__["claims"] = results.claims.assign(here=here)
+    table, _ = claims_by_seed(results, [0], {"a.zip": one, "b.zip": two})
+    assert set(table.query("seed == 5 and not again")["here"]) == {0.1}
+    assert set(table.query("seed == 5 and again")["here"]) == {0.2}

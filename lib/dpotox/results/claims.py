@@ -9,7 +9,8 @@
 3. `judge` compares: a claim *holds* if the whole interval lies in the range, *does not hold* if the whole
    interval lies outside, and is *inconclusive* if the interval straddles an end of the range.
 4. `over_seeds` compares the mean over seeds with the same range. Where a claim holds by one seed or by the
-   mean, and does not hold by another, it neither holds nor fails over seeds: it *depends on the seed*.
+   mean, and does not hold by another, or by the same one on another processor, it neither holds nor fails
+   over seeds: it *depends on the seed*.
 """
 
 from __future__ import annotations
@@ -219,7 +220,8 @@ def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
     Of one seed these are its own.
 
     Args:
-        by_seed: the claims tables of all seeds, one below the other.
+        by_seed: the claims tables of all seeds, one below the other. Where a column `again` is true, it is of
+            another run of a seed, which can contradict and counts for nothing else.
 
     Returns:
         Indexed by the claim's id: `value`, `low`, `high`, `resampled`, `verdict`; the `least` and the
@@ -227,12 +229,13 @@ def over_seeds(by_seed: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for claim in CLAIMS:
-        own = by_seed[by_seed["id"] == claim.id]
+        of_claim = by_seed[by_seed["id"] == claim.id]
+        own = of_claim[~of_claim["again"]] if "again" in of_claim else of_claim
         if own.empty:
             continue
         mean, found = _over_seeds(own), own["verdict"].tolist()
         verdict = claim.verdict(mean) if len(found) > 1 else found[0]
-        verdict = DEPENDS if {HOLDS, FAILS} <= {verdict, *found} else verdict
+        verdict = DEPENDS if {HOLDS, FAILS} <= {verdict, *of_claim["verdict"]} else verdict
         values = own["here"].astype(float)
         row = {"id": claim.id, "verdict": verdict} | asdict(mean)
         row |= {"least": values.min(), "greatest": values.max(), "seeds": len(found)}

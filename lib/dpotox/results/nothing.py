@@ -35,6 +35,7 @@ from dpotox.estimates import Estimate
 from dpotox.facts import NOISE
 from dpotox.results.claims import CLAIMS, DEPENDS, FAILS, HOLDS, WITHDRAWN, Claim, over_seeds
 from dpotox.results.folder import Results
+from dpotox.results.seeds import run_again
 
 UNTRAINED = "untrained"
 """The name of the profile whose runs are of untrained networks."""
@@ -167,7 +168,11 @@ def standing(results: Results, runs: dict[str, Results]) -> pd.DataFrame:
     """
     held = beside(results, runs)
     seeds = [results, *held.seeds.values()]
-    found = over_seeds(pd.concat([one.claims for one in seeds]))
+    again = run_again({one.seed: one for one in seeds}, runs.values())
+    tables = [one.claims.assign(again=False) for one in seeds] + [
+        one.claims.assign(again=True) for one in again
+    ]
+    found = over_seeds(pd.concat(tables))
     tells = told(cases(results, held.untrained, seeds[1:]), found.reset_index())
     undecided = found["verdict"].map({DEPENDS: SEED}).fillna(OPEN)
     return found.assign(carries=tells.reindex(found.index).fillna(undecided))

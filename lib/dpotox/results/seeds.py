@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,11 +47,23 @@ def of_seeds(results: Results, seeds: list[int]) -> tuple[dict[int, Results], di
 
 
 def with_packs(results: Results, seeds: list[int], packs: dict[str, Results]) -> tuple[dict, dict]:
-    """`of_seeds`, and beside them those seeds of the same profile that lie in packs."""
+    """`of_seeds`, and beside them those seeds of the same profile that lie in packs; the first of each."""
     found, missing = of_seeds(results, seeds)
-    same = {one.seed: one for one in packs.values() if one.profile.name == results.profile.name}
-    found = dict(sorted((same | found).items()))
-    return found, {seed: why for seed, why in missing.items() if seed not in found}
+    for one in packs.values():
+        if one.profile.name == results.profile.name:
+            found.setdefault(one.seed, one)
+    return dict(sorted(found.items())), {seed: why for seed, why in missing.items() if seed not in found}
+
+
+def run_again(found: dict[int, Results], runs: Iterable[Results]) -> list[Results]:
+    """Those runs that made another model of the same profile and of one of the seeds, as other processors do.
+
+    Args:
+        found: the runs that stand for their seeds.
+    """
+    profiles = {one.profile.name for one in found.values()}
+    same = [one for one in runs if one.profile.name in profiles and one.seed in found]
+    return [one for one in same if not one.claims.equals(found[one.seed].claims)]
 
 
 def runs_beside(results: Results, seeds: list[int], packs: dict[str, Results]) -> dict[str, Results]:
@@ -68,10 +81,12 @@ def claims_by_seed(
         packs: runs by their names; those of the same profile count.
 
     Returns:
-        The claims table with a column `seed`, and for every seed without claims the reason.
+        The claims table with the columns `seed` and `again`, which is true of a second run of the same seed,
+        and for every seed without claims the reason.
     """
     found, missing = with_packs(results, seeds, packs)
-    tables = [one.claims.assign(seed=seed) for seed, one in found.items()]
+    tables = [one.claims.assign(seed=seed, again=False) for seed, one in found.items()]
+    tables += [one.claims.assign(seed=one.seed, again=True) for one in run_again(found, packs.values())]
     return pd.concat(tables, ignore_index=True), missing
 
 

@@ -18,6 +18,8 @@ VERDICTS = {
     OPEN: "? inconclusive",
     DEPENDS: "↔ depends on the seed",
 }
+AGAIN = ", again"
+"""Follows the seed of its second run."""
 TITLES = {
     "03_dpo": "DPO",
     "04_where_dpo_writes": "Where DPO writes",
@@ -106,7 +108,7 @@ def claims_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Styler:
     """Every claim's value and verdict over all seeds, and by seed.
 
     Args:
-        table: the claims with a column `seed`.
+        table: the claims with the columns `seed` and `again` (`results.seeds.claims_by_seed`).
         missing: why a seed has none.
     """
     together, rows = over_seeds(table), []
@@ -116,7 +118,9 @@ def claims_by_seed(table: pd.DataFrame, missing: dict[int, str]) -> Styler:
             row["over seeds"] = marked(whole["verdict"], interval(*whole[["value", "low", "high"]]))
             row |= {"least to greatest": spread(whole), "seeds": counted(whole)}
         for one in part.itertuples():
-            row[f"seed {one.seed}"] = marked(one.verdict, interval(one.here, one.low, one.high))
+            row[f"seed {one.seed}{AGAIN if one.again else ''}"] = marked(
+                one.verdict, interval(one.here, one.low, one.high)
+            )
         rows.append(row)
     reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in missing.items())
     return shown(rows).set_caption(reasons and f"Missing: {reasons}")

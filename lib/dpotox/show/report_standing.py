@@ -77,25 +77,33 @@ def _by_seeds(results: Results, others: dict[str, Results], over: pd.DataFrame) 
     )
 
 
-def with_other_instructions(over: pd.DataFrame) -> Markdown:
-    """Which claims decided over seeds another processor turned, in older runs of the first `mini`.
+def on_another_processor(by_seed: pd.DataFrame) -> Markdown:
+    """How far the verdicts of a seed hang on the processor that it was run on.
 
     Args:
-        over: every claim over seeds.
+        by_seed: of `results.seeds.claims_by_seed`.
     """
-    table = pd.read_csv(PROJECT / "book" / "measured" / "instruction_sets.csv", index_col="claim")
-    marks = table.map(lambda cell: cell[0]).T
-    kinds = marks.groupby(marks.index.map(lambda column: column.partition(",")[0])).nunique()
-    turned = set(kinds.columns[(kinds > 1).any()])
-    decided = over.index[over["verdict"].isin([HOLDS, FAILS])]
-    named = [f"`{name}`" for name in decided if name in turned]
-    tried = sum(name in table.index for name in decided)
-    which = f"came out otherwise: {', '.join(named)}" if named else "came out otherwise"
+    runs = {again: some.set_index(["seed", "id"]) for again, some in by_seed.groupby("again")}
+    if True not in runs:
+        return Markdown("No seed was run on another processor as well.")
+    one, other = (runs[again].groupby(level=[0, 1]).first() for again in (False, True))
+    both = other.join(one, rsuffix=" first", how="inner")
+    pairs = both["verdict"] + both["verdict first"]
+    differ, turned = both["verdict"] != both["verdict first"], pairs.isin([HOLDS + FAILS, FAILS + HOLDS])
+    widths = (both["high"] - both["low"] + both["high first"] - both["low first"]) / 4
+    moved = ((both["here"] - both["here first"]).abs() / widths.where(widths > 0)).median()
+    seeds = ", ".join(map(str, both.index.get_level_values("seed").unique()))
     return Markdown(
-        "A processor with other instructions rounds otherwise, which makes another model of a seed. In "
-        "[older runs of the first `mini`](10_claims.ipynb), another model, on such processors, "
-        f"{len(named) or 'none'} of the {tried} claims that were tried there and are decided here {which}."
+        "A processor that rounds otherwise makes another model of a seed. Where there are two runs of one, "
+        f"here of seed {seeds}, {differ.sum()} of {len(both)} verdicts differ{_named(both[differ])}, and "
+        f"{turned.sum() or 'none'} of them from holding to not holding or back{_named(both[turned])}. Values "
+        f"move by {number(moved)} half-widths of their intervals in the median."
     )
+
+
+def _named(verdicts: pd.DataFrame) -> str:
+    names = verdicts.index.get_level_values("id").unique()
+    return f" ({', '.join(f'`{name}`' for name in names)})" if len(names) else ""
 
 
 def _paper(results: Results) -> pd.DataFrame:
