@@ -85,7 +85,7 @@ def on_another_processor(by_seed: pd.DataFrame) -> Markdown:
     """
     runs = {again: some.set_index(["seed", "id"]) for again, some in by_seed.groupby("again")}
     if True not in runs:
-        return Markdown("No seed was run on another processor as well.")
+        return Markdown("No seed was run on another processor and came out otherwise.")
     one, other = (runs[again].groupby(level=[0, 1]).first() for again in (False, True))
     both = other.join(one, rsuffix=" first", how="inner")
     pairs = both["verdict"] + both["verdict first"]
