@@ -79,6 +79,7 @@ def jobs(monkeypatch, tmp_path) -> list[str]:
     monkeypatch.setattr(run.seeds, "run_jobs", run_jobs)
     monkeypatch.setattr(run, "open_results", lambda profile, seed: None)
     monkeypatch.setattr(run.pack, "write", lambda results, path, small: path.touch())
+    monkeypatch.setattr(run, "take_over", lambda rung, seed: None)
     monkeypatch.setattr(run, "write_profile", lambda rung: tmp_path / f"ladder-{NAMES[rung]}.toml")
     return done
 
@@ -97,6 +98,23 @@ def test_what_is_there_is_not_run_again_and_a_rung_that_fails_is_named_while_oth
     jobs.clear()
     run.climb(rungs, [0, 1], tmp_path)
     assert {job.split()[0] for job in jobs} == {"ladder-width-64.toml"}
+
+
+def test_a_rung_of_another_strength_begins_with_the_model_that_is_there(tmp_path):
+    strong, plain = NAMED["strength-4"], NAMED["language-rich"]
+    run.take_over(strong, 0, tmp_path)
+    assert not list(tmp_path.iterdir())  # nothing to begin with
+    base = tmp_path / "ladder-language-rich" / "seed0" / "base"
+    base.mkdir(parents=True)
+    (base / "weights").write_text("trained")
+    for rung in (strong, plain, NAMED["width-32"]):
+        run.take_over(rung, 0, tmp_path)
+    copied = tmp_path / "ladder-strength-4" / "seed0" / "base" / "weights"
+    assert copied.read_text() == "trained"
+    assert {path.name for path in tmp_path.iterdir()} == {"ladder-language-rich", "ladder-strength-4"}
+    copied.write_text("its own")
+    run.take_over(strong, 0, tmp_path)
+    assert copied.read_text() == "its own"
 
 
 # Reading

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from dpotox.errors import UserError
@@ -24,7 +26,8 @@ from dpotox.run import seeds
 from dpotox.run.artifacts import disk_errors
 from dpotox.run.command import exit_status
 
-PACKS, PROFILES = PROJECT / "book" / "packs" / "ladder", OUTPUT / "artifacts" / "ladder"
+PACKS, ARTIFACTS = PROJECT / "book" / "packs" / "ladder", OUTPUT / "artifacts"
+PROFILES = ARTIFACTS / "ladder"
 
 
 def profile_of(rung: Rung) -> str:
@@ -67,6 +70,8 @@ def _run(rung: Rung, seed: int, path: Path) -> bool:
     """Run one study up to its results, and pack them; whether that worked."""
     note(f"rung {NAMES[rung]}")
     profile = str(write_profile(rung))
+    with disk_errors(ARTIFACTS):
+        take_over(rung, seed)
     if seeds.run_jobs(profile, [seed], "--results"):
         return False
     try:
@@ -76,6 +81,17 @@ def _run(rung: Rung, seed: int, path: Path) -> bool:
         return False
     note(f"written: {path}")
     return True
+
+
+def take_over(rung: Rung, seed: int, artifacts: Path = ARTIFACTS) -> None:
+    """Begin with what the same model has left under DPO of strength 1, if it was run.
+
+    All steps before DPO are the same; those that differ are made anew, as always.
+    """
+    model = replace(rung, strength=1)
+    begun, own = (artifacts / f"ladder-{NAMES[one]}" / f"seed{seed}" for one in (model, rung))
+    if begun.is_dir() and not own.exists():
+        shutil.copytree(begun, own)
 
 
 def listed(folder: Path = PACKS) -> list[str]:
