@@ -294,7 +294,7 @@ def test_what_another_processor_made_of_the_same_seed_is_told(results):
     other.loc[other["id"] == "few-fire", "verdict"] = claims.OPEN
     said = text(report_standing.on_another_processor(pd.concat([first, other])))
     assert f"here of seed 0, 2 of {len(first)} verdicts differ (`few-fire`, `four-groups`), and 1 of" in said
-    assert "or back (`four-groups`). Values move by 0.30 half-widths" in said
+    assert "or back (`four-groups`). Values move by 0.3 half-widths" in said
 
 
 def test_every_claim_stands_beside_other_runs(results):
