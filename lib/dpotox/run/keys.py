@@ -37,6 +37,7 @@ class Keys:
 
     def __init__(self, profile: Profile, seed: int, code: Package | None = None) -> None:
         self.profile, self.seed, self.code = profile, seed, code or package()
+        self.versions = {name: version(name) for name in COMPUTING}
         self._known: dict[str, dict] = {}
 
     def settings(self, step: str) -> dict:
@@ -67,7 +68,7 @@ class Keys:
         settings = _settings(self.profile, reached.settings)
         return {
             "profile": settings,
-            "versions": {name: version(name) for name in COMPUTING},
+            "versions": self.versions,
             "seed": self.seed,
             "code": _of_code(reached),
             "files": _file_identities(settings),
