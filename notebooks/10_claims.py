@@ -215,7 +215,7 @@ report_table1.recovered_by_seed(recovered_by_seed(results, seeds, packs))
 #
 # The same seed on another processor is not the same model. Which instructions a processor has decides in what order
 # numbers are added, so that they are rounded otherwise, and pre-training makes much of that. So where a seed of the
-# packs in `book/packs/` was also run by `make book`, on whatever machine made these pages, there are two models of it. The first run is
+# packs in `book/packs/` was also run by `make book`, on whatever machine made these pages, there can be two models of it. The first run is
 # the one that counts in the mean over seeds, the other, *again* in the table above, can only contradict: a claim that holds by one and
 # does not by the other depends on the seed, too.
 
@@ -225,8 +225,8 @@ report_standing.on_another_processor(claims_by_seed(results, seeds, packs)[0])
 # %% [markdown] tags=["only-generated"]
 # On the first `mini`, another model, three seeds were run with all instructions of an Intel Xeon (AVX-512) and with AVX2 alone, in runs
 # that differ in nothing else: 2 to 5 of the 32 verdicts that there were then differed, and between seeds 4 to 7. Of this one, seed 0
-# with AVX2 alone was the same model on an Intel Xeon and on an AMD EPYC, with the same tables to the last byte but for some
-# intervals, which differ by one part in 10¹⁵.
+# with AVX2 alone was the same model on an Intel Xeon and on an AMD EPYC, with the same tables to the last byte but for a
+# few numbers, which differ by less than one part in 10¹⁵.
 
 # %% [markdown]
 # (answer-claims)=
