@@ -1,4 +1,4 @@
-"""The whole study on a small model pre-trained on text files of one's own, such as real comments.
+"""The study on small models of two sizes, pre-trained on text files of one's own, such as real comments.
 
     python benchmarks/natural_language.py --comments train.csv --prompts prompts.jsonl \
         --text wiki.train.txt --held-out wiki.test.txt
@@ -7,8 +7,8 @@ Formats: comments as Jigsaw's `train.csv`, prompts as RealToxicityPrompts' jsonl
 The model is trained on the comments and on `--text`; pairs begin with sentences of `--text`; perplexity and
 F1 are measured on `--held-out`. The scorer is a classifier of words, trained on comments that
 the probe does not use.
-Writes a profile to `artifacts/`, makes its book and the tables `natural_language_*.csv`; steps that are there
-are used again.
+Writes a profile of each size to `artifacts/`, makes its results, a small pack of them in `artifacts/` and the
+tables `natural_language_*.csv`; steps that are there are used again. `make book PROFILE=...` makes the pages.
 """
 
 import argparse
@@ -17,16 +17,18 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import torch
 from machine import write
 
 from dpotox.paper.groups import REDUCING, group_quantities
 from dpotox.paper.published import published_groups
 from dpotox.places import PROJECT
+from dpotox.results import pack
 from dpotox.results.folder import Results, open_results
 from dpotox.show.report import interval, number
 
 PROFILE = """# Written by benchmarks/natural_language.py.
-title = "a small GPT-2 pre-trained here on real comments and encyclopedia text"
+title = "a GPT-2 of {neurons:,} neurons, pre-trained here on real comments and encyclopedia text"
 
 [model]
 base = "embedded"
@@ -36,10 +38,10 @@ texts = ['{comments}', '{text}']
 vocabulary = 4096
 passes = {passes}
 dropout = 0.05
-layers = 6
-d_model = 192
-heads = 6
-d_mlp = 768
+layers = {layers}
+d_model = {width}
+heads = {heads}
+d_mlp = {d_mlp}
 init_std = 0.06
 mlp_bias = -1.0
 rows = 100000
@@ -95,18 +97,20 @@ steps = 180
 eval_every = 20
 
 [interventions]
-ablate_top = [5, 9, 47]
-ablate_top_positive = [5, 9, 47, 94]
-scale_top = 7
+ablate_top = {ablate_top}
+ablate_top_positive = {ablate_top_positive}
+scale_top = {scale_top}
 scale_factors = [2.0, 5.0, 10.0]
-figure_top = 47
+figure_top = {figure_top}
 sets = ["TP-", "all four groups", "the other four groups", "all neurons"]
 draws = 5
 
 [compute]
-threads = 2
+threads = {threads}
 batch_size = 300
 """
+SIZES = {"small": (4, 128, 512), "middle": (6, 192, 768)}
+"""Layers, width and neurons of a layer; a head is 32 wide."""
 
 
 def main() -> int:
@@ -114,67 +118,86 @@ def main() -> int:
     for name in ("comments", "prompts", "text", "held-out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--passes", type=int, default=4, help="over the texts; decides the time (default 4)")
-    parser.add_argument("--seed", default="0")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--no-texts", action="store_true", help="hide every word, for a pack that others may have"
+        "--no-texts", action="store_true", help="hide every word, so that the results give nobody's text away"
     )
     arguments = parser.parse_args()
-    paths = {k: v.resolve() for k, v in vars(arguments).items() if isinstance(v, Path)}
-    profile = PROJECT / "artifacts" / "natural-language.toml"
-    profile.parent.mkdir(exist_ok=True)
-    profile.write_text(
-        PROFILE.format(**paths, passes=arguments.passes, mask_from=0.0 if arguments.no_texts else 0.45),
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(profile), "--seeds", arguments.seed]
-    if failed := subprocess.call(command, cwd=PROJECT):
-        return failed
-    results = open_results(profile, int(arguments.seed))
-    for name, table in (("claims", claims(results)), ("shares", shares(results)), ("edits", edits(results))):
-        write(f"natural_language_{name}", table.replace("-", "none"))  # a lone hyphen would begin a list
+    found = {}
+    for size in arguments.sizes:
+        profile = write_profile(arguments, size)
+        some = [sys.executable, "-m", "dpotox.run.book", "--profile", str(profile), "--results"]
+        if failed := subprocess.call([*some, "--seeds", str(arguments.seed)], cwd=PROJECT):
+            return failed
+        found[size] = open_results(profile, arguments.seed)
+        pack.write(found[size], profile.with_name(f"{profile.stem}-seed{arguments.seed}.zip"), small=True)
+    for name, table_of in (("claims", claims), ("shares", shares), ("edits", edits)):
+        write(f"natural_language_{name}", table_of(found).replace("-", "none"))  # a lone hyphen begins a list
     return 0
 
 
-def claims(results: Results) -> pd.DataFrame:
-    """Every claim with the published value, the value here and the verdict."""
-    rows = [
-        (c.statement, c.source, number(c.paper), interval(c.here, c.low, c.high), c.verdict)
-        for c in results.claims.itertuples()
-    ]
-    return pd.DataFrame(rows, columns=["claim", "source", "published", "here", "verdict"])
+def write_profile(arguments: argparse.Namespace, size: str) -> Path:
+    """Write the profile of a size."""
+    layers, width, d_mlp = SIZES[size]
+    paths = {k: v.resolve() for k, v in vars(arguments).items() if isinstance(v, Path)}
+    neurons = layers * d_mlp
+    few, some, many = (max(1, round(neurons * share)) for share in (0.001, 0.002, 0.01))
+    shape = {
+        **{"layers": layers, "width": width, "heads": width // 32, "d_mlp": d_mlp, "neurons": neurons},
+        **{"ablate_top": [few, some, many], "ablate_top_positive": [few, some, many, 2 * many]},
+        **{"scale_top": round(neurons * 7 / 4_608), "figure_top": many},
+    }
+    mask_from = 0.0 if arguments.no_texts else 0.45
+    profile = PROJECT / "artifacts" / f"natural-language-{size}.toml"
+    profile.parent.mkdir(exist_ok=True)
+    others = {"passes": arguments.passes, "mask_from": mask_from, "threads": torch.get_num_threads()}
+    profile.write_text(PROFILE.format(**paths, **shape, **others), encoding="utf-8")
+    return profile
 
 
-def shares(results: Results) -> pd.DataFrame:
+def claims(found: dict[str, Results]) -> pd.DataFrame:
+    """Every claim with the published value, and the value and verdict at each size."""
+    first = next(iter(found.values())).claims
+    table = first[["statement", "source"]].rename(columns={"statement": "claim"})
+    table = table.assign(published=first["paper"].map(number))
+    for size, results in found.items():
+        here = [interval(*ends) for ends in results.claims[["here", "low", "high"]].itertuples(index=False)]
+        table = table.assign(**{size: here, f"verdict, {size}": list(results.claims["verdict"])})
+    return table
+
+
+def shares(found: dict[str, Results]) -> pd.DataFrame:
     """The groups' shares of gross: published, here on either text, and along directions that mean nothing."""
     quantities = {group: f"{group} share of gross" for group in REDUCING}
     quantities |= {"increase / gross": "increase / gross reduction"}
     published = group_quantities(published_groups())
     rows = {"GPT-2 medium, published": {n: number(published[q]) for n, q in quantities.items()}}
-    here = results.comparisons.set_index(["place", "quantity"])["value"]
-    for text in ("own", "same"):
-        rows[f"here, {text} text"] = {n: number(here[text, q]) for n, q in quantities.items()}
-        for kind in ("random", "matched"):
-            some = results.other_directions.query("kind == @kind and text == @text")
-            ends = some[list(quantities.values())].quantile([0.025, 0.975])
-            middle = {
-                n: f"{number(ends[q].iloc[0])} to {number(ends[q].iloc[1])}" for n, q in quantities.items()
-            }
-            rows[f"95 % of {len(some)} {kind} directions, {text} text"] = middle
+    for size, results in found.items():
+        here = results.comparisons.set_index(["place", "quantity"])["value"]
+        for text in ("own", "same"):
+            rows[f"{size}, {text} text"] = {n: number(here[text, q]) for n, q in quantities.items()}
+            for kind in ("random", "matched"):
+                some = results.other_directions.query("kind == @kind and text == @text")
+                ends = some[list(quantities.values())].quantile([0.025, 0.975])
+                middle = {
+                    n: f"{number(ends[q].iloc[0])} to {number(ends[q].iloc[1])}"
+                    for n, q in quantities.items()
+                }
+                rows[f"{size}, 95 % of {len(some)} {kind} directions, {text} text"] = middle
     return pd.DataFrame.from_dict(rows, orient="index").fillna("-").reset_index(names="along")
 
 
-def edits(results: Results) -> pd.DataFrame:
-    """What each edit of the model before DPO recovers, greedy and sampled."""
-    table = results.table1.query("model == 'base' and kind != 'none'")
-    rows = [
-        (
-            row.name,
-            interval(row.recovered, row.recovered_low, row.recovered_high),
-            interval(row.recovered_sampled, row.recovered_sampled_low, row.recovered_sampled_high),
-        )
-        for row in table.itertuples(index=False)
-    ]
-    return pd.DataFrame(rows, columns=["edit", "greedy", "sampled"])
+def edits(found: dict[str, Results]) -> pd.DataFrame:
+    """What each edit of the model before DPO recovers at each size, greedy and sampled."""
+    columns = {}
+    for size, results in found.items():
+        table = results.table1.query("model == 'base' and kind != 'none'").set_index("name")
+        for ending in ("", "_sampled"):
+            ends = table[[f"recovered{end}{ending}" for end in ("", "_low", "_high")]]
+            name = f"{size}, {'sampled' if ending else 'greedy'}"
+            columns[name] = ends.apply(lambda one: interval(*one), axis=1)
+    return pd.DataFrame(columns).fillna("-").reset_index(names="edit")
 
 
 if __name__ == "__main__":

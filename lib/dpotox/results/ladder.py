@@ -147,7 +147,7 @@ def settings(rung: Rung) -> dict[str, dict]:
             "draws": 0,
         },
         "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
-        "compute": {"neuron_bootstrap": 50},
+        "compute": {"neuron_bootstrap": 50, "threads": 1},  # so small that two rungs side by side cost less
     }
 
 
