@@ -29,6 +29,7 @@ seed = 0
 # %% tags=["hide-input"]
 from dpotox.places import PROJECT
 from dpotox.results import ladder, ladder_rules
+from dpotox.results.pack import packs_in
 from dpotox.show import figures_ladder, report_ladder
 from dpotox.show.figure_style import use_style
 
@@ -130,6 +131,17 @@ figure = figures_ladder.features(table)
 
 # %% tags=["hide-input"]
 report_ladder.features(table)
+
+# %% [markdown]
+# ## And with natural text?
+#
+# Every rung speaks a language that was made up. The models of [](../book/natural_language.md) learnt real comments and an
+# encyclopedia instead. They are read beside the ladder, whose least and largest values of trained models are given. No rule was written for
+# them, and each is one seed.
+
+# %% tags=["full-width", "hide-input"]
+packs, _ = packs_in(PROJECT / "book" / "packs")
+report_ladder.natural(table, packs)
 
 # %% [markdown]
 # ## What came out

@@ -20,6 +20,7 @@ from dpotox.results.agreement import BEST
 from dpotox.results.claims import FAILS, HOLDS, OPEN
 from dpotox.results.ladder import NAMED, NAMES, PERPLEXITY, SEEDS, TOXICITY
 from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, RULES
+from dpotox.results.pack import packs_in
 from dpotox.run import ladder as run
 from dpotox.show import figures, figures_ladder, report_ladder
 
@@ -338,6 +339,17 @@ def test_the_sentences_say_what_is_missing_and_what_makes_it(there):
         assert "Nothing of the ladder has been run" in said
     else:
         assert f"{3 * len(there)} of {3 * len(NAMES)} runs are here" in said
+
+
+def test_models_of_natural_text_stand_beside_the_ladder():
+    packs, _ = packs_in(PROJECT / "book" / "packs")
+    texts = {name: one for name, one in packs.items() if "natural" in name}
+    shown = report_ladder.natural(made_up(everything), packs).data
+    assert [name.startswith("natural text, ") for name in shown].count(True) == len(texts) > 0
+    assert shown.set_index("")["GPT-2 medium, published"]["net / gross, own text"] == "0.152"
+    assert shown.set_index("")["the ladder"]["share of TP-"].count(" to ") == 1
+    nothing = report_ladder.natural(made_up(everything), {})
+    assert "nothing of this kind" in nothing.to_html()
 
 
 def test_published_values_are_those_of_the_paper_and_of_the_authors_notebooks():

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
-from dpotox.estimates import over_seeds
+from dpotox.estimates import Estimate, over_seeds
 from dpotox.results.agreement import BEST
 from dpotox.results.claims import FAILS, HOLDS, OPEN
-from dpotox.results.ladder import CONTENT, NAMES, NET, OWN, SEEDS, WORDS, published, words_per_dimension
+from dpotox.results.folder import Results
+from dpotox.results.ladder import (
+    CONTENT,
+    MEDIUM,
+    NAMES,
+    NET,
+    OWN,
+    PERPLEXITY,
+    SEEDS,
+    TOXICITY,
+    WORDS,
+    measured,
+    published,
+    words_per_dimension,
+)
 from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, is_tested, runs_of
+from dpotox.show.figures_ladder import EDITS, FEW, SHARES
+from dpotox.show.figures_ladder import UNDONE as LEFT
 from dpotox.show.report import interval, lines, number, sentence, shown
 from dpotox.show.report_claims import VERDICTS
 
@@ -119,6 +135,30 @@ def features(table: pd.DataFrame) -> Markdown:
         f"over all trained rungs Spearman's correlation of that share with words per dimension is "
         f"{values}{over}. No rule was written for it, so it describes and proves nothing"
     )
+
+
+def natural(table: pd.DataFrame, packs: Mapping[str, Results]) -> Styler:
+    """Models of natural text beside the ladder and the published values; packs of others are passed over."""
+    found = {
+        f"natural text, {one.record.shape.layers * one.record.shape.d_mlp:,} neurons": measured(one)
+        for one in packs.values()
+        if one.profile.pretraining.texts
+    }
+    known, paper = table[table["trained"]].groupby("quantity")["value"], published()
+    ends = {quantity: f"{number(some.min())} to {number(some.max())}" for quantity, some in known}
+    names = {TOXICITY: TOXICITY, PERPLEXITY: PERPLEXITY} | SHARES | LEFT | FEW | EDITS
+    rows = [
+        {"": name}
+        | {run: _with_interval(there.get(quantity)) for run, there in found.items()}
+        | {"the ladder": ends.get(quantity, "-")}
+        | {f"{MEDIUM}, published": number(paper.get(quantity, {}).get(MEDIUM))}
+        for quantity, name in names.items()
+    ]
+    return shown(rows if found else [])
+
+
+def _with_interval(one: Estimate | None) -> str:
+    return interval(one.value, one.low, one.high) if one else "-"
 
 
 def published_net() -> Markdown:
