@@ -8,10 +8,23 @@ import pandas as pd
 import pytest
 import torch
 from plain import STEPS, generate_plainly, loss_plainly
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, PhiConfig, PretrainedConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    OPTConfig,
+    Phi3Config,
+    PhiConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
+from dpotox.inputs.networks import refuse_unfit
 from dpotox.inputs.pretraining import word_tokenizer
 from dpotox.model.architecture import FAMILIES, architecture_of, parameters, traced
 from dpotox.model.interventions import BLOCKS, Swap, ablate, clamp, shift, steer
@@ -31,6 +44,8 @@ SHAPE = SMALL | {
     "intermediate_size": 24,
     "max_position_embeddings": 64,
 }
+GROUPED = SHAPE | {"num_key_value_heads": 1, "head_dim": 8}
+OPT = {key: value for key, value in SHAPE.items() if key != "intermediate_size"} | {"ffn_dim": 24}
 GPT2 = SMALL | {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_inner": 24, "n_positions": 64}
 
 
@@ -44,6 +59,7 @@ class Family:
     down: str
 
 
+GATED = ("model.layers", "mlp.gate_proj", "mlp.down_proj")
 ALL = {
     "gpt2": Family(GPT2Config(**GPT2), "transformer.h", "mlp.c_fc", "mlp.c_proj"),
     "gpt_neox": Family(GPTNeoXConfig(**SHAPE), "gpt_neox.layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
@@ -52,6 +68,12 @@ ALL = {
         *("gpt_neox.layers", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
     ),
     "phi": Family(PhiConfig(**SHAPE), "model.layers", "mlp.fc1", "mlp.fc2"),
+    "opt": Family(OPTConfig(**OPT, word_embed_proj_dim=16), "model.decoder.layers", "fc1", "fc2"),
+    "llama": Family(LlamaConfig(**GROUPED), *GATED),
+    "mistral": Family(MistralConfig(**GROUPED, sliding_window=6), *GATED),
+    "qwen2": Family(Qwen2Config(**SHAPE, num_key_value_heads=1), *GATED),
+    "qwen3": Family(Qwen3Config(**GROUPED), *GATED),
+    "phi3": Family(Phi3Config(**SHAPE), "model.layers", "mlp.gate_up_proj", "mlp.down_proj"),
 }
 DIRECTION = torch.randn(16, generator=torch.Generator().manual_seed(2))
 
@@ -101,6 +123,11 @@ def modules(network, family, name):
     return [attrgetter(getattr(family, name))(layer) for layer in attrgetter(family.layers)(network)]
 
 
+def newest(x):
+    """The last position of a single text, whose positions may lie flat, and of two halves the first."""
+    return x.reshape(-1, x.shape[-1])[-1, :24]
+
+
 class Watched:
     """What plain hooks see of some modules while they run."""
 
@@ -127,10 +154,33 @@ def test_every_record_is_tried_here():
 
 
 def test_an_unknown_family_is_refused_with_what_to_add():
-    config = PretrainedConfig(name_or_path="my-opt")
-    config.model_type = "opt"
-    with pytest.raises(UserError, match=r"'my-opt' is a opt model; .* once dpotox/model/families.toml has a"):
+    config = PretrainedConfig(name_or_path="my-bloom")
+    config.model_type = "bloom"
+    with pytest.raises(
+        UserError, match=r"'my-bloom' is a bloom model; .* once dpotox/model/families.toml has a"
+    ):
         architecture_of(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"do_layer_norm_before": False},
+            "with do_layer_norm_before = False; .* those with True only",
+        ),
+        ({"word_embed_proj_dim": 8}, "with word_embed_proj_dim = 8; this study knows those with 16 only"),
+    ],
+)
+def test_a_model_that_its_family_s_record_does_not_fit_is_refused(given, told):
+    with pytest.raises(UserError, match=f"is a opt model {told}"):
+        architecture_of(OPTConfig(**OPT | {"word_embed_proj_dim": 16} | given))
+
+
+def test_no_study_is_made_of_gated_mlps():
+    with pytest.raises(UserError, match="is a llama model with gated MLPs, in which the sign of"):
+        refuse_unfit(LlamaConfig(**GROUPED))
+    refuse_unfit(ALL["opt"].config)
 
 
 def test_what_is_read_while_writing_is_what_hooks_see_of_single_prompts(model, network, family, prompts):
@@ -141,7 +191,7 @@ def test_what_is_read_while_writing_is_what_hooks_see_of_single_prompts(model, n
             tokens = generate_plainly(network, model.tokenizer, prompt)
         assert torch.equal(written.tokens[i], tokens)
         for got, seen in ((read.activation, acts), (read.gelu_input, entering)):
-            plain = torch.stack([torch.cat([x[0, -1:] for x in some]).mean(0) for some in seen])
+            plain = torch.stack([torch.stack([newest(x) for x in some]).mean(0) for some in seen])
             assert torch.allclose(got[i], plain, atol=1e-4)
 
 
@@ -159,14 +209,14 @@ def test_parts_add_up_to_the_residual_stream(model, network, family, prompts):
 def test_neurons_and_bias_add_up_to_what_the_mlp_writes(model, network, family):
     x = torch.randn(5, 24, generator=torch.Generator().manual_seed(0))
     for values, down in zip(value_vectors(model), modules(network, family, "down"), strict=True):
-        assert torch.allclose(x @ values + down.bias, down(x), atol=1e-5)
+        assert torch.allclose(x @ values + (0 if down.bias is None else down.bias), down(x), atol=1e-5)
 
 
 def test_keys_and_biases_give_what_enters_the_nonlinearity(model, network, family):
     x = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
     found = zip(key_vectors(model), key_biases(model), modules(network, family, "up"), strict=True)
     for keys, biases, up in found:
-        assert torch.allclose(x @ keys.T + biases, up(x), atol=1e-5)
+        assert torch.allclose(x @ keys.T + biases, up(x)[..., :24], atol=1e-5)
 
 
 @pytest.mark.parametrize("edit", [ablate, clamp, shift])
@@ -244,7 +294,9 @@ def test_what_writers_write_makes_what_the_mlps_read(model, network, family, pro
     for layer, block in enumerate(model.layers):
         stream = before.written[0, layer].sum(0)
         norm = block.mlp_norm
-        normed = (stream - stream.mean()) * norm.weight + norm.bias
+        if hasattr(norm, "bias"):
+            stream = stream - stream.mean() + norm.bias / norm.weight
+        normed = stream * norm.weight
         assert torch.allclose(before.entering[0, layer], normed, atol=1e-4)
 
 

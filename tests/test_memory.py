@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from dpotox.model.memory import halving
+from dpotox.memory import halving
 from dpotox.model.tracing import continue_prompts, mean_residuals, window_nll
 
 TOO_LARGE = 2

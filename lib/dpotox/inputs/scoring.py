@@ -22,7 +22,7 @@ from jaxtyping import Float
 from dpotox.errors import UserError, first_line, refused
 from dpotox.inputs import data
 from dpotox.inputs.language import Language
-from dpotox.model.memory import halving
+from dpotox.memory import halving
 from dpotox.profile import EMBEDDED, TRAINED, Profile
 
 TOXIC_LABELS = {

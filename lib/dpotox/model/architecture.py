@@ -2,15 +2,16 @@
 
 The study speaks of every model by the same names, which nnsight gives to its modules (`rename`): the model
 has `layers`, `embedding`, `positions` where it learns them, `final_norm` and `head`; a layer has `attention`,
-`mlp_norm`, `up` and `down`. What enters `down` are the neurons' activations, what leaves `up` is what enters
-the nonlinearity, and `down` maps each neuron to its value vector. Another family is another record in
-`families.toml`.
+`mlp_norm`, `up` and `down`, and `gate` where its MLP is gated: `down(act(gate) * up)`. What enters `down` are
+the neurons' activations, and `down` maps each neuron to its value vector. What leaves `gate`, or `up` where
+there is none, enters the nonlinearity; where one matrix makes both it is `gate`, whose first half does.
+Another family is another record in `families.toml`.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from dpotox.errors import UserError
 from dpotox.model.interventions import Block
 
 if TYPE_CHECKING:  # slow to import
+    from nnsight import Envoy
     from transformers import PretrainedConfig, PreTrainedModel
 
 
@@ -36,12 +38,26 @@ class Architecture:
         weights_from: the axis of a weight matrix along which its inputs lie: 1 in `torch.nn.Linear`.
         parallel: whether an MLP reads what its layer does, before attention adds to it, or the setting that
             says so.
+        centred: whether the norms take the mean away, as a LayerNorm does and an RMSNorm does not.
+        needs: settings without which a model of the family keeps things elsewhere.
     """
 
     names: dict[str, str]
     d_mlp: str = "intermediate_size"
     weights_from: int = 1
     parallel: bool | str = False
+    centred: bool = True
+    needs: dict[str, bool | str] = field(default_factory=dict)
+
+    @property
+    def gated(self) -> bool:
+        """Whether `gate` decides how much of `up` is an activation, whose sign is then a convention."""
+        return "gate" in self.names.values()
+
+    @property
+    def entering(self) -> str:
+        """The module whose output enters the nonlinearity, or the first half of it."""
+        return "gate" if self.gated else "up"
 
 
 FAMILIES: dict[str, Architecture] = {
@@ -57,15 +73,21 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
     """The record of a model's family.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the model has other settings than its record needs.
     """
+    name = f"{config.name_or_path!r} is a {config.model_type} model"
     if config.model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise UserError(
-            f"{config.name_or_path!r} is a {config.model_type} model; this study knows {known}, "
+            f"{name}; this study knows {known}, "
             "and another family once dpotox/model/families.toml has a record of it"
         )
-    return FAMILIES[config.model_type]
+    record = FAMILIES[config.model_type]
+    for setting, needed in record.needs.items():
+        wanted = getattr(config, needed) if isinstance(needed, str) else needed
+        if (given := getattr(config, setting)) != wanted:
+            raise UserError(f"{name} with {setting} = {given}; this study knows those with {wanted} only")
+    return record
 
 
 def neurons_per_layer(config: PretrainedConfig) -> int:
@@ -89,17 +111,79 @@ def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:
     return TransformersModel(network, task="text-generation", tokenizer=tokenizer, rename=names)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a running trace: what is read and edited there, `(batch, pos, width)`, under one name."""
+
+    block: Envoy
+    record: Architecture
+    rows: int  # of the batch, which some families lay flat with the positions
+    d_mlp: int
+
+    @property
+    def by_attention(self) -> Tensor:
+        """What attention adds to the residual stream."""
+        return self.block.attention.output[0]
+
+    @property
+    def normed(self) -> Tensor:
+        """What the MLP reads, behind its norm."""
+        return self._shaped(getattr(self.block, self.record.entering).input)
+
+    def scale_of(self, stream: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos"]:
+        """By what the norm before the MLP divides a residual stream."""
+        norm, centred = self.block.mlp_norm, self.record.centred
+        square = stream.var(-1, correction=0) if centred else stream.square().mean(-1)
+        return (square + (norm.eps if hasattr(norm, "eps") else norm.variance_epsilon)).sqrt()
+
+    @property
+    def gelu_input(self) -> Tensor:
+        """What enters the nonlinearity."""
+        return self._shaped(getattr(self.block, self.record.entering).output)[..., : self.d_mlp]
+
+    @property
+    def activation(self) -> Tensor:
+        """The coefficients of the value vectors."""
+        return self._shaped(self.block.down.input)
+
+    @property
+    def by_mlp(self) -> Tensor:
+        """What the MLP adds to the residual stream."""
+        return self._shaped(self.block.down.output)
+
+    @property
+    def residual(self) -> Tensor:
+        """The residual stream after the layer."""
+        return self.block.output
+
+    def _shaped(self, acts: Tensor) -> Tensor:
+        return acts if acts.ndim == 3 else acts.unflatten(0, (self.rows, -1))
+
+
+def layers(model: TransformersModel, rows: int) -> list[Layer]:
+    """All layers, for a trace of so many rows."""
+    record, d_mlp = architecture_of(model.config), neurons_per_layer(model.config)
+    return [Layer(block, record, rows, d_mlp) for block in model.layers]
+
+
 def matrix(model: TransformersModel, linear) -> Float[Tensor, "inputs outputs"]:
-    """The weights of an `up` or a `down`, a row for each input."""
+    """The weights of a linear module, a row for each input."""
     weight = linear.weight.detach()
     return weight if architecture_of(model.config).weights_from == 0 else weight.T
+
+
+def bias(model: TransformersModel, linear) -> Float[Tensor, "outputs"]:
+    """The bias of a linear module; zero where it has none."""
+    outputs = matrix(model, linear)[0]
+    return torch.zeros_like(outputs) if linear.bias is None else linear.bias.detach()
 
 
 def parameters(model: TransformersModel, block: Block) -> list[torch.nn.Parameter]:
     """The parameters of one kind of block in all layers; the norms are what no other kind has."""
     outer = [getattr(model, name, None) for name in ("embedding", "positions", "head")]
+    entering = {"gate", "up"} & set(architecture_of(model.config).names.values())
     found = {
-        "MLP in": [layer.up for layer in model.layers],
+        "MLP in": [getattr(layer, name) for layer in model.layers for name in entering],
         "MLP out": [layer.down for layer in model.layers],
         "attention": [layer.attention for layer in model.layers],
         "embeddings": [module for module in outer if module is not None],

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.model.architecture import parameters
+from dpotox.model.architecture import Layer, layers, parameters
 from dpotox.model.interventions import SITES, Block, Change, Intervention, Site, Swap
 
 GENERATING, IN_TEXT = slice(-1, None), slice(0, 1)
@@ -43,10 +43,10 @@ class Plan:
 
     def read_along(self, mask: Int[Tensor, "batch pos"]) -> ReadAlong | None:
         """The other model set to read what follows, in the layers in which something is copied from it."""
-        layers = sorted({layer for (layer, _), parts in self.parts.items() if any(p.copies for p in parts)})
-        return ReadAlong(self.other, layers, mask) if layers else None
+        copied = sorted({layer for (layer, _), parts in self.parts.items() if any(p.copies for p in parts)})
+        return ReadAlong(self.other, copied, mask) if copied else None
 
-    def apply(self, block, layer: int, theirs: dict[int, Tensor], sites: Sequence[Site] = SITES) -> None:
+    def apply(self, at: Layer, layer: int, theirs: dict[int, Tensor], sites: Sequence[Site] = SITES) -> None:
         """Edit one layer of a running trace, in forward order.
 
         Args:
@@ -55,29 +55,25 @@ class Plan:
         for site in sites:
             if (layer, site) not in self.parts:
                 continue
-            if site == "gelu_input":
-                acts = block.up.output
-            elif site == "activation":
-                acts = block.down.input
-            else:
-                acts = block.output
+            acts = getattr(at, site)
             # In place: without gradients nothing else holds these tensors, and putting a changed copy back
             # would take as long again. Gathered, which takes a third of the time of an index in brackets.
             for part in self.parts[layer, site]:
                 here, values = acts[:, part.where], part.values
-                at = part.neurons.expand(*here.shape[:-1], -1)
+                neurons = part.neurons.expand(*here.shape[:-1], -1)
                 if part.copies:
-                    values = theirs[layer].to(acts.device)[:, part.where].gather(-1, at)
-                here.scatter_(-1, at, part.change(here.gather(-1, at), values.to(here)))
+                    values = theirs[layer].to(acts.device)[:, part.where].gather(-1, neurons)
+                here.scatter_(-1, neurons, part.change(here.gather(-1, neurons), values.to(here)))
 
 
 class ReadAlong:
     """Another model that reads the tokens a traced one is about to process, step by step."""
 
-    def __init__(self, model: TransformersModel, layers: list[int], mask: Int[Tensor, "batch pos"]) -> None:
+    def __init__(self, model: TransformersModel, some: list[int], mask: Int[Tensor, "batch pos"]) -> None:
         from transformers import DynamicCache  # slow to import
 
-        self.model, self.layers, self.mask, self.cache = model, layers, mask, DynamicCache()
+        self.model, self.layers, self.mask = model, some, mask
+        self.cache = DynamicCache(config=model.config)
 
     def activations(self, ids: Int[Tensor, "batch pos"]) -> dict[int, Float[Tensor, "batch pos neuron"]]:
         """Activations at the next tokens, in the layers that are copied."""
@@ -86,8 +82,9 @@ class ReadAlong:
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         batch = {"input_ids": ids.to(device), "position_ids": positions.to(device)}
         batch |= {"attention_mask": mask.to(device), "past_key_values": self.cache, "use_cache": True}
+        inside = layers(self.model, len(ids))
         with torch.no_grad(), self.model.trace(batch):
-            acts = nnsight.save([self.model.layers[layer].down.input for layer in self.layers])
+            acts = nnsight.save([inside[layer].activation for layer in self.layers])
         return dict(zip(self.layers, acts, strict=True))
 
 

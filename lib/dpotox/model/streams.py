@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.model.architecture import is_parallel
+from dpotox.memory import halving
+from dpotox.model.architecture import is_parallel, layers
 from dpotox.model.generation import batches
-from dpotox.model.memory import halving
 
 
 class Streams(NamedTuple):
@@ -50,18 +50,18 @@ def read_streams(
     for batch, rows in batches(model, prompts, batch_size, "read streams", new_tokens=new):
         ids, chunk = torch.cat([batch["input_ids"], tokens[rows, :-1]], 1), chunk_of[rows].to(home)
         mask = torch.nn.functional.pad(batch["attention_mask"], (0, new - 1), value=1)
+        inside = layers(model, len(rows))
         with torch.no_grad(), model.trace({"input_ids": ids, "attention_mask": mask}, logits_to_keep=1):
             stream = [model.layers[0].input[:, -new:].to(home, torch.float32)]
-            for layer, block in enumerate(model.layers):
-                stream.append(block.attention.output[0][:, -new:].to(home, torch.float32))
+            for layer, at in enumerate(inside):
+                stream.append(at.by_attention[:, -new:].to(home, torch.float32))
                 entered = stream[:-1] if parallel else stream
-                variance = sum(entered).var(-1, correction=0)
-                scales[layer, rows] = (variance + block.mlp_norm.eps).sqrt().cpu()
+                scales[layer, rows] = at.scale_of(sum(entered)).cpu()
                 by = (scales if scale is None else scale)[layer, rows, :, None].to(home)
                 for writer, vectors in enumerate(entered):
                     written[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
-                normed = block.up.input[:, -new:].float().sum(1)
+                normed = at.normed[:, -new:].float().sum(1)
                 entering[:, layer].index_add_(0, chunk, normed.to(home))
-                stream.append(block.down.output[:, -new:].to(home, torch.float32))
+                stream.append(at.by_mlp[:, -new:].to(home, torch.float32))
     count = torch.bincount(chunk_of, minlength=chunks)[:, None, None] * new
     return Streams(entering.cpu() / count, written.cpu() / count[..., None], scales)

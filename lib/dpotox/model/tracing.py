@@ -21,11 +21,11 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from dpotox.model.architecture import matrix, neurons_per_layer
+from dpotox.memory import halving
+from dpotox.model.architecture import bias, layers, matrix, neurons_per_layer
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import Intervention, Swap
-from dpotox.model.memory import halving
 
 LOGITS_AT_ONCE = 2**27
 """Logits of a batch of text windows: half a gigabyte in float32."""
@@ -94,15 +94,15 @@ def continue_prompts(
     with edited(model, interventions, other, GENERATING) as plan:
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
             along = plan.read_along(batch["attention_mask"])
-            choice = decoding(new_tokens, rows, sampling_seed)
+            choice, inside = decoding(new_tokens, rows, sampling_seed), layers(model, len(rows))
             with torch.no_grad(), model.generate(batch, **choice) as tracer:
                 seen = nnsight.save([])
                 for _step in tracer.iter[:new_tokens]:
                     theirs = {}
                     if along is not None:
                         theirs = along.activations(model.embedding.input)
-                    for layer, block in enumerate(model.layers):
-                        plan.apply(block, layer, theirs)
+                    for layer, at in enumerate(inside):
+                        plan.apply(at, layer, theirs)
                     if unit is not None:
                         seen.append(model.final_norm.input[:, -1].float() @ unit)
                 sequences = nnsight.save(tracer.result)
@@ -152,6 +152,7 @@ def read_generation(
     with edited(model, interventions, None, GENERATING) as plan:
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
             chunk, choice = chunk_of[rows].to(home), decoding(new_tokens, rows, sampling_seed, forced)
+            inside = layers(model, len(rows))
             with torch.no_grad(), model.generate(batch, **choice) as tracer:
                 sums = nnsight.save(torch.zeros_like(total))
                 written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
@@ -159,12 +160,12 @@ def read_generation(
                 embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
                 for _step in tracer.iter[:new_tokens]:
                     embedded[:, 0] += _newest(model.layers[0].input, home) @ unit
-                    for layer, block in enumerate(model.layers):
-                        by_attention[:, layer] += _newest(block.attention.output[0], home) @ unit
-                        plan.apply(block, layer, {}, ["gelu_input"])
-                        entering[layer].index_add_(0, chunk, _newest(block.up.output, home))
-                        plan.apply(block, layer, {}, ["activation"])
-                        acts = _newest(block.down.input, home)
+                    for layer, at in enumerate(inside):
+                        by_attention[:, layer] += _newest(at.by_attention, home) @ unit
+                        plan.apply(at, layer, {}, ["gelu_input"])
+                        entering[layer].index_add_(0, chunk, _newest(at.gelu_input, home))
+                        plan.apply(at, layer, {}, ["activation"])
+                        acts = _newest(at.activation, home)
                         leaving[layer].index_add_(0, chunk, acts)
                         value_projections, bias_projection = along[layer]
                         by_mlp[:, layer] += acts @ value_projections + bias_projection
@@ -199,10 +200,11 @@ def window_nll(
             batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
             along = plan.read_along(batch["attention_mask"])
             theirs = along.activations(rows) if along is not None else {}
+            inside = layers(model, len(rows))
             with torch.no_grad(), model.trace(batch):
-                for layer, block in enumerate(model.layers):
-                    plan.apply(block, layer, theirs)
-                logits = model.head.output[:, :-1].float()
+                for layer, at in enumerate(inside):
+                    plan.apply(at, layer, theirs)
+                logits = model.output.logits[:, :-1].float()
                 target = rows[:, 1:].to(logits.device)
                 loss = torch.nn.functional.cross_entropy(logits.mT, target, reduction="none")
                 mean = nnsight.save(loss.mean(1))
@@ -230,9 +232,9 @@ def _projections(
     model: TransformersModel, block, unit: Float[Tensor, "d_model"]
 ) -> tuple[Float[Tensor, "neuron"], Float[Tensor, ""]]:
     """What one unit of each neuron's activation writes along a direction, and what the bias writes."""
-    found = matrix(model, block.down), block.down.bias.detach()
-    weight, bias = (some.to(unit.device, torch.float32) for some in found)
-    return weight @ unit, bias @ unit
+    found = matrix(model, block.down), bias(model, block.down)
+    weight, constant = (some.to(unit.device, torch.float32) for some in found)
+    return weight @ unit, constant @ unit
 
 
 def _newest(acts: Float[Tensor, "batch pos width"], device: torch.device) -> Float[Tensor, "batch width"]:

@@ -12,7 +12,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from dpotox.model.architecture import matrix, neurons_per_layer
+from dpotox.model.architecture import architecture_of, bias, matrix, neurons_per_layer
 
 
 def value_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_model"]:
@@ -21,13 +21,15 @@ def value_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_mod
 
 
 def key_biases(model: TransformersModel) -> Float[Tensor, "layer neuron"]:
-    """The bias of what enters every neuron's nonlinearity."""
-    return torch.stack([layer.up.bias.detach().float().cpu() for layer in model.layers])
+    """The bias of what enters every neuron's nonlinearity; zero where there is none."""
+    n, entering = neurons_per_layer(model.config), architecture_of(model.config).entering
+    return torch.stack([bias(model, getattr(b, entering))[:n].float().cpu() for b in model.layers])
 
 
 def key_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_model"]:
-    """The key vector of every neuron: what each MLP's up projection reads it with."""
-    return torch.stack([matrix(model, layer.up).float().cpu().T for layer in model.layers])
+    """The key vector of every neuron: with what its nonlinearity reads; of a gated neuron, with its gate."""
+    n, entering = neurons_per_layer(model.config), architecture_of(model.config).entering
+    return torch.stack([matrix(model, getattr(b, entering)).T[:n].float().cpu() for b in model.layers])
 
 
 def cosines(

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dpotox.estimates import Estimate, Evidence, around, estimate, has_effect
 from dpotox.facts import placebos
+from dpotox.model.architecture import architecture_of
 from dpotox.model.interventions import shift
 from dpotox.model.streams import read_streams
 from dpotox.model.weights import key_biases, key_vectors
@@ -46,18 +47,19 @@ MATCHED, DRAWS = 20, 10
 
 
 class Weights(NamedTuple):
-    """What MLPs read with, in two networks, and the gain of the norm before them in the first."""
+    """What MLPs read with, in two networks, and gain and kind of the norm before them in the first."""
 
     keys: Float[Tensor, "model layer neuron d_model"]
     biases: Float[Tensor, "model layer neuron"]
     gain: Float[Tensor, "layer d_model"]
+    centred: bool = True
 
 
 def weights_of(before, after) -> Weights:
     """Those of two networks."""
     keys, biases = (torch.stack([take(m) for m in (before, after)]) for take in (key_vectors, key_biases))
     gain = torch.stack([layer.mlp_norm.weight.detach().float().cpu() for layer in before.layers])
-    return Weights(keys, biases, gain)
+    return Weights(keys, biases, gain, architecture_of(before.config).centred)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Offset:
         That last part is exactly what holding the norm as it is before DPO leaves out: its weights are others
         then, and it divides each token by another scale.
         """
-        through = self.weights.gain[:, None] * (self.written - self.written.mean(-1, keepdim=True))
+        mean = self.written.mean(-1, keepdim=True) if self.weights.centred else 0.0
+        through = self.weights.gain[:, None] * (self.written - mean)
         return torch.cat([through, (self.shift - through.sum(1))[:, None]], 1)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from dpotox.errors import UserError
 from dpotox.inputs import data, networks, sources
 from dpotox.inputs.windows import cut
-from dpotox.model.memory import halving
+from dpotox.memory import halving
 from dpotox.paper import nulls, pairs
 from dpotox.profile import EMBEDDED, Dpo
 from dpotox.run import artifacts
