@@ -10,6 +10,8 @@ import torch
 from plain import STEPS, generate_plainly, loss_plainly
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
@@ -45,6 +47,7 @@ SHAPE = SMALL | {
     "max_position_embeddings": 64,
 }
 GROUPED = SHAPE | {"num_key_value_heads": 1, "head_dim": 8}
+UNTIED = GROUPED | {"sliding_window": 6, "tie_word_embeddings": False}
 OPT = {key: value for key, value in SHAPE.items() if key != "intermediate_size"} | {"ffn_dim": 24}
 GPT2 = SMALL | {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_inner": 24, "n_positions": 64}
 
@@ -73,6 +76,8 @@ ALL = {
     "mistral": Family(MistralConfig(**GROUPED, sliding_window=6), *GATED),
     "qwen2": Family(Qwen2Config(**SHAPE, num_key_value_heads=1), *GATED),
     "qwen3": Family(Qwen3Config(**GROUPED), *GATED),
+    "gemma2": Family(Gemma2Config(**UNTIED, final_logit_softcapping=2.0), *GATED),
+    "gemma3": Family(Gemma3TextConfig(**UNTIED), *GATED),
     "phi3": Family(Phi3Config(**SHAPE), "model.layers", "mlp.gate_up_proj", "mlp.down_proj"),
 }
 DIRECTION = torch.randn(16, generator=torch.Generator().manual_seed(2))
@@ -121,6 +126,14 @@ def windows(family):
 def modules(network, family, name):
     """One module of every layer, by its own path."""
     return [attrgetter(getattr(family, name))(layer) for layer in attrgetter(family.layers)(network)]
+
+
+def divisor(layer, family, x):
+    """By what a norm behind the MLP divides what these activations write; 1 where there is none."""
+    if not hasattr(layer, "post_feedforward_layernorm"):
+        return 1.0
+    written = x @ attrgetter(family.down)(layer).weight.T
+    return (written.square().mean(-1, keepdim=True) + layer.post_feedforward_layernorm.eps).sqrt()
 
 
 def newest(x):
@@ -191,6 +204,11 @@ def test_what_is_read_while_writing_is_what_hooks_see_of_single_prompts(model, n
             tokens = generate_plainly(network, model.tokenizer, prompt)
         assert torch.equal(written.tokens[i], tokens)
         for got, seen in ((read.activation, acts), (read.gelu_input, entering)):
+            if seen is acts:
+                found = attrgetter(family.layers)(network)
+                seen = [
+                    [x / divisor(at, family, x) for x in x_at] for at, x_at in zip(found, acts, strict=True)
+                ]
             plain = torch.stack([torch.stack([newest(x) for x in some]).mean(0) for some in seen])
             assert torch.allclose(got[i], plain, atol=1e-4)
 
@@ -208,8 +226,11 @@ def test_parts_add_up_to_the_residual_stream(model, network, family, prompts):
 
 def test_neurons_and_bias_add_up_to_what_the_mlp_writes(model, network, family):
     x = torch.randn(5, 24, generator=torch.Generator().manual_seed(0))
-    for values, down in zip(value_vectors(model), modules(network, family, "down"), strict=True):
-        assert torch.allclose(x @ values + (0 if down.bias is None else down.bias), down(x), atol=1e-5)
+    for values, layer in zip(value_vectors(model), attrgetter(family.layers)(network), strict=True):
+        down = attrgetter(family.down)(layer)
+        added = getattr(layer, "post_feedforward_layernorm", lambda written: written)(down(x))
+        bias = 0 if down.bias is None else down.bias
+        assert torch.allclose(x / divisor(layer, family, x) @ values + bias, added, atol=1e-5)
 
 
 def test_keys_and_biases_give_what_enters_the_nonlinearity(model, network, family):
@@ -222,11 +243,12 @@ def test_keys_and_biases_give_what_enters_the_nonlinearity(model, network, famil
 @pytest.mark.parametrize("edit", [ablate, clamp, shift])
 def test_an_edit_is_what_a_hook_does(model, network, family, windows, some_neurons, edit):
     def change(layer, x):
-        x = x.clone()
+        by = divisor(attrgetter(family.layers)(network)[layer], family, x)
+        x = x / by
         for row in some_neurons[some_neurons["layer"] == layer].itertuples():
             kept = x[..., row.neuron] if edit is shift else 0
             x[..., row.neuron] = kept + (0 if edit is ablate else row.value)
-        return (x,)
+        return (x * by,)
 
     values = () if edit is ablate else (some_neurons["value"],)
     got = window_nll(model, windows, batch_size=2, interventions=[edit(some_neurons, *values)])
@@ -296,7 +318,7 @@ def test_what_writers_write_makes_what_the_mlps_read(model, network, family, pro
         norm = block.mlp_norm
         if hasattr(norm, "bias"):
             stream = stream - stream.mean() + norm.bias / norm.weight
-        normed = stream * norm.weight
+        normed = stream * (norm.weight + ("gemma" in family.config.model_type))
         assert torch.allclose(before.entering[0, layer], normed, atol=1e-4)
 
 

@@ -2,10 +2,15 @@
 
 The study speaks of every model by the same names, which nnsight gives to its modules (`rename`): the model
 has `layers`, `embedding`, `positions` where it learns them, `final_norm` and `head`; a layer has `attention`,
-`mlp_norm`, `up` and `down`, and `gate` where its MLP is gated: `down(act(gate) * up)`. What enters `down` are
-the neurons' activations, and `down` maps each neuron to its value vector. What leaves `gate`, or `up` where
-there is none, enters the nonlinearity; where one matrix makes both it is `gate`, whose first half does.
-Another family is another record in `families.toml`.
+`mlp_norm`, `up` and `down`, and `gate` where its MLP is gated: `down(act(gate) * up)`. What leaves `gate`, or
+`up` where there is none, enters the nonlinearity; where one matrix makes both it is `gate`, whose first half
+does. Where norms stand behind attention and MLP they are `attention_post_norm` and `mlp_post_norm`. Another
+family is another record in `families.toml`.
+
+A neuron's activation times its value vector is what it adds to the residual stream; all neurons of a layer
+and the bias add up to what its MLP adds. So activations are what enters `down`, and value vectors what `down`
+maps the neurons to; where a norm stands behind, its gain is in the value vectors, and what it divides a token
+by is in the activations.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ class Architecture:
         parallel: whether an MLP reads what its layer does, before attention adds to it, or the setting that
             says so.
         centred: whether the norms take the mean away, as a LayerNorm does and an RMSNorm does not.
+        gain_from: what is added to the weight of a norm to make its gain.
         needs: settings without which a model of the family keeps things elsewhere.
     """
 
@@ -47,12 +53,18 @@ class Architecture:
     weights_from: int = 1
     parallel: bool | str = False
     centred: bool = True
+    gain_from: float = 0.0
     needs: dict[str, bool | str] = field(default_factory=dict)
 
     @property
     def gated(self) -> bool:
         """Whether `gate` decides how much of `up` is an activation, whose sign is then a convention."""
         return "gate" in self.names.values()
+
+    @property
+    def behind(self) -> bool:
+        """Whether norms stand behind attention and MLP, before what they write is added."""
+        return "mlp_post_norm" in self.names.values()
 
     @property
     def entering(self) -> str:
@@ -123,7 +135,7 @@ class Layer:
     @property
     def by_attention(self) -> Tensor:
         """What attention adds to the residual stream."""
-        return self.block.attention.output[0]
+        return self.block.attention_post_norm.output if self.record.behind else self.block.attention.output[0]
 
     @property
     def normed(self) -> Tensor:
@@ -132,9 +144,9 @@ class Layer:
 
     def scale_of(self, stream: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos"]:
         """By what the norm before the MLP divides a residual stream."""
-        norm, centred = self.block.mlp_norm, self.record.centred
+        centred = self.record.centred
         square = stream.var(-1, correction=0) if centred else stream.square().mean(-1)
-        return (square + (norm.eps if hasattr(norm, "eps") else norm.variance_epsilon)).sqrt()
+        return (square + _eps(self.block.mlp_norm)).sqrt()
 
     @property
     def gelu_input(self) -> Tensor:
@@ -142,14 +154,30 @@ class Layer:
         return self._shaped(getattr(self.block, self.record.entering).output)[..., : self.d_mlp]
 
     @property
-    def activation(self) -> Tensor:
-        """The coefficients of the value vectors."""
+    def entering_down(self) -> Tensor:
+        """The activations, but for what a norm behind the MLP divides by."""
         return self._shaped(self.block.down.input)
+
+    @property
+    def activation(self) -> Tensor:
+        """The coefficients of the value vectors; `put` sets them."""
+        acts = self.entering_down
+        return acts / self._divisor(acts) if self.record.behind else acts
+
+    def put(self, acts: Float[Tensor, "batch pos neuron"]) -> None:
+        """Set the activations; what a norm behind the MLP divides by is taken from what they were."""
+        if self.record.behind:
+            self.entering_down.copy_(acts * self._divisor(self.entering_down))
+
+    def _divisor(self, acts: Float[Tensor, "batch pos neuron"]) -> Float[Tensor, "batch pos 1"]:
+        written = torch.nn.functional.linear(acts, self.block.down.weight).float()
+        return (written.square().mean(-1, keepdim=True) + _eps(self.block.mlp_post_norm)).sqrt().to(acts)
 
     @property
     def by_mlp(self) -> Tensor:
         """What the MLP adds to the residual stream."""
-        return self._shaped(self.block.down.output)
+        last = self.block.mlp_post_norm if self.record.behind else self.block.down
+        return self._shaped(last.output)
 
     @property
     def residual(self) -> Tensor:
@@ -158,6 +186,10 @@ class Layer:
 
     def _shaped(self, acts: Tensor) -> Tensor:
         return acts if acts.ndim == 3 else acts.unflatten(0, (self.rows, -1))
+
+
+def _eps(norm) -> float:
+    return norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
 
 
 def layers(model: TransformersModel, rows: int) -> list[Layer]:
@@ -170,6 +202,11 @@ def matrix(model: TransformersModel, linear) -> Float[Tensor, "inputs outputs"]:
     """The weights of a linear module, a row for each input."""
     weight = linear.weight.detach()
     return weight if architecture_of(model.config).weights_from == 0 else weight.T
+
+
+def gain(model: TransformersModel, norm) -> Float[Tensor, "d_model"]:
+    """What a norm multiplies by."""
+    return norm.weight.detach() + architecture_of(model.config).gain_from
 
 
 def bias(model: TransformersModel, linear) -> Float[Tensor, "outputs"]:

@@ -64,6 +64,8 @@ class Plan:
                 if part.copies:
                     values = theirs[layer].to(acts.device)[:, part.where].gather(-1, neurons)
                 here.scatter_(-1, neurons, part.change(here.gather(-1, neurons), values.to(here)))
+            if site == "activation":
+                at.put(acts)
 
 
 class ReadAlong:

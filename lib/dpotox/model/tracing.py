@@ -22,7 +22,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.memory import halving
-from dpotox.model.architecture import bias, layers, matrix, neurons_per_layer
+from dpotox.model.architecture import architecture_of, bias, gain, layers, matrix, neurons_per_layer
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import Intervention, Swap
@@ -232,6 +232,8 @@ def _projections(
     model: TransformersModel, block, unit: Float[Tensor, "d_model"]
 ) -> tuple[Float[Tensor, "neuron"], Float[Tensor, ""]]:
     """What one unit of each neuron's activation writes along a direction, and what the bias writes."""
+    if architecture_of(model.config).behind:
+        unit = unit * gain(model, block.mlp_post_norm).to(unit)
     found = matrix(model, block.down), bias(model, block.down)
     weight, constant = (some.to(unit.device, torch.float32) for some in found)
     return weight @ unit, constant @ unit

@@ -12,12 +12,19 @@ from nnsight import TransformersModel
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from dpotox.model.architecture import architecture_of, bias, matrix, neurons_per_layer
+from dpotox.model.architecture import architecture_of, bias, gain, matrix, neurons_per_layer
 
 
 def value_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_model"]:
-    """The value vector of every neuron: what each MLP's down projection makes of it (section 2)."""
-    return torch.stack([matrix(model, layer.down).float().cpu() for layer in model.layers])
+    """The value vector of every neuron: what its activation is multiplied with (section 2).
+
+    With the gain of the norm behind the MLP, where there is one.
+    """
+    behind, found = architecture_of(model.config).behind, []
+    for layer in model.layers:
+        values = matrix(model, layer.down).float()
+        found.append((values * gain(model, layer.mlp_post_norm) if behind else values).cpu())
+    return torch.stack(found)
 
 
 def key_biases(model: TransformersModel) -> Float[Tensor, "layer neuron"]:

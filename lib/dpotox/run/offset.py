@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dpotox.estimates import Estimate, Evidence, around, estimate, has_effect
 from dpotox.facts import placebos
-from dpotox.model.architecture import architecture_of
+from dpotox.model.architecture import architecture_of, gain
 from dpotox.model.interventions import shift
 from dpotox.model.streams import read_streams
 from dpotox.model.weights import key_biases, key_vectors
@@ -58,8 +58,8 @@ class Weights(NamedTuple):
 def weights_of(before, after) -> Weights:
     """Those of two networks."""
     keys, biases = (torch.stack([take(m) for m in (before, after)]) for take in (key_vectors, key_biases))
-    gain = torch.stack([layer.mlp_norm.weight.detach().float().cpu() for layer in before.layers])
-    return Weights(keys, biases, gain, architecture_of(before.config).centred)
+    gains = torch.stack([gain(before, layer.mlp_norm).float().cpu() for layer in before.layers])
+    return Weights(keys, biases, gains, architecture_of(before.config).centred)
 
 
 @dataclass(frozen=True)
