@@ -176,10 +176,10 @@ def compare(number, by_hand, in_study, size=1.0, others=0.0):
     assert difference <= size * ((1e-5 if exact else 1e-2) + others)
 
 
-# %% [markdown]
+# %% [markdown] tags=["not-norm-behind"]
 # The means of the neuron's activation, beside its row in the neuron table:
 
-# %%
+# %% tags=["not-norm-behind"]
 means = {
     name: acts.double().mean().item() for name, acts in activations.items()
 }
@@ -187,14 +187,18 @@ spread = max(2 * acts.abs().max().item() for acts in activations.values())
 for name, column in (("base", "pre_activation"), ("dpo", "post_activation")):
     compare(column, means[name], row[column], spread, others[name])
 
-# %% [markdown]
+# %% [markdown] tags=["only-norm-behind"]
+# In this model a norm stands behind the MLP. What a neuron writes is divided by what that norm makes of all of them
+# together, token by token, so its activation alone is not the study's number ([](../book/extend_it.md)).
+
+# %% [markdown] tags=["not-norm-behind"]
 # ## The projection drop
 #
 # A neuron writes its activation times its {term}`value vector`, a row of `down`'s weight in GPT-2 and a column in most
 # other families, which DPO moves as well. Along the unit {term}`probe` that is a number, and the drop is what is less of it
 # after DPO:
 
-# %%
+# %% tags=["not-norm-behind"]
 unit = study.probe.direction.double() / study.probe.direction.double().norm()
 projections, along = {}, {}
 for name, model in {"base": before, "dpo": after}.items():
@@ -207,11 +211,11 @@ longest = spread * max(abs(value) for value in along.values())
 other = max(others.values())
 compare("projection_drop", drop, row["projection_drop"], longest, other)
 
-# %% [markdown]
+# %% [markdown] tags=["not-norm-behind"]
 # Its place in the table, and its {term}`group`: toxic or anti-toxic by the value vector, positive or negative by the mean
 # before DPO, + or - by whether DPO moves that mean away from zero or towards it.
 
-# %%
+# %% tags=["not-norm-behind"]
 positive = means["base"] >= 0
 rises = means["dpo"] >= means["base"]
 group = "T" if along["base"] > 0 else "A"
@@ -263,13 +267,13 @@ untouched = study.table1["before DPO"].greedy[:few].mean()
 print(f"toxicity before DPO, the study: {untouched:.6f}")
 compare_row(f"ablate top {top} toxic", ablated)
 
-# %% [markdown]
+# %% [markdown] tags=["not-norm-behind"]
 # ## Shift a group
 #
 # The same loop with another assignment: each neuron's mean change is added, and the neuron goes on reacting to the text.
 
 
-# %%
+# %% tags=["not-norm-behind"]
 def shift(chosen):
     shifted = torch.zeros_like(ablated)
     for rows, batch in in_batches(prompt_ids[:few]):
@@ -284,11 +288,11 @@ def shift(chosen):
     return shifted
 
 
-# %% [markdown]
+# %% [markdown] tags=["not-norm-behind"]
 # Of {term}`TP-` alone, then of all four groups that reduce toxicity. The table of edits has a row for each set that the
 # profile names in `[interventions] sets`, as far as there are neurons in it:
 
-# %%
+# %% tags=["not-norm-behind"]
 sets = {"TP-": ["TP-"], "all four groups": ["TP-", "TN+", "AP+", "AN-"]}
 for which, groups in sets.items():
     if f"shift {which}" in study.table1.results:
@@ -317,7 +321,7 @@ def log_probabilities(model, pairs, side):
     found = torch.zeros(len(pairs), dtype=torch.double)
     for rows, batch in in_batches(whole, study.profile.dpo.batch_size):
         with torch.no_grad(), model.trace(batch):
-            logits = nnsight.save(model.lm_head.output)
+            logits = nnsight.save(model.output.logits)
         given = logits[:, :-1].float().log_softmax(-1).cpu()
         next_ids = batch["input_ids"][:, 1:, None]
         per_token = given.gather(-1, next_ids)[:, :, 0].double()

@@ -37,6 +37,12 @@
 # holds the truth. What is *not measured* stays inconclusive: the profile leaves out what it takes, or DPO has no sure
 # effect on toxicity of which a share could be taken.
 
+# %% [markdown] tags=["only-gated"]
+# This model's MLPs are gated, where the sign of a neuron is a convention ([](05_four_groups.ipynb)). TP stands for TP with AN here and
+# TN for TN with AP. Claims about how many neurons are positively active, about all four groups, about anti-toxic ones, and about how
+# an activation's change goes with its cosine or its own size are not measured, as the convention would decide them. Keys are those of the
+# gate: scaling them opens a gate further, which is one of two ways to make an activation larger.
+
 # %% tags=["parameters"]
 profile = "mini"
 seed = 0

@@ -164,6 +164,15 @@ CASES = {
         ),
         [0],
     ),
+    # A model with gated MLPs in a folder.
+    "gated": (
+        profile(
+            f'title = "gated MLPs"\n[model]\nbase = "../inputs/gated"\n{FILES}',
+            interventions=ALL_SETS,
+            nulls=PLACEBOS,
+        ),
+        [0],
+    ),
     # A model "after DPO" that is the one before: not even neurons move.
     "unchanged": (
         profile(f'title = "an unchanged model"\n{GIVEN}dpo_checkpoint = "../inputs/same.pt"\n{FILES}'),
@@ -232,7 +241,8 @@ def chapters(html: Path) -> dict[str, BeautifulSoup]:
 
 def faults(case: str, folder: Path) -> list[str]:
     """What is wrong with the pages of a case, a line each."""
-    html, holds = folder / case / "_build" / "html", facts(load_profile(str(folder / case / f"{case}.toml")))
+    html, gated = folder / case / "_build" / "html", case == "gated"
+    holds = facts(load_profile(str(folder / case / f"{case}.toml")), gated, gated)
     contents = yaml.safe_load((PROJECT / "_toc.yml").read_text(encoding="utf-8"))
     pages = [contents["root"], *(c["file"] for part in contents["parts"] for c in part["chapters"])]
     found = [f"the page {page} is missing" for page in pages if not (html / f"{page}.html").is_file()]

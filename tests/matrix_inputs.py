@@ -47,6 +47,7 @@ def write_inputs(folder: Path) -> None:
         "    return [sum(len(w) > 5 for w in t.split()) / max(1, len(t.split())) for t in texts]\n"
     )
     write_model(folder, texts[:2_000])
+    write_gated_model(folder, texts[:2_000])
     hub = folder / "hub"  # the same in the layout of `hub.Hub`
     shutil.copytree(folder / "model", hub / "models" / "matrix" / "model" / "main")
     after = hub / "models" / "matrix" / "after" / "main"  # what authors may give beside their model
@@ -64,6 +65,16 @@ def write_inputs(folder: Path) -> None:
 
 def _write_lines(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_gated_model(folder: Path, texts: list[str]) -> None:
+    """A tiny Gemma 2 in a folder: gated MLPs, with norms behind them."""
+    settings = Pretraining(
+        **{"family": "gemma2", "layers": 2, "d_model": 32, "heads": 2, "d_mlp": 64, "warmup_steps": 5},
+        **{"passes": 3, "vocabulary": 600, "words": 40},
+    )
+    (folder / "gated").mkdir()
+    pretrain_into(folder / "gated", settings, 0, texts, on_cpu=True, bf16=False)
 
 
 def write_model(folder: Path, texts: list[str]) -> None:

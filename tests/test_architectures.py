@@ -26,14 +26,14 @@ from transformers import (
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
-from dpotox.inputs.networks import refuse_unfit
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.model.architecture import FAMILIES, architecture_of, parameters, traced
+from dpotox.model.architecture import FAMILIES, architecture_of, parameters, traced, turn
 from dpotox.model.interventions import BLOCKS, Swap, ablate, clamp, shift, steer
 from dpotox.model.interventions import copy as copied
 from dpotox.model.streams import read_streams
 from dpotox.model.tracing import continue_prompts, read_generation, window_nll
 from dpotox.model.weights import key_biases, key_vectors, value_vectors, weight_change
+from dpotox.paper.neurons import neuron_table, tables_along
 from dpotox.run.offset import offset_of, weights_of
 
 VOCABULARY = Language().vocabulary
@@ -190,12 +190,6 @@ def test_a_model_that_its_family_s_record_does_not_fit_is_refused(given, told):
         architecture_of(OPTConfig(**OPT | {"word_embed_proj_dim": 16} | given))
 
 
-def test_no_study_is_made_of_gated_mlps():
-    with pytest.raises(UserError, match="is a llama model with gated MLPs, in which the sign of"):
-        refuse_unfit(LlamaConfig(**GROUPED))
-    refuse_unfit(ALL["opt"].config)
-
-
 def test_what_is_read_while_writing_is_what_hooks_see_of_single_prompts(model, network, family, prompts):
     written, read = read_generation(model, prompts, STEPS, DIRECTION, batch_size=5, chunks=5)
     for i, prompt in enumerate(prompts):
@@ -297,6 +291,43 @@ def test_no_edit_changes_nothing(model, network, windows, prompts):
     written = continue_prompts(model, prompts, STEPS, batch_size=5)
     plain = [generate_plainly(network, model.tokenizer, prompt) for prompt in prompts]
     assert torch.equal(written.tokens, torch.stack(plain))
+
+
+@pytest.fixture
+def signs(model):
+    return torch.randint(2, (3, 24), generator=torch.Generator().manual_seed(3)).mul(2).sub(1).float()
+
+
+def neurons_of(model, other_model, prompts, gated):
+    """The neuron table of two models, and along another direction, where gated neurons are turned."""
+    given = []
+    for one in (model, other_model):
+        _, read = read_generation(one, prompts, STEPS, DIRECTION, batch_size=5)
+        given.append((read.activation.mean(0), value_vectors(one)))
+    (before, values), (after, theirs) = given
+    table = neuron_table(before, after, values, theirs, DIRECTION, gated=gated)
+    return table, *tables_along(-DIRECTION.flip(0)[None], before, after, values, theirs, gated=gated)
+
+
+def test_in_gated_mlps_no_number_hangs_on_the_signs_of_neurons(
+    family, network, other, windows, prompts, signs
+):
+    if not architecture_of(network.config).gated:
+        pytest.skip("a sign is no convention in this family")
+    tokenizer = word_tokenizer(VOCABULARY)
+    plain = [traced(copy.deepcopy(one), tokenizer) for one in (network, other)]
+    turned = [traced(copy.deepcopy(one), tokenizer) for one in (network, other)]
+    for one in turned:
+        turn(one, signs)
+    for one, same in zip(plain, turned, strict=True):
+        assert torch.equal(window_nll(one, windows, batch_size=5), window_nll(same, windows, batch_size=5))
+        assert torch.equal(value_vectors(same), signs[..., None] * value_vectors(one))
+    found = zip(neurons_of(*plain, prompts, True), neurons_of(*turned, prompts, True), strict=True)
+    for one, same in found:
+        pd.testing.assert_frame_equal(one, same)
+        assert set(one["group"]) <= {"TP+", "TP-", "TN+", "TN-"}
+    signed, other_signed = (neurons_of(*some, prompts, False)[0] for some in (plain, turned))
+    assert (signed["group"] != other_signed["group"]).any()
 
 
 def test_every_parameter_belongs_to_one_block(model, network):

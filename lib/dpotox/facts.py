@@ -10,8 +10,12 @@ NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
 
-def facts(profile: Profile) -> dict[str, bool]:
-    """Whether each of these holds: `made-here`, `generated`, `trained-dpo` and the others."""
+def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> dict[str, bool]:
+    """Whether each of these holds: `made-here`, `generated`, `trained-dpo` and the others.
+
+    Args:
+        gated, norm_behind: whether MLPs are gated, and a norm stands behind them, which no profile says.
+    """
     made_here, trained = profile.model.base == EMBEDDED, not profile.model.dpo_checkpoint
     return {
         "made-here": made_here,
@@ -22,6 +26,8 @@ def facts(profile: Profile) -> dict[str, bool]:
         "placebos": bool(placebos(profile)),
         "second-scorer": bool(profile.scorer.second),
         "draws": profile.interventions.draws > 0,
+        "gated": gated,
+        "norm-behind": norm_behind,
     }
 
 

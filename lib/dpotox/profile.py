@@ -59,6 +59,7 @@ class Model:
 class Pretraining:
     """How the embedded model is made (used only with `model.base = "embedded"`)."""
 
+    family: Literal["gpt2", "gpt_neox", "llama", "gemma2"] = "gpt2"  # the architecture
     texts: list[str] = Field([])  # files to train on; none: the generated language
     language: Literal["rich", "plain"] = "rich"  # which of the generated ones, in all that is embedded
     vocabulary: Count = 4_096  # tokens of the byte-level BPE trained on `texts`
@@ -69,7 +70,7 @@ class Pretraining:
     heads: Count = 4
     d_mlp: Count = 512
     init_std: float = 0.06
-    mlp_bias: float = -1.0  # initial bias before the GELU
+    mlp_bias: float = -1.0  # initial bias before the GELU, in families that have one
     rows: Count = 24_000  # generated documents, each seen once; at most so many rows of `texts`
     words: Count = 47  # words per generated document; tokens per row of `texts`, less one
     batch_size: Count = 32

@@ -15,7 +15,7 @@ from dpotox.model.architecture import architecture_of
 from dpotox.profile import Compute
 
 if TYPE_CHECKING:  # here and below: slow to import
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -57,7 +57,7 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
             trust_remote_code=False,
             **options,
         )
-    refuse_unfit(network.config)
+    architecture_of(network.config)
     if found["missing_keys"]:
         raise UserError(
             f"the weights in {str(source)!r} lack {len(found['missing_keys'])} tensors, first "
@@ -70,20 +70,6 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
             "where they cannot be read; use more GPUs or compute.dtype = 'bfloat16'"
         )
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
-
-
-def refuse_unfit(config: PretrainedConfig) -> None:
-    """Refuse a model of which no study can be made.
-
-    Raises:
-        UserError: its family has no record, or its MLPs are gated.
-    """
-    if architecture_of(config).gated:
-        raise UserError(
-            f"{config.name_or_path!r} is a {config.model_type} model with gated MLPs, in which the sign of "
-            "an activation, by which this study groups neurons, is a convention; it can be read and "
-            "edited (dpotox.model), but no study can be made of it"
-        )
 
 
 def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:

@@ -7,6 +7,7 @@ far the loss on unseen text is from what could be reached, where that is known.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -20,9 +21,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.overrides import TorchFunctionMode
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     DataCollatorForLanguageModeling,
-    GPT2Config,
-    GPT2LMHeadModel,
+    PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
@@ -87,8 +90,9 @@ class MuonAndAdamW(torch.optim.Optimizer):
     bfloat16, which most processors emulate, ten times slower; here it is done in the matrices' own precision.
     """
 
-    def __init__(self, network: GPT2LMHeadModel, settings: Pretraining) -> None:
-        matrices = [p for p in network.transformer.h.parameters() if p.ndim == 2]
+    def __init__(self, network: PreTrainedModel, settings: Pretraining) -> None:
+        blocks = re.compile(r"\.(h|layers)\.\d+\.")
+        matrices = [p for name, p in network.named_parameters() if p.ndim == 2 and blocks.search(name)]
         inside = set(matrices)
         rest = [p for p in network.parameters() if p not in inside]
         super().__init__([*matrices, *rest], {})
@@ -165,8 +169,8 @@ def text_corpus(texts: list[str], settings: Pretraining, seed: int) -> Corpus:
 
 def pretrain(
     corpus: Corpus, settings: Pretraining, seed: int, *, on_cpu: bool = True, bf16: bool = False
-) -> tuple[GPT2LMHeadModel, pd.DataFrame]:
-    """Pre-train a GPT-2; returns it with its training curve (`step`, `loss`).
+) -> tuple[PreTrainedModel, pd.DataFrame]:
+    """Pre-train a model; returns it with its training curve (`step`, `loss`).
 
     Everything is computed in float32, or with `bf16` in mixed precision, which is slow where it is emulated.
 
@@ -174,9 +178,13 @@ def pretrain(
     average, as they are in GPT-2 medium.
     """
     torch.manual_seed(seed)
-    network = GPT2LMHeadModel(_architecture(settings, corpus.tokenizer))
-    for block in network.transformer.h:
-        torch.nn.init.constant_(block.mlp.c_fc.bias, settings.mlp_bias)
+    network = AutoModelForCausalLM.from_config(
+        _architecture(settings, corpus.tokenizer), attn_implementation="eager"
+    )
+    entering = re.compile(r"\.mlp\.(c_fc|dense_h_to_4h)\.bias$")
+    for name, parameter in network.named_parameters():
+        if entering.search(name):
+            torch.nn.init.constant_(parameter, settings.mlp_bias)
     optimizer = MuonAndAdamW(network, settings)
     steps = len(corpus.rows) * corpus.passes // settings.batch_size
     schedule = get_wsd_schedule(
@@ -269,22 +277,29 @@ def text_loss(network, rows: list[Int[Tensor, "pos"]]) -> LossReport:
     return LossReport(nll / tokens.sum(), float(-(frequency * np.log(frequency)).sum()))
 
 
-def _architecture(settings: Pretraining, tokenizer) -> GPT2Config:
-    """GPT-2 in small. The activation is GPT-2's own `gelu_new`, in the fused form that trains faster."""
-    return GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=max(64, settings.words + 1),
-        n_embd=settings.d_model,
-        n_layer=settings.layers,
-        n_head=settings.heads,
-        n_inner=settings.d_mlp,
-        activation_function="gelu_pytorch_tanh",
-        resid_pdrop=settings.dropout,
-        embd_pdrop=settings.dropout,
-        attn_pdrop=settings.dropout,
-        initializer_range=settings.init_std,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="eager",
-    )
+def _architecture(settings: Pretraining, tokenizer) -> PretrainedConfig:
+    """A family in small. GPT-2's activation is its own `gelu_new`, in the fused form that trains faster."""
+    given = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    given |= {"vocab_size": len(tokenizer), "initializer_range": settings.init_std}
+    positions = max(64, settings.words + 1)
+    if settings.family == "gpt2":
+        shape = {
+            "n_positions": positions,
+            "n_embd": settings.d_model,
+            "n_layer": settings.layers,
+            "n_head": settings.heads,
+            "n_inner": settings.d_mlp,
+            "activation_function": "gelu_pytorch_tanh",
+        } | dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), settings.dropout)
+    else:
+        shape = {
+            "max_position_embeddings": positions,
+            "hidden_size": settings.d_model,
+            "num_hidden_layers": settings.layers,
+            "num_attention_heads": settings.heads,
+            "num_key_value_heads": settings.heads,
+            "head_dim": settings.d_model // settings.heads,
+            "intermediate_size": settings.d_mlp,
+            "tie_word_embeddings": True,
+        } | dict.fromkeys(("attention_dropout", "hidden_dropout"), settings.dropout)
+    return AutoConfig.for_model(settings.family, **shape, **given)

@@ -215,6 +215,21 @@ def bias(model: TransformersModel, linear) -> Float[Tensor, "outputs"]:
     return torch.zeros_like(outputs) if linear.bias is None else linear.bias.detach()
 
 
+@torch.no_grad()
+def turn(model: TransformersModel, signs: Float[Tensor, "layer neuron"]) -> None:
+    """Turn the signs of gated neurons: a row of `up` and a column of `down` each.
+
+    The model computes the same. Where one matrix makes gate and up, the row is one of its second half.
+    """
+    record = architecture_of(model.config)
+    for layer, sign in zip(model.layers, signs, strict=True):
+        up = layer.up if "up" in record.names.values() else layer.gate
+        for parameter in up.parameters():
+            rows = parameter[-len(sign) :]
+            rows *= sign.to(rows).reshape(-1, *[1] * (rows.ndim - 1))
+        layer.down.weight *= sign.to(layer.down.weight)
+
+
 def parameters(model: TransformersModel, block: Block) -> list[torch.nn.Parameter]:
     """The parameters of one kind of block in all layers; the norms are what no other kind has."""
     outer = [getattr(model, name, None) for name in ("embedding", "positions", "head")]

@@ -47,7 +47,7 @@ def cosines(
 
 
 def shape(model: TransformersModel) -> pd.DataFrame:
-    """One row: `layers`, `d_model`, `d_mlp`, `vocabulary` and `parameters`."""
+    """One row: `layers`, `d_model`, `d_mlp`, `vocabulary`, `parameters`, `gated` and `norm_behind`."""
     config = model.config
     return pd.DataFrame(
         {
@@ -56,6 +56,8 @@ def shape(model: TransformersModel) -> pd.DataFrame:
             "d_mlp": neurons_per_layer(config),
             "vocabulary": config.vocab_size,
             "parameters": sum(p.numel() for p in model.parameters()),
+            "gated": architecture_of(config).gated,
+            "norm_behind": architecture_of(config).behind,
         }
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -24,6 +26,24 @@ from dpotox.paper import groups
 from dpotox.paper.nulls import HEADLINE, SAME_TEXT
 from dpotox.paper.published import NUMBERS
 from dpotox.paper.selections import dampened_drop, most_toxic
+
+SIGNED = (
+    "positively active share of the top toxic neurons",
+    "positively active share of the top toxic neurons, as many as the paper's share",
+    "positively active share of all neurons",
+    "smallest group's share of gross",
+    "AN- and AP+ share of gross",
+    "correlation of activation change with cosine",
+    "correlation of activation change with activation, without sign",
+    "recovered share of ablating positively active toxic neurons, minus as many of the most toxic",
+)
+"""Quantities that hang on the sign of single neurons, which in gated MLPs is a convention."""
+
+
+def without_signed(evidence: Evidence) -> Evidence:
+    """The same, with what hangs on the sign of single neurons unknown."""
+    unknown = dict.fromkeys(("value", "low", "high"), float("nan"))
+    return evidence | {name: replace(evidence[name], **unknown) for name in SIGNED if name in evidence}
 
 
 def dpo_evidence(before: np.ndarray, after: np.ndarray, turned: float, resamples: int) -> Evidence:

@@ -20,6 +20,8 @@ def neuron_table(
     pre_values: Float[Tensor, "layer neuron d_model"],
     post_values: Float[Tensor, "layer neuron d_model"],
     direction: Float[Tensor, "d_model"],
+    *,
+    gated: bool = False,
 ) -> pd.DataFrame:
     """One row per neuron, in units of the residual stream.
 
@@ -27,6 +29,9 @@ def neuron_table(
         pre_activation, post_activation: mean activation over generated tokens, before and after DPO.
         pre_values, post_values: value vectors before and after DPO.
         direction: the probe; only its direction matters.
+        gated: whether a neuron's sign is a convention, so that its activation and its value vector may be
+            turned together; then they are, where the value vector does not lie along the probe. So TP is
+            what else were TP and AN, TN what were TN and AP, and the other groups are empty.
 
     Returns:
         `layer`, `neuron`; `cosine` and `post_cosine` (value vector with probe); `pre_activation` and
@@ -45,7 +50,7 @@ def neuron_table(
             ~((lengths > 0) & torch.isfinite(lengths)), f"a value vector {when} DPO without a finite length"
         )
     along = (_along(values, direction[None])[0] for values in (pre_values, post_values))
-    return _table(pre_activation, post_activation, *along)
+    return _table(pre_activation, post_activation, *along, gated)
 
 
 def _refuse(wrong: Bool[Tensor, "layer neuron"], what: str) -> None:
@@ -77,8 +82,13 @@ def _table(
     post_activation: Float[Tensor, "layer neuron"],
     pre_along: Float[Tensor, "two layer neuron"],
     post_along: Float[Tensor, "two layer neuron"],
+    gated: bool,
 ) -> pd.DataFrame:
     layers, width = pre_activation.shape
+    if gated:
+        sign = torch.where(pre_along[1] < 0, -1, 1)
+        pre_along, post_along = sign * pre_along, sign * post_along
+        pre_activation, post_activation = sign * pre_activation, sign * post_activation
     for when, activation in (("before", pre_activation), ("after", post_activation)):
         _refuse(~torch.isfinite(activation), f"a mean activation {when} DPO that is not a finite number")
     columns = {
@@ -114,6 +124,7 @@ def resampled_neuron_tables(
     *,
     draws: int,
     seed: int,
+    gated: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Neuron tables of bootstrap samples of prompts, to give what follows from them an interval.
 
@@ -125,7 +136,7 @@ def resampled_neuron_tables(
     for _ in range(draws):
         weight = torch.tensor(np.bincount(rng.integers(n, size=n), minlength=n) / n)
         pre, post = (torch.einsum("c,cln->ln", weight.float(), x) for x in (pre_chunks, post_chunks))
-        yield _table(pre, post, *along)
+        yield _table(pre, post, *along, gated)
 
 
 def tables_along(
@@ -134,6 +145,8 @@ def tables_along(
     post_activation: Float[Tensor, "layer neuron"],
     pre_values: Float[Tensor, "layer neuron d_model"],
     post_values: Float[Tensor, "layer neuron d_model"],
+    *,
+    gated: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Neuron tables with other directions in place of the probe: is what the probe shows special?
 
@@ -144,4 +157,4 @@ def tables_along(
         for pre_along, post_along in alongs:
             net = (pre_activation * pre_along[0] - post_activation * post_along[0]).sum()
             sign = -1 if net < 0 else 1
-            yield _table(pre_activation, post_activation, sign * pre_along, sign * post_along)
+            yield _table(pre_activation, post_activation, sign * pre_along, sign * post_along, gated)

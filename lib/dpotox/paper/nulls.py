@@ -79,6 +79,8 @@ def along(
     base_values: Float[Tensor, "layer neuron d_model"],
     dpo_values: Float[Tensor, "layer neuron d_model"],
     measure: Measure,
+    *,
+    gated: bool = False,
 ) -> pd.DataFrame:
     """What follows from the neuron table along each direction: a row per direction, its `kind`, and `text`.
 
@@ -90,7 +92,7 @@ def along(
         {"kind": kind, "text": text} | measure(table)
         for text in after
         for kind, some in directions.items()
-        for table in tables_along(some, before, after[text], base_values, dpo_values)
+        for table in tables_along(some, before, after[text], base_values, dpo_values, gated=gated)
     ]
     return pd.DataFrame(rows)
 
@@ -105,6 +107,7 @@ def comparisons(
     *,
     draws: int,
     seed: int,
+    gated: bool = False,
 ) -> pd.DataFrame:
     """What follows from the neuron table of each comparison, with intervals over chunks of prompts.
 
@@ -127,12 +130,13 @@ def comparisons(
     rows, own = [], {}
     for name, (place, before, after, values) in pairs.items():
         means = read[before].mean(0), read[after].mean(0)
-        table = neuron_table(*means, base_values, values, direction)
+        table = neuron_table(*means, base_values, values, direction, gated=gated)
         sign = -1 if table["projection_drop"].sum() < 0 else 1
         if sign < 0:
-            table = neuron_table(*means, base_values, values, -direction)
+            table = neuron_table(*means, base_values, values, -direction, gated=gated)
         tables = resampled_neuron_tables(
-            read[before], read[after], base_values, values, sign * direction, draws=draws, seed=seed
+            *(read[before], read[after], base_values, values, sign * direction),
+            **{"draws": draws, "seed": seed, "gated": gated},
         )
         # The same prompts are resampled in every comparison, so differences are paired.
         found = pd.DataFrame([measure(table), *map(measure, tables)])

@@ -60,6 +60,8 @@ def study_neurons(
     base_values: Float[Tensor, "layer neuron d_model"],
     dpo_values: Float[Tensor, "layer neuron d_model"],
     direction: Float[Tensor, "d_model"],
+    *,
+    gated: bool = False,
 ) -> pd.DataFrame:
     """The neuron table, with the means of what enters the GELU and the change on the same text."""
     base, dpo = read.base, read.dpo
@@ -69,5 +71,5 @@ def study_neurons(
         "post_gelu_input": dpo.gelu_input.mean(0),
         "same_text_change": read.dpo_on_base.activation.mean(0) - means[0],
     }
-    table = neuron_table(*means, base_values, dpo_values, direction)
+    table = neuron_table(*means, base_values, dpo_values, direction, gated=gated)
     return table.assign(**{name: values.flatten().double().numpy() for name, values in more.items()})

@@ -72,7 +72,8 @@ class Results:
     @property
     def holds(self) -> dict[str, bool]:
         """What holds for the profile (`dpotox.facts`)."""
-        return facts(self.profile)
+        shape = self.record.shape
+        return facts(self.profile, shape.gated, shape.norm_behind)
 
     @cached_property
     def claims(self) -> pd.DataFrame:

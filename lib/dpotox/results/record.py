@@ -43,6 +43,8 @@ class Shape:
     d_mlp: Size
     vocabulary: Size
     parameters: Size
+    gated: bool = False  # whether the sign of an activation is a convention
+    norm_behind: bool = False  # whether a norm stands behind the MLPs
 
 
 @_strict
@@ -125,9 +127,15 @@ def settings_of(profile: Profile) -> dict:
 
 
 def difference(made_with: dict, asked_for: dict) -> str:
-    """The first setting in which two differ, but for what the computer decides."""
+    """The first setting in which two differ, but for what the computer decides.
+
+    A setting that there was not yet when something was made is taken for what it is by default.
+    """
+    usual = asdict(Profile(name=""))
     for section, settings in asked_for.items():
         before = made_with.get(section)
+        if isinstance(before, dict):
+            before = usual.get(section, {}) | before
         if section in ("compute", "name", "extends") or before == settings:
             continue
         if not isinstance(settings, dict):

@@ -76,7 +76,7 @@ def make_steps(study: Study, missing: set[str]) -> None:
     What is wrong with an input is said before the work, if there is any.
     """
     if missing:
-        _ = study.base, study.exam, study.second_score
+        _ = study.given, study.exam, study.second_score
     folders = {step: study.plan.folder_of(step).name for step in study.plan.steps}
     for step in bar([s for s in folders if folders[s] in missing], "steps", "made"):
         _go_on()

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 from dpotox.errors import UserError, first_line
 from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.windows import cut
+from dpotox.model.architecture import architecture_of
 from dpotox.profile import EMBEDDED, TRAINED, Profile
 from dpotox.run.hub import Repository, look_up, size
 
@@ -181,7 +182,7 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
     own = there.get("model.tokenizer", base)
     with inputs.noting(base):
         config = _loaded(AutoConfig, base, "config.json", "check the folder or the id")
-        networks.refuse_unfit(config)
+        architecture_of(config)
         with torch.device("meta"):
             inputs.network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         if Path(base.name).is_dir() and not any(Path(base.name).glob("*.[sb][ai][fn]*")):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def prompts_of(study: Study) -> list[str]:
     """The evaluation prompts, cut to the profile's length."""
     limit = study.profile.sizes.prompt_tokens
-    positions = study.base.config.max_position_embeddings
+    positions = study.given.config.max_position_embeddings
     if limit + study.profile.sizes.new_tokens > positions:
         raise UserError(
             f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "

@@ -95,9 +95,31 @@ class Study:
         return networks.load_tokenizer(model.tokenizer or model.base, revision)
 
     @cached_property
-    def base(self) -> TransformersModel:
-        """The model before DPO, ready for tracing."""
+    def given(self) -> TransformersModel:
+        """The model before DPO, ready for tracing, its neurons' signs as they are."""
         return architecture.traced(self.base_network(self.profile.compute), self.tokenizer)
+
+    @cached_property
+    def gated(self) -> bool:
+        """Whether the sign of a neuron is a convention."""
+        return architecture.architecture_of(self.given.config).gated
+
+    @cached_property
+    def base(self) -> TransformersModel:
+        """The model before DPO, ready for tracing, every gated neuron turned towards the probe."""
+        return self._turned(self.given)
+
+    def _turned(self, model: TransformersModel) -> TransformersModel:
+        if self.gated:
+            architecture.turn(model, self.signs)
+        return model
+
+    @cached_property
+    def signs(self) -> Float[Tensor, "layer neuron"]:
+        """-1 where a value vector is to be turned for its cosine with the probe not to be negative."""
+        return torch.where(
+            weights.cosines(weights.value_vectors(self.given), self.probe.direction) < 0, -1.0, 1.0
+        )
 
     def base_network(self, compute: Compute) -> PreTrainedModel:
         """The same without nnsight, on the device and in the precision asked for."""
@@ -110,7 +132,7 @@ class Study:
     @step(kept.TABLE)
     def shape(self) -> pd.DataFrame:
         """The model's shape, in one row."""
-        return weights.shape(self.base)
+        return weights.shape(self.given)
 
     score = cached_property(scores.score_of)
     second_score = cached_property(scores.second_score_of)
@@ -131,7 +153,7 @@ class Study:
         """
         texts, toxic = data.comments(self.profile, self.seed)
         length, batch = self.profile.probe.max_tokens, self.profile.compute.batch_size
-        features = tracing.mean_residuals(self.base, texts, max_tokens=length, batch_size=batch)
+        features = tracing.mean_residuals(self.given, texts, max_tokens=length, batch_size=batch)
         return {"features": features, "toxic": torch.tensor(toxic)}
 
     @step(kept.PROBE)
@@ -171,7 +193,8 @@ class Study:
         return self._made_here(self.dpo_folder)
 
     def _made_here(self, folder: Path) -> TransformersModel:
-        return architecture.traced(networks.load_network(folder, "", self.profile.compute), self.tokenizer)
+        network = networks.load_network(folder, "", self.profile.compute)
+        return self._turned(architecture.traced(network, self.tokenizer))
 
     @step(kept.TENSOR)
     def base_values(self) -> Float[Tensor, "layer neuron d_model"]:
@@ -201,7 +224,9 @@ class Study:
     @step(kept.TABLE)
     def neurons(self) -> pd.DataFrame:
         """The neuron table, with what enters the GELU and the change on the same text."""
-        return readings.study_neurons(self.readings, *self.value_vectors, self.probe.direction)
+        return readings.study_neurons(
+            self.readings, *self.value_vectors, self.probe.direction, gated=self.gated
+        )
 
     @step(kept.TENSOR)
     def nearest_tokens(self) -> Int[Tensor, "layer neuron k"]:
@@ -231,6 +256,7 @@ class Study:
             self._quantities,
             draws=self.profile.compute.neuron_bootstrap,
             seed=self.seed,
+            gated=self.gated,
         )
 
     @property
@@ -247,7 +273,7 @@ class Study:
             "matched": nulls.matched_directions(self.comments["features"], n, self.seed),
             "shuffled labels": self.shuffled_directions,
         }
-        return nulls.along(directions, self.readings, *self.value_vectors, self._quantities)
+        return nulls.along(directions, self.readings, *self.value_vectors, self._quantities, gated=self.gated)
 
     # Lee et al.'s explanation: a shift of what the MLPs read
 
@@ -291,6 +317,7 @@ class Study:
             self.probe.direction,
             draws=self.profile.compute.neuron_bootstrap,
             seed=self.seed,
+            gated=self.gated,
         )
         return pd.DataFrame(self._quantities(table) for table in tables)
 

@@ -70,7 +70,9 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "writers": lambda: writers(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
-        "evidence": lambda: evidence_table(study.evidence),
+        "evidence": lambda: evidence_table(
+            evidence.without_signed(study.evidence) if study.gated else study.evidence
+        ),
         "nearest_tokens": lambda: nearest_tokens(study),
         "tokens": lambda: tokens(study),
         "prompts": lambda: prompts(study),
@@ -96,7 +98,7 @@ def record_of(study: Study) -> Record:
         format=FORMAT,
         seed=study.seed,
         settings=record.settings_of(study.profile),
-        shape=Shape(**{k: int(v) for k, v in study.shape.iloc[0].items()}),
+        shape=Shape(**study.shape.to_dict("records")[0]),
         loss=Loss(**json.loads((study.base_folder / "loss.json").read_text())) if made_here else None,
         auc=study.probe.auc,
         accuracy=study.probe.accuracy if study.probe.calibration.size else None,
