@@ -181,7 +181,7 @@ report_standing.verdicts(results, claims.DPO)
 # ## How to change this
 
 # %% [markdown] tags=["not-trained-dpo"]
-# Without `[model] dpo_checkpoint` the model is trained here, on pairs that it samples or that `[data] pairs` names.
+# Without `[model] aligned` the model is trained here, on pairs that it samples or that `[data] pairs` names.
 
 # %% [markdown] tags=["only-trained-dpo"]
 # `[dpo] learning_rate` and `steps` decide how far DPO goes; much larger ones cost perplexity.

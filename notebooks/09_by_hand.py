@@ -344,7 +344,7 @@ def dpo_loss(pairs):
 # On one validation pair, which was not trained on:
 
 # %% tags=["only-trained-dpo"]
-finished = bool(study.profile.model.dpo_checkpoint)
+finished = bool(study.profile.model.aligned)
 if not finished:
     validation = study.pairs.tail(study.profile.pairs.validation)
     loss = dpo_loss(validation.head(1)).item()

@@ -139,7 +139,7 @@ CASES = {
     # A model after DPO, and a probe, that are given too.
     "finished": (
         profile(
-            f'title = "a finished model"\n{GIVEN}dpo_checkpoint = "../inputs/dpo.pt"\n{FILES}',
+            f'title = "a finished model"\n{GIVEN}aligned = "../inputs/dpo.pt"\n{FILES}',
             probe='path = "../inputs/probe.pt"',
             interventions=ALL_SETS,
         ),
@@ -149,7 +149,7 @@ CASES = {
     "hub-finished": (
         profile(
             'title = "a finished model of the hub"\n'
-            + ON_THE_HUB.replace("\n\n[data]", '\ndpo_checkpoint = "matrix/after/dpo.pt"\n\n[data]'),
+            + ON_THE_HUB.replace("\n\n[data]", '\naligned = "matrix/after/dpo.pt"\n\n[data]'),
             probe='path = "matrix/after/probe.pt"',
         ),
         [0],
@@ -175,7 +175,7 @@ CASES = {
     ),
     # A model "after DPO" that is the one before: not even neurons move.
     "unchanged": (
-        profile(f'title = "an unchanged model"\n{GIVEN}dpo_checkpoint = "../inputs/same.pt"\n{FILES}'),
+        profile(f'title = "an unchanged model"\n{GIVEN}aligned = "../inputs/same.pt"\n{FILES}'),
         [0],
     ),
 }

@@ -1,5 +1,6 @@
 """Models, checkpoints and tokenizers: loaded as published, refused in one line where they do not fit."""
 
+import copy
 import json
 import os
 import subprocess
@@ -10,15 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SHARED
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
 from dpotox.inputs.networks import (
     check_vocabulary,
+    load_aligned,
     load_direction,
-    load_dpo_checkpoint,
     load_network,
     load_tokenizer,
 )
@@ -105,13 +107,47 @@ def test_a_probe_file_must_fit_the_model(tmp_path):
         load_direction("nowhere.pt", 8)
 
 
-def test_a_dpo_checkpoint_takes_the_place_of_the_weights(tmp_path, network, folder):
+def test_a_aligned_takes_the_place_of_the_weights(tmp_path, network, folder):
     changed = {k: v + 1 if k.endswith("c_fc.bias") else v for k, v in network.state_dict().items()}
     torch.save({"state": changed}, tmp_path / "dpo.pt")
-    got = load_dpo_checkpoint(load_network(folder, "", COMPUTE), tmp_path / "dpo.pt")
+    got = load_aligned(load_network(folder, "", COMPUTE), tmp_path / "dpo.pt")
     for layer in range(3):
         expected = network.transformer.h[layer].mlp.c_fc.bias + 1
         assert torch.equal(got.transformer.h[layer].mlp.c_fc.bias, expected)
+
+
+def test_a_whole_model_takes_the_place_of_the_weights(tmp_path, network, folder):
+    changed = copy.deepcopy(network)
+    changed.transformer.h[1].mlp.c_fc.bias.data += 1
+    changed.save_pretrained(tmp_path / "aligned")
+    got = load_aligned(load_network(folder, "", COMPUTE), tmp_path / "aligned").state_dict()
+    assert all(torch.equal(tensor, got[name]) for name, tensor in changed.state_dict().items())
+
+
+def test_an_adapter_is_merged_into_the_model(tmp_path, network, folder):
+    adapted = get_peft_model(
+        copy.deepcopy(network), LoraConfig(r=2, target_modules=["c_fc"], fan_in_fan_out=True)
+    )
+    torch.manual_seed(0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    adapted.save_pretrained(tmp_path / "adapter")
+    ids = torch.arange(8)[None]
+    got = load_aligned(load_network(folder, "", COMPUTE), tmp_path / "adapter")
+    assert type(got) is type(network)
+    with torch.no_grad():
+        assert torch.allclose(got(ids).logits, adapted(ids).logits, atol=1e-5)
+        assert not torch.allclose(got(ids).logits, network(ids).logits, atol=1e-3)
+
+
+def test_a_whole_model_must_fit_the_one_before(tmp_path, folder):
+    other = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=3, n_head=2, vocab_size=50, n_positions=64))
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match="is of another shape"):
+        load_aligned(load_network(folder, "", COMPUTE), tmp_path / "other")
+    with pytest.raises(UserError, match=r"cannot load the aligned model .*nowhere"):
+        load_aligned(load_network(folder, "", COMPUTE), tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -122,11 +158,11 @@ def test_a_dpo_checkpoint_takes_the_place_of_the_weights(tmp_path, network, fold
         (b"not a checkpoint", "tensors-only"),
     ],
 )
-def test_a_dpo_checkpoint_must_fit_the_model(tmp_path, folder, content, message):
+def test_a_aligned_must_fit_the_model(tmp_path, folder, content, message):
     path = tmp_path / "dpo.pt"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(UserError, match=message) as error:
-        load_dpo_checkpoint(load_network(folder, "", COMPUTE), path)
+        load_aligned(load_network(folder, "", COMPUTE), path)
     assert "dpo.pt" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -145,7 +181,7 @@ def test_code_in_a_checkpoint_or_probe_is_not_run(tmp_path, folder):
     for name in ("dpo.pt", "probe.pt"):
         torch.save({"state": Trap(tmp_path / "sprung")}, tmp_path / name)
     with pytest.raises(UserError, match=r"dpo\.pt"):
-        load_dpo_checkpoint(load_network(folder, "", COMPUTE), tmp_path / "dpo.pt")
+        load_aligned(load_network(folder, "", COMPUTE), tmp_path / "dpo.pt")
     with pytest.raises(UserError, match=r"probe\.pt"):
         load_direction(str(tmp_path / "probe.pt"), 16)
     assert not (tmp_path / "sprung").exists()

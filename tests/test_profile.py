@@ -40,7 +40,7 @@ def test_a_file_is_named_after_itself_and_may_extend_a_shipped_profile(tmp_path)
         ("[probe]\nC = []", ["probe.C", "at least 1"]),
         ("[sizes]\nprompts = 3", ["sizes.chunks"]),
         ('[data]\ntext = "nowhere.txt"', ["data.text", "no file or folder", "nowhere.txt"]),
-        ('[model]\ndpo_checkpoint = "./dpo.pt"', ["model.dpo_checkpoint", "dpo.pt"]),
+        ('[model]\naligned = "./dpo.pt"', ["model.aligned", "dpo.pt"]),
         ('[scorer]\nsecond = "mine.py:f"', ["scorer.second", "mine.py"]),
         ('[model]\nbase = "openai-community/gpt2"', ["embedded", "scorer.name"]),
     ],
@@ -77,8 +77,8 @@ def test_a_revision_belongs_to_the_source_it_was_given_with(tmp_path):
 
 
 def test_a_file_on_the_hub_is_left_for_later(tmp_path):
-    text = 'extends = "gpt2-medium"\n[model]\ndpo_checkpoint = "org/name/dpo.pt"\n'
-    assert load_profile(write(tmp_path, text)).model.dpo_checkpoint == "org/name/dpo.pt"
+    text = 'extends = "gpt2-medium"\n[model]\naligned = "org/name/dpo.pt"\n'
+    assert load_profile(write(tmp_path, text)).model.aligned == "org/name/dpo.pt"
 
 
 def test_one_text_is_not_for_pairs_and_perplexity(tmp_path):
@@ -86,5 +86,5 @@ def test_one_text_is_not_for_pairs_and_perplexity(tmp_path):
     text = 'extends = "gpt2-medium"\n[data]\ntext = "wiki.txt"\n'
     with pytest.raises(UserError, match=r"data\.pair_text"):
         load_profile(write(tmp_path, text))
-    both = text + 'pair_text = "wiki.txt"\n[model]\ndpo_checkpoint = "org/name/dpo.pt"\n'
+    both = text + 'pair_text = "wiki.txt"\n[model]\naligned = "org/name/dpo.pt"\n'
     assert load_profile(write(tmp_path, both)).data.text.endswith("wiki.txt")

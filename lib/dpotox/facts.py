@@ -16,7 +16,7 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
     Args:
         gated, norm_behind: whether MLPs are gated, and a norm stands behind them, which no profile says.
     """
-    made_here, trained = profile.model.base == EMBEDDED, not profile.model.dpo_checkpoint
+    made_here, trained = profile.model.base == EMBEDDED, not profile.model.aligned
     return {
         "made-here": made_here,
         "generated": made_here and not profile.pretraining.texts,
@@ -33,4 +33,4 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
 
 def placebos(profile: Profile) -> list[str]:
     """The kinds of placebos; none where a finished model was given, whose pairs are not known."""
-    return [] if profile.model.dpo_checkpoint else profile.nulls.placebos
+    return [] if profile.model.aligned else profile.nulls.placebos

@@ -35,7 +35,7 @@ _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 EMBEDDED = "embedded"
 """As a model, data set or scorer: made here from the generated language, no file and no network."""
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".txt", ".raw", ".tokens", ".md", ".pt", ".py")
-HUB_FILES = ("model.dpo_checkpoint", "probe.path", "data.pairs")
+HUB_FILES = ("model.aligned", "probe.path", "data.pairs")
 """Keys that may name one file in a repository of the hub."""
 LARGEST = 1_000_000
 """Bytes of a profile; one that is larger was not written by hand."""
@@ -51,8 +51,8 @@ class Model:
     revision: str = ""
     tokenizer: str = ""  # folder or hub id, where it is not the model's own
     tokenizer_revision: str = ""
-    dpo_checkpoint: str = ""  # the authors' `dpo.pt` instead of training here
-    dpo_checkpoint_revision: str = ""
+    aligned: str = ""  # a finished model instead of training here: `dpo.pt`, a folder, a hub id, an adapter
+    aligned_revision: str = ""
 
 
 @_strict
@@ -306,7 +306,7 @@ def _checked(profile: Profile, path: Path) -> Profile:
                 f"name a file, a hub id or a classifier in {', '.join(own)}"
             )
     profile = _located(profile, path)
-    pairs_made_here = profile.data.pairs == EMBEDDED and not profile.model.dpo_checkpoint
+    pairs_made_here = profile.data.pairs == EMBEDDED and not profile.model.aligned
     if pairs_made_here and Path(profile.data.text).is_file() and not profile.data.pair_text:
         raise UserError(
             f"{path}: data.text is one file; name another one as data.pair_text, as pairs must not begin "

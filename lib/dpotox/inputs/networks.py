@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers.utils import find_adapter_config_file
 from transformers.utils import logging as transformers_logging
 
 from dpotox.errors import UserError, first_line, refused
 from dpotox.model.architecture import architecture_of
-from dpotox.profile import Compute
+from dpotox.profile import FILE_ENDINGS, Compute
 
 if TYPE_CHECKING:  # here and below: slow to import
     from transformers import PreTrainedModel
 
+TENSORS_ONLY = 'it must be a tensors-only file {"state": state_dict} of the same shape as model.base'
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
@@ -72,19 +74,43 @@ def load_network(source: str | Path, revision: str, compute: Compute) -> PreTrai
     return network.eval() if compute.device_map else network.to(device_of(compute)).eval()
 
 
-def load_dpo_checkpoint(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
-    """Put the weights of an authors' `dpo.pt` (`{"state": state_dict}`) into a network, in place.
+def load_aligned(network: PreTrainedModel, source: str | Path, revision: str = "") -> PreTrainedModel:
+    """The model after DPO, as it is given: weights in a file, an adapter of PEFT, or a whole model.
+
+    Args:
+        network: the model before DPO, whose weights are replaced or added to.
+        source: a file `{"state": state_dict}` of tensors, as the authors' `dpo.pt`; or a folder or a hub id.
 
     Raises:
-        UserError: the file is missing or damaged, or its tensors do not fit the network.
+        UserError: it cannot be read, or was made from another model.
     """
-    named = f"DPO checkpoint {str(path)!r}"
-    form = 'it must be a tensors-only file {"state": state_dict} of the same shape as model.base'
-    with refused(f"cannot use the {named}", form, first_line):
+    if str(source).endswith(FILE_ENDINGS) or Path(source).is_file():
+        return _with_state(network, _state_in(source), f"DPO checkpoint {str(source)!r}")
+    named = f"aligned model {_named(str(source), revision)}"
+    way_out = "give a file of tensors, or the folder or hub id of an adapter of PEFT or of a whole model"
+    with refused(f"cannot load the {named}", way_out, first_line):
+        from transformers import AutoModelForCausalLM
+
+        if find_adapter_config_file(str(source), revision=revision or None):
+            from peft import PeftModel  # slow to import
+
+            return PeftModel.from_pretrained(network, source, revision=revision or "main").merge_and_unload()
+        found = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision or None, dtype=network.dtype, trust_remote_code=False
+        )
+        return _with_state(network, found.state_dict(), named)
+
+
+def _state_in(path: str | Path) -> dict[str, Tensor]:
+    with refused(f"cannot read the DPO checkpoint {str(path)!r}", TENSORS_ONLY, first_line):
         if not Path(path).exists():
-            raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.dpo_checkpoint")
+            raise UserError(f"there is no DPO checkpoint {str(path)!r}; check model.aligned")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = checkpoint.get("state", checkpoint)
+        return checkpoint.get("state", checkpoint)
+
+
+def _with_state(network: PreTrainedModel, state: dict[str, Tensor], named: str) -> PreTrainedModel:
+    with refused(f"cannot use the {named}", TENSORS_ONLY, first_line):
         for name, tensor in network.state_dict().items():
             if name in state and state[name].shape != tensor.shape:
                 raise UserError(

@@ -145,6 +145,10 @@ def difference(made_with: dict, asked_for: dict) -> str:
     return ""
 
 
+RENAMED = {"dpo_checkpoint": "aligned", "dpo_checkpoint_revision": "aligned_revision"}
+"""What settings of `[model]` were called in earlier packs."""
+
+
 def write(record: Record, path: Path) -> None:
     """Write a record as JSON."""
     path.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
@@ -166,6 +170,9 @@ def read(path: Path) -> Record:
             f"{path.name} is of format {str(found)[:20]!a}, and this version reads {FORMAT}; make the "
             "results anew with this version, or read them with the one that made them"
         )
+    model = content["settings"].get("model") if isinstance(content.get("settings"), dict) else None
+    if isinstance(model, dict):
+        content["settings"]["model"] = {RENAMED.get(key, key): value for key, value in model.items()}
     try:
         record = TypeAdapter(Record).validate_json(json.dumps(content))
     except (ValueError, RecursionError) as error:  # pydantic's, too

@@ -83,7 +83,7 @@ def _see_about_memory(study: Study, found: Inputs, fixed: int, whole: int) -> No
         way_out = "" if compute.dtype != "float32" else "compute.dtype = 'bfloat16', "
         found.problems.append(
             f"{where}, and the weights alone take {size(fixed)} while DPO trains; choose {way_out}a smaller "
-            "model, a finished model.dpo_checkpoint or a larger device"
+            "model, a finished model.aligned or a larger device"
         )
     elif whole > free:
         fits = max(1, int(batch * (free - fixed) / (whole - fixed)))

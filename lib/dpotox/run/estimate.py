@@ -64,7 +64,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     sizes, compute, pretraining = profile.sizes, profile.compute, profile.pretraining
     prompt = sizes.prompt_tokens * costs.token
     read = sizes.prompts * (prompt + sizes.new_tokens * costs.read)
-    dpo = 0.0 if profile.model.dpo_checkpoint else dpo_seconds(profile, costs)
+    dpo = 0.0 if profile.model.aligned else dpo_seconds(profile, costs)
     trained = [f"placebo-{kind}" for kind in placebos(profile)]
     examined = _examine(profile, costs)
     examinations, beside, draws = row_counts(profile.interventions)
@@ -139,7 +139,7 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
     While DPO trains, there are the model before it, the weights in training with gradients and the
     optimiser's moments, all but the first in float32; otherwise the models before and after DPO.
     """
-    sizes, given, trained = profile.sizes, profile.pairs, not profile.model.dpo_checkpoint
+    sizes, given, trained = profile.sizes, profile.pairs, not profile.model.aligned
     width, layers, vocabulary = config.hidden_size, config.num_hidden_layers, config.vocab_size
     value = 4 if profile.compute.dtype == "float32" else 2
     weights = parameters * value
@@ -159,7 +159,7 @@ def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, miss
     """Bytes of what is made: weights, checkpoints while DPO trains, readings, and the pages."""
     depth, width = config.num_hidden_layers, config.hidden_size
     weights, neurons = 4 * parameters, depth * neurons_per_layer(config)
-    trained, kinds, chunks = not profile.model.dpo_checkpoint, placebos(profile), profile.sizes.chunks
+    trained, kinds, chunks = not profile.model.aligned, placebos(profile), profile.sizes.chunks
     vectors = 4 * neurons * width
     made = {
         "base": weights if profile.model.base == EMBEDDED else 0,

@@ -24,7 +24,10 @@ from dpotox.errors import UserError
 
 SECONDS = 10
 """How long an answer of the hub is waited for."""
-WEIGHTS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
+WEIGHTS = (
+    *("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin"),
+    "adapter_model.safetensors",
+)
 """The files of a model's weights, in the order in which the first kind that is there is taken."""
 SMALL = ["*.json", "*.txt", "*.model"]
 """What is fetched of a model beside its weights."""

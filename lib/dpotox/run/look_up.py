@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers.utils import find_adapter_config_file
 
 from dpotox.errors import UserError, first_line
 from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.windows import cut
 from dpotox.model.architecture import architecture_of
-from dpotox.profile import EMBEDDED, TRAINED, Profile
+from dpotox.profile import EMBEDDED, FILE_ENDINGS, TRAINED, Profile
 from dpotox.run.hub import Repository, look_up, size
 
 WIKITEXT = "wikitext-2-raw-v1"
@@ -95,11 +96,12 @@ def named(profile: Profile) -> list[Source]:
     if model.base != EMBEDDED:
         some.append(Source("model.base", model.base, model.revision, "model"))
         some.append(Source("model.tokenizer", model.tokenizer, model.tokenizer_revision, "tokenizer"))
-    some.append(Source("model.dpo_checkpoint", model.dpo_checkpoint, model.dpo_checkpoint_revision, "file"))
+    kind = "file" if model.aligned.endswith(FILE_ENDINGS) else "model"
+    some.append(Source("model.aligned", model.aligned, model.aligned_revision, kind))
     some += [Source("pretraining.texts", path, "", "file") for path in profile.pretraining.texts]
     for key in ("comments", "prompts", "text", "references"):
         some.append(Source(f"data.{key}", getattr(given, key), getattr(given, f"{key}_revision"), "dataset"))
-    if not model.dpo_checkpoint:
+    if not model.aligned:
         some.append(Source("data.pairs", given.pairs, given.pairs_revision, "file"))
         if given.pairs == EMBEDDED:
             some.append(Source("data.pair_text", given.pair_text, "", "file"))
@@ -201,13 +203,28 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
             inputs.problems.append(
                 f"{what} is {length}, more than the model's {positions} positions; lower it"
             )
-    checkpoint, given = profile.model.dpo_checkpoint, profile.probe.path
+    checkpoint, given = profile.model.aligned, profile.probe.path
     if checkpoint and Path(checkpoint).is_file():
         with inputs.noting():
-            networks.load_dpo_checkpoint(inputs.network, checkpoint)  # leaves nothing on `meta`
+            networks.load_aligned(inputs.network, checkpoint)  # leaves nothing on `meta`
+    elif (aligned := there.get("model.aligned")) and aligned.kind == "model":
+        with inputs.noting(aligned):
+            _look_at_aligned(aligned, inputs.network.config)
     if given and Path(given).is_file():
         with inputs.noting():
             networks.load_direction(given, inputs.network.config.hidden_size)
+
+
+def _look_at_aligned(source: Source, base: PretrainedConfig) -> None:
+    """An adapter, or a whole model of the same shape as the one before DPO."""
+    if find_adapter_config_file(source.name, revision=source.revision or None):
+        return
+    config = _loaded(AutoConfig, source, "config.json", "give an adapter, a model, or a file of tensors")
+    for key in ("model_type", "num_hidden_layers", "hidden_size", "vocab_size"):
+        if (here := getattr(config, key)) != (wanted := getattr(base, key)):
+            raise UserError(
+                f"its {key} is {here}, that of model.base {wanted}; give the model.base that it was made from"
+            )
 
 
 def lengths(profile: Profile) -> dict[str, int]:
@@ -218,7 +235,7 @@ def lengths(profile: Profile) -> dict[str, int]:
         "sizes.window_tokens": sizes.window_tokens,
         "probe.max_tokens": profile.probe.max_tokens,
     }
-    if not profile.model.dpo_checkpoint:
+    if not profile.model.aligned:
         longest["pairs.prompt_tokens + pairs.new_tokens"] = pairs.prompt_tokens + pairs.new_tokens
     return longest
 
@@ -273,7 +290,7 @@ def _look_at_data(inputs: Inputs, profile: Profile, seed: int, there: dict[str, 
         prompts = data.evaluation_prompts(profile, seed)
         if inputs.tokenizer is not None:
             cut(inputs.tokenizer, prompts, profile.sizes.prompt_tokens)
-    if not profile.model.dpo_checkpoint and given.pairs == EMBEDDED:
+    if not profile.model.aligned and given.pairs == EMBEDDED:
         with inputs.noting("data.pair_text" if given.pair_text else "data.text"):
             prompts = data.pair_prompts(profile, seed)
             if len(prompts) < profile.pairs.count:

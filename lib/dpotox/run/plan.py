@@ -50,7 +50,7 @@ class Plan:
         absent = {f"placebo_{kind}_folder" for kind in kinds}
         if self.profile.model.base != EMBEDDED:
             absent.add("base_folder")
-        if self.profile.model.dpo_checkpoint:
+        if self.profile.model.aligned:
             absent.add("pairs")  # a finished model needs none
         return [name for name in self.keys.code.steps if name not in absent]
 

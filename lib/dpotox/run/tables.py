@@ -102,7 +102,7 @@ def record_of(study: Study) -> Record:
         loss=Loss(**json.loads((study.base_folder / "loss.json").read_text())) if made_here else None,
         auc=study.probe.auc,
         accuracy=study.probe.accuracy if study.probe.calibration.size else None,
-        pairs=0 if study.profile.model.dpo_checkpoint else len(study.pairs),
+        pairs=0 if study.profile.model.aligned else len(study.pairs),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         commit=_commit(),
         device=_device(study),

@@ -63,10 +63,10 @@ def pair_blocks(study: Study) -> Path:
 
 def train_dpo_into(study: Study, folder: Path) -> Path:
     """The weights after DPO, trained or given, and the training curves."""
-    if given := study.profile.model.dpo_checkpoint:
+    if given := study.profile.model.aligned:
         network = base_to_train(study)
-        path = sources.fetch(given, study.profile.model.dpo_checkpoint_revision)
-        networks.load_dpo_checkpoint(network, path).save_pretrained(folder)
+        revision = study.profile.model.aligned_revision
+        networks.load_aligned(network, sources.fetch(given, revision), revision).save_pretrained(folder)
     else:
         train_into(folder, study, study.pairs, study.profile.dpo)
 
