@@ -134,8 +134,14 @@ CASES = {
         ),
         [0],
     ),
-    # The model and all data from the hub, for which a stand-in answers.
-    "hub": (profile(f'title = "a model of the hub"\n{ON_THE_HUB}', interventions=ALL_SETS), [0]),
+    # A model with gated MLPs, norms behind them, and all data, from the hub, for which a stand-in answers.
+    "hub": (
+        profile(
+            f'title = "gated MLPs of the hub"\n{ON_THE_HUB.replace("matrix/model", "matrix/gated")}',
+            interventions=ALL_SETS,
+        ),
+        [0],
+    ),
     # A model after DPO, and a probe, that are given too.
     "finished": (
         profile(
@@ -159,15 +165,6 @@ CASES = {
         profile(
             f'title = "given pairs and hardly any DPO"\n{GIVEN}{FILES}pairs = "../inputs/pairs.jsonl"\n',
             dpo=HARDLY,
-            interventions=ALL_SETS,
-            nulls=PLACEBOS,
-        ),
-        [0],
-    ),
-    # A model with gated MLPs in a folder.
-    "gated": (
-        profile(
-            f'title = "gated MLPs"\n[model]\nbase = "../inputs/gated"\n{FILES}',
             interventions=ALL_SETS,
             nulls=PLACEBOS,
         ),
@@ -241,7 +238,7 @@ def chapters(html: Path) -> dict[str, BeautifulSoup]:
 
 def faults(case: str, folder: Path) -> list[str]:
     """What is wrong with the pages of a case, a line each."""
-    html, gated = folder / case / "_build" / "html", case == "gated"
+    html, gated = folder / case / "_build" / "html", case == "hub"
     holds = facts(load_profile(str(folder / case / f"{case}.toml")), gated, gated)
     contents = yaml.safe_load((PROJECT / "_toc.yml").read_text(encoding="utf-8"))
     pages = [contents["root"], *(c["file"] for part in contents["parts"] for c in part["chapters"])]

@@ -49,7 +49,8 @@ def write_inputs(folder: Path) -> None:
     write_model(folder, texts[:2_000])
     write_gated_model(folder, texts[:2_000])
     hub = folder / "hub"  # the same in the layout of `hub.Hub`
-    shutil.copytree(folder / "model", hub / "models" / "matrix" / "model" / "main")
+    for name in ("model", "gated"):
+        shutil.copytree(folder / name, hub / "models" / "matrix" / name / "main")
     after = hub / "models" / "matrix" / "after" / "main"  # what authors may give beside their model
     after.mkdir(parents=True)
     for name in ("dpo.pt", "probe.pt"):
