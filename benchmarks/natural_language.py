@@ -194,7 +194,7 @@ def edits(found: dict[str, Results]) -> pd.DataFrame:
     for size, results in found.items():
         table = results.table1.query("model == 'base' and kind != 'none'").set_index("name")
         for ending in ("", "_sampled"):
-            ends = table[[f"recovered{end}{ending}" for end in ("", "_low", "_high")]]
+            ends = table[[f"recovered{ending}{end}" for end in ("", "_low", "_high")]]
             name = f"{size}, {'sampled' if ending else 'greedy'}"
             columns[name] = ends.apply(lambda one: interval(*one), axis=1)
     return pd.DataFrame(columns).fillna("-").reset_index(names="edit")

@@ -82,10 +82,10 @@ print(
 lessons.four_groups(results)
 
 # %% [markdown]
-# {numref}`fig-2a` shows all eight groups. The four upper ones make up the gross reduction. The four lower ones take some
+# {numref}`fig-2a` shows all groups. The upper half of them makes up the gross reduction. The lower half takes some
 # of it back, as far as their bars point to the left.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Who takes toxicity out, and who puts it back? Look at how the four upper bars share the work, and how long the four lower ones are. Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over chunks of prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for eight groups with the published values marked"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Who takes toxicity out, and who puts it back? Look at how the upper bars share the work, and how long the lower ones are. Summed projection drop of each group as a share of the gross reduction (the paper's figure 2a). Thin lines are 95 % intervals over chunks of prompts; the diamonds are the published values for GPT-2 medium.", "name": "fig-2a"}, "image": {"alt": "Bars for each group with the published values marked"}}
 quantities = results.evidence.set_index("quantity")
 intervals = quantities.loc[
     [f"{group} share of gross" for group in groups.REDUCING], ["low", "high"]
@@ -130,7 +130,10 @@ print(
 # sign of its activation change.
 
 # %% tags=["full-width"]
-here, paper = groups.group_table(neurons), published_groups()
+here, paper = (
+    groups.group_table(neurons),
+    published_groups(groups.are_turned(neurons)),
+)
 report.groups_beside_published(here)
 
 # %% tags=["hide-input"]

@@ -13,6 +13,7 @@ from dpotox.paper.groups import (
     GROUPS,
     INCREASING,
     REDUCING,
+    TURNED,
     change_with,
     gross_and_net,
     group_by_activation,
@@ -279,3 +280,11 @@ def test_without_the_largest_the_shares_are_those_of_the_others(neurons):
     assert rest["projection_drop"].sum() + neurons["projection_drop"].max() == pytest.approx(
         neurons["projection_drop"].sum()
     )
+
+
+def test_turned_neurons_count_for_the_group_that_they_are_turned_into():
+    signed, turned = published_groups(), published_groups(turned=True)
+    for other, group in TURNED.items():
+        assert turned["count"][group] == signed["count"][group] + signed["count"][other]
+        assert turned["count"][other] == 0
+    assert gross_and_net(turned) == pytest.approx(gross_and_net(signed))

@@ -13,6 +13,8 @@ of the sum over all eight. They differ much: always say which.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -20,7 +22,19 @@ from scipy import stats
 REDUCING = ("TP-", "AN-", "TN+", "AP+")
 INCREASING = ("TP+", "AN+", "TN-", "AP-")
 GROUPS = REDUCING + INCREASING
+TURNED = {"AN-": "TP-", "AP+": "TN+", "AN+": "TP+", "AP-": "TN-"}
+"""What else the groups are when a neuron's activation and its value vector are turned."""
 WITHOUT_LARGEST = "TP- share of gross, largest neuron left out"
+
+
+def are_turned(neurons: pd.DataFrame) -> bool:
+    """Whether all neurons were turned towards the probe, so that some of the groups cannot have any."""
+    return bool((neurons["cosine"] >= 0).all())
+
+
+def that_can_be(neurons: pd.DataFrame, names: Sequence[str] = GROUPS) -> list[str]:
+    """Those of these groups that can have neurons."""
+    return [name for name in names if not (are_turned(neurons) and name in TURNED)]
 
 
 def group_by_activation(neurons: pd.DataFrame) -> pd.Series:

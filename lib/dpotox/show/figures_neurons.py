@@ -14,10 +14,12 @@ from dpotox.paper.groups import (
     GROUPS,
     INCREASING,
     REDUCING,
+    are_turned,
     gross_and_net,
     group_table,
     layer_drops,
     ranking,
+    that_can_be,
 )
 from dpotox.paper.published import NUMBERS, published_groups
 from dpotox.paper.selections import dampened_drop, most_toxic
@@ -103,29 +105,30 @@ def group_shares(neurons: pd.DataFrame, intervals: pd.DataFrame | None = None) -
     Args:
         intervals: `low` and `high` by group, for the four reducing groups.
     """
-    tables = group_table(neurons), published_groups()
+    names = that_can_be(neurons)
+    tables = group_table(neurons), published_groups(are_turned(neurons))
     here, paper = (table["projection_drop"] / gross_and_net(table)[0] for table in tables)
     if here.isna().any():
         return nothing(NO_DROP)
-    figure, axes = panel(0.39 * len(GROUPS) + 0.8)
+    figure, axes = panel(0.39 * len(names) + 0.8)
     rows_only(axes)
     edge = axes.get_yaxis_transform()
-    for y, group in enumerate(GROUPS):
+    for y, group in enumerate(names):
         axes.barh(-y, here[group], color=COLOURS[group], height=0.42, zorder=2)
         if intervals is not None and group in intervals.index:
             axes.plot(intervals.loc[group, ["low", "high"]], [-y, -y], color=INK, linewidth=1.2, zorder=3)
         name_row(axes, 0.41 - y, f"{group}:  {MEANING[group]}")
         for x, value in ((1.1, here[group]), (1.24, paper[group])):
             note(axes, share(value), (x, -y), (0, 0), ha="right", xycoords=edge)
-    paper_mark(axes, paper[list(GROUPS)], -np.arange(len(GROUPS)))
+    paper_mark(axes, paper[names], -np.arange(len(names)))
     side = "center" if here.min() > -0.8 else "right"  # of a wide axis, there is no room on the right
-    note(axes, PUBLISHED, (paper[GROUPS[0]], 0.22), (0, 3), ha=side, va="bottom")
+    note(axes, PUBLISHED, (paper[names[0]], 0.22), (0, 3), ha=side, va="bottom")
     for x, head in ((1.1, "here"), (1.24, "paper")):
         note(axes, head, (x, 0.22), (0, 3), ha="right", va="bottom", xycoords=edge)
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
     percent(axes.xaxis)
     axes.margins(x=0.05)
-    axes.set(xlabel="share of the gross reduction", ylim=(-len(GROUPS) + 0.5, 0.75))
+    axes.set(xlabel="share of the gross reduction", ylim=(-len(names) + 0.5, 0.75))
     return figure
 
 
@@ -136,12 +139,13 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
     if not ranked["group"].isin(REDUCING).any():
         return nothing(NO_DROP)
     some = _thinned(len(ranked))
-    running = ranked[[f"cumulative_{g}" for g in REDUCING]].to_numpy()[some].T
-    running = np.hstack([np.zeros((len(REDUCING), 1)), running / running[:, -1].sum()])
+    groups = that_can_be(neurons, REDUCING)
+    running = ranked[[f"cumulative_{g}" for g in groups]].to_numpy()[some].T
+    running = np.hstack([np.zeros((len(groups), 1)), running / running[:, -1].sum()])
     figure, axes = panel(3.3)
     rank = np.append(0, ranked["rank"].to_numpy()[some])
     tops = running.cumsum(0)
-    for group, top, own in zip(REDUCING, tops, running, strict=True):
+    for group, top, own in zip(groups, tops, running, strict=True):
         axes.fill_between(rank, top - own, top, color=COLOURS[group], linewidth=0)
         axes.plot(rank, top, color=BACK, linewidth=1)
     name_y(axes, "share of the four groups' positive drops", grid=False)
@@ -149,9 +153,9 @@ def stacked_shares(neurons: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="x", nbins=5)
     axes.set(xlabel="neurons, largest projection drop first", xlim=(0, rank[-1]), ylim=(0, 1))
-    paper, last = published_groups()["share_of_gross"][list(REDUCING)], running[:, -1]
+    paper, last = published_groups(are_turned(neurons))["share_of_gross"][groups], running[:, -1]
     paper_mark(axes, [rank[-1]] * (len(paper) - 1), paper.cumsum()[:-1])
-    ends = zip(REDUCING, last.cumsum() - last / 2, last, strict=True)
+    ends = zip(groups, last.cumsum() - last / 2, last, strict=True)
     labels = [(y, f"{g} {share(own)}\npaper {share(paper[g])}", COLOURS[g]) for g, y, own in ends]
     label_right(axes, labels, lines=2.4)
     return figure
@@ -162,8 +166,9 @@ def activation_shifts(neurons: pd.DataFrame, top: int = 500) -> Figure:
     ranked = ranking(neurons).head(top)
     if not (ranked["projection_drop"] > 0).any():
         return nothing(NO_DROP)
-    figure, panels = panel(5.6, len(REDUCING), sharex=True)
-    for axes, group in zip(panels, REDUCING, strict=True):
+    groups = that_can_be(neurons, REDUCING)
+    figure, panels = panel(1.4 * len(groups), len(groups), sharex=True)
+    for axes, group in zip(panels, groups, strict=True):
         part = ranked[ranked["group"] == group]
         rank, before, after = (part[c] for c in ("rank", "pre_activation", "post_activation"))
         axes.vlines(rank, before, after, color=COLOURS[group], linewidth=0.7, rasterized=len(part) > 300)
@@ -197,7 +202,8 @@ def drops_by_layer(neurons: pd.DataFrame) -> Figure:
     zero_line(axes)
     layer_axis(axes, len(table))
     name_y(axes, "summed projection drop")
-    names = [(g, COLOURS[g]) for g in REDUCING[::-1]] + [("net", INK)] + [(g, COLOURS[g]) for g in INCREASING]
+    some = [that_can_be(neurons, names) for names in (REDUCING[::-1], INCREASING)]
+    names = [(g, COLOURS[g]) for g in some[0]] + [("net", INK)] + [(g, COLOURS[g]) for g in some[1]]
     low, high = axes.get_ylim()
     heights = np.linspace(high, low, 2 * len(names) + 1)[1::2]
     label_right(axes, [(y, name, colour) for y, (name, colour) in zip(heights, names, strict=True)])
@@ -231,7 +237,8 @@ def overview(neurons: pd.DataFrame, top: int) -> Figure:
     Args:
         top: how many neurons count as the most toxic.
     """
-    here, paper, published = group_table(neurons), published_groups(), NUMBERS["groups"]
+    here, paper = group_table(neurons), published_groups(are_turned(neurons))
+    published = NUMBERS["groups"]
     dampened = dampened_drop(most_toxic(neurons, top))
     figure, axes = panel(4.5)
     _column(axes, 0, here, dampened, f"this model\n{len(neurons):,} neurons", top)

@@ -11,7 +11,14 @@ from collections.abc import Callable
 import pandas as pd
 from IPython.display import Markdown
 
-from dpotox.paper.groups import REDUCING, WITHOUT_LARGEST, group_table, neurons_for_share
+from dpotox.paper.groups import (
+    REDUCING,
+    WITHOUT_LARGEST,
+    are_turned,
+    group_table,
+    neurons_for_share,
+    that_can_be,
+)
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 from dpotox.profile import EMBEDDED
 from dpotox.results.folder import Results
@@ -142,17 +149,20 @@ def four_groups(results: Results) -> Markdown:
     own = group_table(neurons)["share_of_gross"]
     if own[list(REDUCING)].isna().any():
         return lines(NO_DROP)
-    published = published_groups()["share_of_gross"]
-    each = ", ".join(f"{group} {own[group]:.0%} (paper: {published[group]:.0%})" for group in REDUCING)
+    turned = are_turned(neurons)
+    published = published_groups(turned)["share_of_gross"]
+    names = that_can_be(neurons, REDUCING)
+    each = ", ".join(f"{group} {own[group]:.0%} (paper: {published[group]:.0%})" for group in names)
     negative = (neurons["pre_activation"] < 0).mean()
-    counts = published_groups()["count"]
+    counts = published_groups(turned)["count"]
+    inactive = "write against toxicity on average" if turned else "have a negative mean activation"
     theirs = counts[counts.index.str[1] == "N"].sum() / counts.sum()
     return lines(
         f"Shares of the gross reduction: {each}",
         f"The other four groups undo {measured['many-go-wrong']:.0%} of it (paper: "
         f"{paper('many-go-wrong'):.0%})",
         answers.one_neuron(results),
-        f"{negative:.1%} of the neurons have a negative mean activation before DPO (paper: {theirs:.1%})",
+        f"{negative:.1%} of the neurons {inactive} before DPO (paper: {theirs:.1%})",
         f"With value vectors held as before DPO, {part(measured['activations-carry'])} of the net "
         "reduction is left",
     )

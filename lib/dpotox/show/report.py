@@ -13,7 +13,7 @@ import pandas as pd
 from IPython.display import Code, Markdown
 from pandas.io.formats.style import Styler
 
-from dpotox.paper.groups import gross_and_net, group_table, ratio
+from dpotox.paper.groups import TURNED, are_turned, gross_and_net, group_table, ratio
 from dpotox.paper.published import NUMBERS, published_groups, published_table1
 from dpotox.paper.selections import dampened_drop, most_toxic
 from dpotox.results.claims import CLAIMS, published_evidence
@@ -159,7 +159,10 @@ def dpo_settings(settings: dict) -> Styler:
 
 def groups_beside_published(here: pd.DataFrame) -> Styler:
     """A group table with the published counts and shares beside it."""
-    published = published_groups()
+    turned = not here["count"][list(TURNED)].any()
+    published = published_groups(turned)
+    if turned:
+        here, published = here.drop(index=list(TURNED)), published.drop(index=list(TURNED))
     columns = {
         "group": here.index,
         "neurons": here["count"],
@@ -206,15 +209,16 @@ def texts_table(table: pd.DataFrame, mask: Mask, formats: dict | None = None) ->
 
 def shares_elsewhere(neurons: pd.DataFrame) -> pd.DataFrame:
     """The shares of gross here, in GPT-2 medium and in the models of the 2025 version, as a table."""
-    order = ["TP-", "TN+", "AP+", "AN-"]
+    order, turned = ["TP-", "TN+", "AP+", "AN-"], are_turned(neurons)
     rows = {
         "here": group_table(neurons)["share_of_gross"][order],
-        "GPT-2 medium (published)": published_groups()["share_of_gross"][order],
+        "GPT-2 medium (published)": published_groups(turned)["share_of_gross"][order],
     }
     for model, values in NUMBERS["other_models"].items():
         if model != "source":
             rows[f"{model} (published)"] = pd.Series(values, index=order)
-    return pd.DataFrame(rows).T
+    table = pd.DataFrame(rows).T
+    return table.rename(columns=TURNED).T.groupby(level=0).sum().T if turned else table
 
 
 def pair_yield(table: pd.DataFrame) -> Styler:
