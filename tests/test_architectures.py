@@ -27,12 +27,13 @@ from transformers import (
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import word_tokenizer
-from dpotox.model.architecture import FAMILIES, architecture_of, parameters, traced, turn
+from dpotox.model.architecture import FAMILIES, architecture_of, bias, parameters, traced, turn
 from dpotox.model.interventions import BLOCKS, Swap, ablate, clamp, shift, steer
 from dpotox.model.interventions import copy as copied
 from dpotox.model.streams import read_streams
 from dpotox.model.tracing import continue_prompts, read_generation, window_nll
 from dpotox.model.weights import key_biases, key_vectors, value_vectors, weight_change
+from dpotox.paper.account import account
 from dpotox.paper.neurons import neuron_table, tables_along
 from dpotox.run.offset import offset_of, weights_of
 
@@ -216,6 +217,40 @@ def test_parts_add_up_to_the_residual_stream(model, network, family, prompts):
         outs = [out[0] if isinstance(out, tuple) else out for out in some]
         plain = torch.stack([out[0, -1] @ unit for out in outs]).mean()
         assert read.residual[0, layer] == pytest.approx(plain.item(), abs=1e-4)
+
+
+def test_heads_and_bias_add_up_to_what_attention_writes(model, prompts):
+    _, read = read_generation(model, prompts, STEPS, DIRECTION, batch_size=2)
+    unit = DIRECTION / DIRECTION.norm()
+    biases = torch.stack([bias(model, layer.attention_out) @ unit for layer in model.layers])
+    assert torch.allclose(read.heads.sum(-1) + biases, read.attention, atol=1e-4)
+
+
+def test_the_account_adds_up_to_what_hooks_measure(model, network, other_model, other, family, prompts):
+    read, last = [], []
+    unit = DIRECTION / DIRECTION.norm()
+    tokens = torch.randint(2, 100, (len(prompts), STEPS), generator=torch.Generator().manual_seed(0))
+    for one, plain in ((model, network), (other_model, other)):
+        _, found = read_generation(one, prompts, STEPS, DIRECTION, batch_size=2, chunks=2, forced=tokens)
+        read.append(found)
+        sums = []
+        for prompt, new in zip(prompts, tokens, strict=True):
+            ids = torch.cat([torch.tensor(one.tokenizer(prompt)["input_ids"]), new[:-1]])[None]
+            with Watched(attrgetter(family.layers)(plain)[-1:], "output") as seen, torch.no_grad():
+                plain(ids)
+            out = seen[0][0][0] if isinstance(seen[0][0], tuple) else seen[0][0]
+            sums.append(out[0, -STEPS:] @ unit)
+        last.append(torch.stack(sums).mean())
+    found = account(*read, *map(value_vectors, (model, other_model)), DIRECTION)
+    assert found.total == pytest.approx((last[0] - last[1]).item(), rel=1e-4, abs=1e-4)
+    assert found.embeddings + found.by_layer().to_numpy().sum() == pytest.approx(
+        found.total, rel=1e-4, abs=1e-5
+    )
+    constant = [
+        torch.stack([bias(m, b.attention_out) @ unit + bias(m, b.down) @ unit for b in m.layers])
+        for m in (model, other_model)
+    ]
+    assert torch.allclose(found.biases.float(), constant[0] - constant[1], atol=1e-4)
 
 
 def test_neurons_and_bias_add_up_to_what_the_mlp_writes(model, network, family):

@@ -6,6 +6,8 @@ from dpotox.profile import EMBEDDED, Profile
 
 TOXIC = 0.5
 """From this toxicity a continuation is called toxic where texts are stepped through."""
+PARTS = ("heads", "activations", "value vectors", "both at once", "biases")
+"""What writes in a layer: heads of attention, neurons in three parts, biases."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 

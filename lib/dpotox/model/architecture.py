@@ -1,11 +1,12 @@
 """Where a family of models keeps what this study reads and edits: one record per family.
 
 The study speaks of every model by the same names, which nnsight gives to its modules (`rename`): the model
-has `layers`, `embedding`, `positions` where it learns them, `final_norm` and `head`; a layer has `attention`,
-`mlp_norm`, `up` and `down`, and `gate` where its MLP is gated: `down(act(gate) * up)`. What leaves `gate`, or
-`up` where there is none, enters the nonlinearity; where one matrix makes both it is `gate`, whose first half
-does. Where norms stand behind attention and MLP they are `attention_post_norm` and `mlp_post_norm`. Another
-family is another record in `families.toml`.
+has `layers`, `embedding`, `positions` where it learns them, `final_norm` and `head`; a layer has `attention`
+and in it `attention_out`, which maps what the heads gather to the residual stream, `mlp_norm`, `up` and
+`down`, and `gate` where its MLP is gated: `down(act(gate) * up)`. What leaves `gate`, or `up` where there is
+none, enters the nonlinearity; where one matrix makes both it is `gate`, whose first half does. Where norms
+stand behind attention and MLP they are `attention_post_norm` and `mlp_post_norm`. Another family is another
+record in `families.toml`.
 
 A neuron's activation times its value vector is what it adds to the residual stream; all neurons of a layer
 and the bias add up to what its MLP adds. So activations are what enters `down`, and value vectors what `down`
@@ -131,6 +132,12 @@ class Layer:
     record: Architecture
     rows: int  # of the batch, which some families lay flat with the positions
     d_mlp: int
+    n_heads: int
+
+    @property
+    def heads(self) -> Tensor:
+        """What each head of attention gathers, `(batch, pos, head, width)`, before `attention_out`."""
+        return self.block.attention_out.input.unflatten(-1, (self.n_heads, -1))
 
     @property
     def by_attention(self) -> Tensor:
@@ -169,6 +176,13 @@ class Layer:
         if self.record.behind:
             self.entering_down.copy_(acts * self._divisor(self.entering_down))
 
+    def divisor_of_heads(self) -> Tensor | float:
+        """By what a norm behind attention divides what the heads write, `(batch, pos, 1)`; 1 without one."""
+        if not self.record.behind:
+            return 1.0
+        square = self.block.attention.output[0].float().square().mean(-1, keepdim=True)
+        return (square + _eps(self.block.attention_post_norm)).sqrt()
+
     def _divisor(self, acts: Float[Tensor, "batch pos neuron"]) -> Float[Tensor, "batch pos 1"]:
         written = torch.nn.functional.linear(acts, self.block.down.weight).float()
         return (written.square().mean(-1, keepdim=True) + _eps(self.block.mlp_post_norm)).sqrt().to(acts)
@@ -195,7 +209,8 @@ def _eps(norm) -> float:
 def layers(model: TransformersModel, rows: int) -> list[Layer]:
     """All layers, for a trace of so many rows."""
     record, d_mlp = architecture_of(model.config), neurons_per_layer(model.config)
-    return [Layer(block, record, rows, d_mlp) for block in model.layers]
+    heads = model.config.num_attention_heads
+    return [Layer(block, record, rows, d_mlp, heads) for block in model.layers]
 
 
 def matrix(model: TransformersModel, linear) -> Float[Tensor, "inputs outputs"]:

@@ -22,7 +22,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.memory import halving
-from dpotox.model.architecture import architecture_of, bias, gain, layers, matrix, neurons_per_layer
+from dpotox.model.architecture import Layer, architecture_of, bias, gain, layers, matrix, neurons_per_layer
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import Intervention, Swap
@@ -51,14 +51,15 @@ class Reading:
 
     `activation` is what leaves the GELU and `gelu_input` what enters it; both are averaged over the prompts
     of a chunk as well. The others are projections on the unit
-    direction: what the MLP and the attention of each layer add to the residual stream, and the residual
-    stream after each layer. All at the newest position.
+    direction: what the MLP, the attention and each of its heads add to the residual stream, and the residual
+    stream after each layer. All at the newest position. What heads write leaves attention's bias out.
     """
 
     activation: Float[Tensor, "chunk layer neuron"]
     gelu_input: Float[Tensor, "chunk layer neuron"]
     mlp: Float[Tensor, "prompt layer"]
     attention: Float[Tensor, "prompt layer"]
+    heads: Float[Tensor, "prompt layer head"]
     residual: Float[Tensor, "prompt layer"]
 
 
@@ -143,10 +144,12 @@ def read_generation(
     home = model.device
     unit = (direction / direction.norm()).to(home, torch.float32)
     along = [_projections(model, block, unit) for block in model.layers]
+    of_heads = [_head_projections(model, block, unit) for block in model.layers]
     n_layers, d_mlp = len(model.layers), neurons_per_layer(model.config)
     chunk_of = torch.arange(len(prompts)) % chunks
     total = torch.zeros(2, n_layers, chunks, d_mlp, device=home)
     writing = torch.zeros(2, len(prompts), n_layers, device=home)
+    by_head = torch.zeros(len(prompts), n_layers, len(of_heads[0]), device=home)
     embedding = torch.zeros(len(prompts), 1, device=home)
     tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
     with edited(model, interventions, None, GENERATING) as plan:
@@ -158,9 +161,12 @@ def read_generation(
                 written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
                 (leaving, entering), (by_mlp, by_attention) = sums, written
                 embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
+                heads = nnsight.save(torch.zeros_like(by_head[rows]))
                 for _step in tracer.iter[:new_tokens]:
                     embedded[:, 0] += _newest(model.layers[0].input, home) @ unit
                     for layer, at in enumerate(inside):
+                        gathered = (_newest(at.heads, home) * of_heads[layer]).sum(-1)
+                        heads[:, layer] += gathered / _newest_divisor(at, home)
                         by_attention[:, layer] += _newest(at.by_attention, home) @ unit
                         plan.apply(at, layer, {}, ["gelu_input"])
                         entering[layer].index_add_(0, chunk, _newest(at.gelu_input, home))
@@ -171,16 +177,17 @@ def read_generation(
                         by_mlp[:, layer] += acts @ value_projections + bias_projection
                 sequences = nnsight.save(tracer.result)
             total += sums
-            writing[:, rows], embedding[rows] = written, embedded
+            writing[:, rows], embedding[rows], by_head[rows] = written, embedded, heads
             tokens[rows] = sequences[:, -new_tokens:].cpu()
     count = torch.bincount(chunk_of, minlength=chunks)[:, None] * new_tokens
     activation, gelu_input = (total.cpu() / count).transpose(1, 2)
     mlp, attention = (writing / new_tokens).cpu()
+    heads = (by_head / new_tokens).cpu()
     # What is a sum of things read is not read itself, as every reading takes time: the MLP's output is the
     # sum of its neurons, and the residual stream of what was written to it.
     residual = (embedding / new_tokens).cpu() + (mlp + attention).cumsum(1)
     texts = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, residual)
+    return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, heads, residual)
 
 
 @halving
@@ -237,6 +244,21 @@ def _projections(
     found = matrix(model, block.down), bias(model, block.down)
     weight, constant = (some.to(unit.device, torch.float32) for some in found)
     return weight @ unit, constant @ unit
+
+
+def _head_projections(
+    model: TransformersModel, block, unit: Float[Tensor, "d_model"]
+) -> Float[Tensor, "head width"]:
+    """What one unit of what each head gathers writes along a direction."""
+    if architecture_of(model.config).behind:
+        unit = unit * gain(model, block.attention_post_norm).to(unit)
+    weight = matrix(model, block.attention_out).to(unit.device, torch.float32)
+    return (weight @ unit).unflatten(0, (model.config.num_attention_heads, -1))
+
+
+def _newest_divisor(at: Layer, device: torch.device) -> Tensor | float:
+    divisor = at.divisor_of_heads()
+    return divisor if isinstance(divisor, float) else _newest(divisor, device)
 
 
 def _newest(acts: Float[Tensor, "batch pos width"], device: torch.device) -> Float[Tensor, "batch width"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dpotox.estimates import RESAMPLED
+from dpotox.facts import PARTS
 from dpotox.paper.groups import GROUPS
 from dpotox.results.schema import Table, column, interval, label, number, text, whole
 
@@ -175,6 +176,14 @@ _ALL = (
         input=number("length of its mean input before DPO"),
         shift=number("length of the shift"),
         norm=number("length of the part that is the norm's, not the writers'"),
+    ),
+    Table("account.csv", key=("text", "layer", "part", "head"), most=100_000, optional=True).of(
+        "Who writes less along the unit probe after DPO: rows that add up to the whole.",
+        text=label("on which text: each model's own, or both on that from before DPO", "own", "same"),
+        layer=number("its layer, from 0; of the embeddings none", empty=True),
+        part=label("what writes", "embeddings", *PARTS),
+        head=number("which head of attention, from 0; of other parts none", empty=True),
+        drop=number("by how much less it writes", STREAM),
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

@@ -20,7 +20,7 @@ from scipy import stats
 from dpotox.estimates import Estimate, estimate, mean, perplexity
 from dpotox.facts import NOISE, facts, placebos
 from dpotox.inputs.language import Language
-from dpotox.paper import evidence, groups
+from dpotox.paper import account, evidence, groups
 from dpotox.paper.nulls import HEADLINE
 from dpotox.paper.table1 import Table1
 from dpotox.places import PROJECT
@@ -68,6 +68,7 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "outcomes": lambda: outcomes(study),
         "layers": lambda: layers(study),
         "writers": lambda: writers(study),
+        "account": lambda: whole_account(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(
@@ -182,6 +183,14 @@ def writers(study: Study) -> pd.DataFrame:
     read = study.readings
     own, same = (evidence.written_by(read.base, after) for after in (read.dpo, read.dpo_on_base))
     return pd.DataFrame({"own_text": own, "same_text": same}).rename_axis("writer").reset_index()
+
+
+def whole_account(study: Study) -> pd.DataFrame:
+    """Who writes less along the probe after DPO, on two texts."""
+    read, vectors = study.readings, (*study.value_vectors, study.probe.direction)
+    texts = {"own": read.dpo, "same": read.dpo_on_base}
+    parts = {text: account.account(read.base, after, *vectors).table() for text, after in texts.items()}
+    return pd.concat(parts, names=["text"]).reset_index("text").reset_index(drop=True)
 
 
 def comparisons(study: Study) -> pd.DataFrame:

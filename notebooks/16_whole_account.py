@@ -1,0 +1,91 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The whole account
+#
+# **Question.** Who writes less along the probe after DPO, when all that write are counted?
+#
+# The paper counts neurons. But the {term}`residual stream` before the final norm is a sum: the embeddings, what every head
+# of attention writes in every layer, what every neuron writes, and biases. So its change along the {term}`probe` is the sum
+# of theirs, with nothing left over. A neuron's part can be divided further. It writes its {term}`activation` $m$ times the
+# projection $u$ of its {term}`value vector` on the unit probe, and with $m'$ and $u'$ after DPO
+#
+# $$m u - m' u' = \underbrace{(m - m')\,u}_{\text{activation}} + \underbrace{m\,(u - u')}_{\text{value vector}}
+#   \underbrace{{}- (m - m')(u - u')}_{\text{both at once}}$$
+#
+# All are means over the prompts and the new tokens, at the position that predicts each token. A part that is above zero
+# makes the text less toxic as far as the probe can tell. Whether it does so in truth, an account cannot say.
+
+# %% tags=["parameters"]
+profile = "mini"
+seed = 0
+
+# %% tags=["hide-input"]
+from dpotox.results.folder import open_results
+from dpotox.show import report_account
+from dpotox.show.figure_style import use_style
+
+use_style()
+results = open_results(profile, seed)
+print(
+    f"profile {results.profile.name}, seed {results.seed}: "
+    f"{results.record.shape.layers} layers"
+)
+
+# %% [markdown]
+# ## Who writes less, by kind
+#
+# Each model on its {term}`own text`, and both on the {term}`same text`, that from before DPO. The shares add up to the whole.
+
+# %% tags=["full-width", "hide-input"]
+report_account.parts(results)
+
+# %% [markdown]
+# ## By layer
+#
+# {numref}`fig-account` has the same on the models' own texts, layer by layer; {numref}`fig-account-same` on the same text, where
+# what differs is the model alone.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Who writes less along the probe, by layer and kind, each model on its own text. Look at which colour is tallest, and in which layers bars go below zero: there DPO's model writes more. The line is the sum of a layer.", "name": "fig-account"}, "image": {"alt": "Stacked bars for each layer, for heads, three parts of neurons and biases, with a line for their sum"}}
+figure = report_account.by_layer(results, "own")
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same where both models read the text from before DPO.", "name": "fig-account-same"}, "image": {"alt": "Stacked bars for each layer, for heads, three parts of neurons and biases, with a line for their sum"}}
+figure = report_account.by_layer(results, "same")
+
+# %% [markdown]
+# ## The largest single writers
+#
+# A head is named by its layer and its place in it, as a neuron is.
+
+# %% tags=["hide-input"]
+report_account.largest(results)
+
+# %% [markdown]
+# (answer-account)=
+# ## The answer
+
+# %% tags=["hide-input"]
+report_account.answer(results)
+
+# %% [markdown]
+# ## Exercise
+#
+# Why do the activations' part and the value vectors' part not add up to what the neurons write less?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Because both change at once. An activation that falls takes some of the value vector's change with it: with
+# $m' = 0$ nothing is written, however far the vector has turned, and counting both alone would take the turn away twice.
+# ```
