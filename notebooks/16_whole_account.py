@@ -87,5 +87,5 @@ report_account.answer(results)
 # ```{admonition} Solution
 # :class: dropdown
 # Because both change at once. An activation that falls takes some of the value vector's change with it: with
-# $m' = 0$ nothing is written, however far the vector has turned, and counting both alone would take the turn away twice.
+# $\hat m = 0$ nothing is written, however far the vector has turned, and counting both alone would take the turn away twice.
 # ```
