@@ -64,7 +64,7 @@ print(
 # %% [markdown] tags=["only-gated"]
 # ## Here a sign is a convention
 #
-# This model's MLPs are gated: an {term}`activation` is a product of two numbers, one of which comes straight from a matrix.
+# This model has {term}`gated MLPs <gated MLP>`: an {term}`activation` is a product of two numbers, one of which comes straight from a matrix.
 # Turn the signs of that row, and of the neuron's {term}`value vector`, and the model computes the same, but a toxic neuron
 # with a positive activation has become an anti-toxic one with a negative activation. So TP cannot be told from AN, nor TN from AP.
 # The authors' own tables show it. Of the neurons in TP and in AN, these shares reduce toxicity: 58.9 and 58.9 % in
