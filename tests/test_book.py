@@ -149,7 +149,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_a_status(arguments, messa
 
 def test_inputs_are_looked_at_before_the_work():
     class Study:
-        base = None
+        given = None
 
         @property
         def exam(self):

@@ -88,18 +88,20 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
     Raises:
         UserError: there is none, or the model has other settings than its record needs.
     """
-    name = f"{config.name_or_path!r} is a {config.model_type} model"
     if config.model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise UserError(
-            f"{name}; this study knows {known}, "
+            f"{config.name_or_path!r} is a {config.model_type} model; this study knows {known}, "
             "and another family once dpotox/model/families.toml has a record of it"
         )
     record = FAMILIES[config.model_type]
     for setting, needed in record.needs.items():
         wanted = getattr(config, needed) if isinstance(needed, str) else needed
         if (given := getattr(config, setting)) != wanted:
-            raise UserError(f"{name} with {setting} = {given}; this study knows those with {wanted} only")
+            raise UserError(
+                f"{config.name_or_path!r} is a {config.model_type} model with {setting} = {given}; this "
+                f"study knows those with {wanted} only"
+            )
     return record
 
 
