@@ -20,10 +20,12 @@
 # The paper counts neurons. But the {term}`residual stream` before the final norm is a sum: the embeddings, what every head
 # of attention writes in every layer, what every neuron writes, and biases. So its change along the {term}`probe` is the sum
 # of theirs, with nothing left over. A neuron's part can be divided further. It writes its {term}`activation` $m$ times the
-# projection $u$ of its {term}`value vector` on the unit probe, and with $\hat m$ and $\hat u$ after DPO
+# projection $u$ of its {term}`value vector` on the unit probe. With $\hat m$ and $\hat u$ after DPO, what it writes less,
+# $m u - \hat m \hat u$, is the sum of
 #
-# $$m u - \hat m \hat u = \underbrace{(m - \hat m)\,u}_{\text{activation}} + \underbrace{m\,(u - \hat u)}_{\text{value vector}}
-#   \underbrace{{}- (m - \hat m)(u - \hat u)}_{\text{both at once}}$$
+# - what its *activation* does alone: $(m - \hat m)\,u$;
+# - what its *value vector* does alone: $m\,(u - \hat u)$;
+# - and what goes off because they do *both at once*: $-(m - \hat m)(u - \hat u)$.
 #
 # All are means over the prompts and the new tokens, at the position that predicts each token. A part that is above zero
 # makes the text less toxic as far as the probe can tell. Whether it does so in truth, an account cannot say.

@@ -250,7 +250,8 @@ def turn(model: TransformersModel, signs: Float[Tensor, "layer neuron"]) -> None
 def parameters(model: TransformersModel, block: Block) -> list[torch.nn.Parameter]:
     """The parameters of one kind of block in all layers; the norms are what no other kind has."""
     outer = [getattr(model, name, None) for name in ("embedding", "positions", "head")]
-    entering = {"gate", "up"} & set(architecture_of(model.config).names.values())
+    names = architecture_of(model.config).names.values()
+    entering = [name for name in ("gate", "up") if name in names]
     found = {
         "MLP in": [getattr(layer, name) for layer in model.layers for name in entering],
         "MLP out": [layer.down for layer in model.layers],

@@ -139,11 +139,11 @@ def features(table: pd.DataFrame) -> Markdown:
 
 def natural(table: pd.DataFrame, packs: Mapping[str, Results]) -> Styler:
     """Models of natural text beside the ladder and the published values; packs of others are passed over."""
-    found = {
-        f"natural text, {one.record.shape.layers * one.record.shape.d_mlp:,} neurons": measured(one)
-        for one in packs.values()
-        if one.profile.pretraining.texts
-    }
+    found = {}
+    for one in packs.values():
+        if one.profile.pretraining.texts:
+            neurons = one.record.shape.layers * one.record.shape.d_mlp
+            found[f"natural text, {neurons:,} neurons, seed {one.seed}"] = measured(one)
     known, paper = table[table["trained"]].groupby("quantity")["value"], published()
     ends = {quantity: f"{number(some.min())} to {number(some.max())}" for quantity, some in known}
     names = {TOXICITY: TOXICITY, PERPLEXITY: PERPLEXITY} | SHARES | LEFT | FEW | EDITS
