@@ -33,8 +33,8 @@ from dpotox.model.interventions import copy as copied
 from dpotox.model.streams import read_streams
 from dpotox.model.tracing import continue_prompts, read_generation, window_nll
 from dpotox.model.weights import key_biases, key_vectors, value_vectors, weight_change
-from dpotox.paper.account import account
 from dpotox.paper.neurons import neuron_table, tables_along
+from dpotox.run.account import account
 from dpotox.run.offset import offset_of, weights_of
 
 VOCABULARY = Language().vocabulary

@@ -20,7 +20,7 @@ from scipy import stats
 from dpotox.estimates import Estimate, estimate, mean, perplexity
 from dpotox.facts import NOISE, facts, placebos
 from dpotox.inputs.language import Language
-from dpotox.paper import account, evidence, groups
+from dpotox.paper import evidence, groups
 from dpotox.paper.nulls import HEADLINE
 from dpotox.paper.table1 import Table1
 from dpotox.places import PROJECT
@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import artifacts
+from dpotox.run import account, artifacts
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
