@@ -39,7 +39,7 @@ def test_a_rung_with_two_names_is_run_once():
 
 
 def test_along_a_dimension_all_else_is_equal():
-    for dimension in ladder.DIMENSIONS:
+    for dimension in ladder.SIZES:
         others = [asdict(rung) | {dimension: None} for rung in ladder.along(dimension)]
         assert all(other == others[0] for other in others)
         assert all(rung.neurons % rung.layers == 0 for rung in ladder.along(dimension))
@@ -169,8 +169,16 @@ def test_rungs_are_not_among_the_results_by_others(tmp_path):
 
 def test_the_rules_are_those_on_the_page():
     page = (PROJECT / "book" / "before_the_runs.md").read_text(encoding="utf-8")
-    section = page.partition("## Does size matter?")[2].partition("\n## ")[0]
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    sections = [
+        page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for name in ("Does size matter?", "Other architectures")
+    ]
+    rows = [
+        line.strip("| ").split(" | ")
+        for section in sections
+        for line in section.splitlines()
+        if line.startswith("| `")
+    ]
 
     def shown(number: str) -> str:
         return re.sub(r"\b0(\.\d)", r"\1", number)
@@ -188,7 +196,7 @@ def test_the_page_and_the_rungs_are_of_the_same_sizes():
         assert words in page
     said = page.partition("Widths are")[2].partition("that of `mini`")[0].replace(",", "")
     sizes = [float(number) for number in re.findall(r"\d*\.?\d+", said)]
-    changing = [d for d in ladder.DIMENSIONS if d != "language"]
+    changing = [d for d in ladder.SIZES if d != "language"]
     along = [getattr(rung, d) for d in changing for rung in ladder.along(d)]
     assert sorted(set(along) - set(sizes)) == []
 
@@ -216,8 +224,14 @@ def made_up(values, untrained=None, reach: float = 0.01, **changes) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+def judge(table: pd.DataFrame) -> pd.DataFrame:
+    """All rules of either chapter."""
+    chapters = (ladder_rules.SIZE, ladder_rules.FAMILIES)
+    return pd.concat([ladder_rules.judge(table, chapter) for chapter in chapters])
+
+
 def judged(rule: str, table: pd.DataFrame) -> pd.Series:
-    return ladder_rules.judge(table).set_index("id").loc[rule]
+    return judge(table).set_index("id").loc[rule]
 
 
 def verdict(rule: str, table: pd.DataFrame) -> str:
@@ -257,7 +271,7 @@ def test_a_rule_whose_runs_are_missing_is_not_run_and_says_which():
     assert found["missing"][0] == "width-32-untrained seed 0"
     fails = made_up(lambda rung, seed: {BEST: 0.5})
     assert verdict("narrow-needs-more", fails[~bare]) == FAILS  # whatever untrained networks do
-    assert (ladder_rules.judge(table.iloc[:0])["verdict"] == NOT_RUN).all()
+    assert (judge(table.iloc[:0])["verdict"] == NOT_RUN).all()
 
 
 def test_more_than_a_third_of_untested_runs_is_a_rule_that_does_not_hold():
@@ -304,11 +318,12 @@ def test_spearmans_correlation_lies_in_its_interval():
 
 # The page
 
-FIGURES = ("shares", "undone", "few", "edits", "size_and_share", "features")
+FIGURES = ("shares", "undone", "few", "edits", "size_and_share", "features", "divided", "recovered")
 
 
 def everything(rung, seed) -> dict:
     names = [*figures_ladder.SHARES, *figures_ladder.UNDONE, *figures_ladder.FEW, *figures_ladder.EDITS]
+    names += [*figures_ladder.DIVIDED, *figures_ladder.RECOVERED]
     names += [f"TP- share of gross, {ladder.SAME}", f"{ladder.POSITIVE}, {ladder.SAME}"]
     return dict.fromkeys(names, 0.3 + 0.01 * seed + rung.layers / 50 + rung.width / 1000)
 
@@ -322,23 +337,51 @@ def test_figures_can_be_read_whether_much_or_nothing_was_run(name):
         assert collisions(getattr(figures_ladder, name)(runs)) == []
 
 
-@pytest.mark.parametrize("there", [[], ["width-32"], list(NAMES.values())])
-def test_the_sentences_say_what_is_missing_and_what_makes_it(there):
+@pytest.mark.parametrize("chapter", [ladder_rules.SIZE, ladder_rules.FAMILIES])
+@pytest.mark.parametrize("there", [[], ["width-32", "family-llama"], list(NAMES.values())])
+def test_the_sentences_say_what_is_missing_and_what_makes_it(there, chapter):
     table = made_up(everything)
     table = table[table["rung"].isin(there)]
-    rules = ladder_rules.judge(table)
-    said = report_ladder.runs(table, {"x.zip": "its <name>"} if there else {}).data
-    said += report_ladder.about(rules, [rule.claim.id for rule in RULES]).data
+    rules = ladder_rules.judge(table, chapter)
+    rungs = ladder_rules.rungs_of(chapter)
+    said = report_ladder.runs(table, {"x.zip": "its <name>"} if there else {}, chapter).data
+    said += report_ladder.about(rules, rules["id"]).data
     said += report_ladder.features(table).data + report_ladder.answer(rules).data
+    said += report_ladder.answer_families(rules).data
     assert "nan" not in said
     assert "<name>" not in said
-    assert report_ladder.verdicts(rules).to_html().count("<tr") == len(RULES) + 1
+    assert report_ladder.verdicts(rules).to_html().count("<tr") == len(rules) + 1
     if len(there) < len(NAMES):
         assert "`make ladder" in said
     if not there:
         assert "Nothing of the ladder has been run" in said
     else:
-        assert f"{3 * len(there)} of {3 * len(NAMES)} runs are here" in said
+        assert f"{3 * len(set(there) & set(rungs))} of {3 * len(rungs)} runs are here" in said
+
+
+def test_families_stand_beside_each_other_and_beside_what_is_published():
+    shown = report_ladder.families(made_up(everything)).data.set_index("")
+    assert list(shown)[:4] == list(figures_ladder.FAMILIES.values())
+    assert shown.loc["share of TP- and AN-, own text", "Llama-3.1-8B"] == "0.52"
+    assert shown.loc["share of TP- and AN-, own text", "GPT-2 medium"].startswith("0.")
+    assert shown.loc["net / gross, own text", "Gemma-2-2B"] == "0.053"
+    assert shown.loc["by swapping attention", "Mistral-7B"] == "-"
+    assert not (report_ladder.families(made_up(everything).iloc[:0]).data == "nan").any(axis=None)
+
+
+def test_gated_families_are_held_against_the_others_by_their_means():
+    name = f"{ladder.TOGETHER}, {ladder.SAME}"
+
+    def values(rung, seed) -> dict:
+        shares = {"gpt2": 0.5, "gpt_neox": 0.7, "llama": 0.61, "gemma2": 0.63}
+        return {name: shares[rung.family] + 0.001 * seed, ladder.SWAPPED: shares[rung.family]}
+
+    found = judged("gated-is-alike", made_up(values))
+    assert found["value"] == pytest.approx(0.02)
+    assert (found["verdict"], found["runs"]) == (HOLDS, 12)
+    assert judged("attention-anywhere", made_up(values))["value"] == pytest.approx(0.5)
+    weak = made_up(values, family_llama_1={TOXICITY: 0.9})
+    assert np.isnan(judged("gated-is-alike", weak)["seed 1"])
 
 
 def test_models_of_natural_text_stand_beside_the_ladder():

@@ -34,6 +34,9 @@ from dpotox.results.schema import printable
 
 CONTENT: dict = tomllib.loads(files("dpotox.results").joinpath("ladder.toml").read_text(encoding="utf-8"))
 DIMENSIONS = tuple(CONTENT["dimensions"])
+FAMILY = "family"
+SIZES = tuple(dimension for dimension in DIMENSIONS if dimension != FAMILY)
+"""The dimensions of one architecture."""
 MEDIUM = "GPT-2 medium"
 SEEDS = (0, 1, 2)
 """No more and no fewer."""
@@ -46,11 +49,28 @@ TOP, POSITIVE = (
     "positively active share of all neurons",
 )
 SHARES = tuple(f"{group} share of gross" for group in REDUCING)
+TOGETHER = "TP- and AN- share of gross"
+"""Which is TP-'s alone where every neuron is turned towards the probe."""
 SHIFTED, SHIFTED_TP = "recovered share of shifting all four", "recovered share of shifting TP-"
+COPIED, SWAPPED = "recovered share of copying all neurons", "recovered share of swapping attention"
+EDITS = {
+    SHIFTED: ("shift, same text", ALL_FOUR),
+    SHIFTED_TP: ("shift, same text", "TP-"),
+    COPIED: ("copy", EVERYTHING),
+    SWAPPED: ("swap", "attention"),
+}
+"""Rows of table 1: kind, and which neurons or weights."""
 BEYOND = f"{SHIFTED}, minus the best ablation's"
 WITHOUT_NOISE = f"(net + gross of the model against itself) / gross, {OWN}"
 WORDS = "words of the language per dimension of the residual stream"
-COLUMNS = ("rung", "seed", "trained", "width", "neurons", "layers", "language", "strength", "vocabulary")
+COLUMNS = (
+    "rung",
+    "seed",
+    "trained",
+    *("width", "neurons", "layers", "language", "strength"),
+    FAMILY,
+    "vocabulary",
+)
 DECIDING = ("pretraining", "data", "pairs", "dpo")
 """Sections of a profile that are the rung's, or `mini`'s, to the last key."""
 
@@ -64,6 +84,7 @@ class Rung:
     layers: int
     language: str
     strength: float
+    family: str = "gpt2"
     trained: bool = True
 
 
@@ -76,6 +97,7 @@ def rung_of(profile: Profile) -> Rung:
         layers=given.layers,
         language=given.language,
         strength=round(profile.dpo.learning_rate / load_profile("mini").dpo.learning_rate, 6),
+        family=given.family,
         trained=max(given.muon_lr, given.adamw_lr) > 0,
     )
 
@@ -83,13 +105,19 @@ def rung_of(profile: Profile) -> Rung:
 def _named() -> dict[str, Rung]:
     found = {}
     for dimension, given in CONTENT["dimensions"].items():
-        others = {key: value for key, value in given.items() if key not in ("of", "values")}
-        start = Rung(**CONTENT["start"] | others)
-        if "of" in given:
-            start = rung_of(load_profile(given["of"]))
-        for value in given["values"]:
-            found[f"{dimension}-{value}"] = replace(start, **{dimension: value})
+        for rung in _rungs(dimension, given):
+            found[f"{dimension}-{getattr(rung, dimension)}"] = rung
     return found | {f"{name}-{UNTRAINED}": replace(rung, trained=False) for name, rung in found.items()}
+
+
+def _rungs(dimension: str, given: dict) -> list[Rung]:
+    if "profiles" in given:
+        return [rung_of(load_profile(name)) for name in given["profiles"]]
+    others = {key: value for key, value in given.items() if key not in ("of", "values")}
+    start = Rung(**CONTENT["start"] | others)
+    if "of" in given:
+        start = rung_of(load_profile(given["of"]))
+    return [replace(start, **{dimension: value}) for value in given["values"]]
 
 
 NAMED = _named()
@@ -113,7 +141,8 @@ def rung_named(name: str) -> Rung:
 
 def along(dimension: str) -> list[Rung]:
     """The trained rungs along a dimension, in order."""
-    return [NAMED[f"{dimension}-{value}"] for value in CONTENT["dimensions"][dimension]["values"]]
+    start = f"{dimension}-"
+    return [rung for name, rung in NAMED.items() if name.startswith(start) and rung.trained]
 
 
 def pack_name(rung: Rung, seed: int) -> str:
@@ -133,10 +162,11 @@ def settings(rung: Rung) -> dict[str, dict]:
 
     given = mini.interventions
     shape = {"d_model": rung.width, "layers": rung.layers, "d_mlp": rung.neurons // rung.layers}
+    shape |= {"language": rung.language, "family": rung.family}
     if rung.strength != 1:
         learning |= {"dpo": {"learning_rate": mini.dpo.learning_rate * rung.strength}}
     return learning | {
-        "pretraining": learning.get("pretraining", {}) | shape | {"language": rung.language},
+        "pretraining": learning.get("pretraining", {}) | shape,
         "scorer": {"second": ""},
         "interventions": {
             "ablate_top": scaled(*given.ablate_top),
@@ -217,10 +247,12 @@ def measured(results: Results) -> Evidence:
     found = {name: known[name] for name in (TOXICITY, PERPLEXITY, BEST) if name in known}
     for text, there in ((OWN, known), (SAME, same), (NOTHING, noise)):
         found |= {f"{q}, {text}": there[q] for q in (*SHARES, NET, CHANGE, TOP, POSITIVE) if q in there}
-    edits = results.table1.query("kind == 'shift, same text'").set_index("which")
-    for name, which in ((SHIFTED, ALL_FOUR), (SHIFTED_TP, "TP-")):
-        if which in edits.index:  # a group may have no neuron
-            found[name] = Estimate(*edits.loc[which, ["recovered", "recovered_low", "recovered_high"]])
+        if set(SHARES[:2]) <= there.keys():
+            found[f"{TOGETHER}, {text}"] = _plus(*(there[share] for share in SHARES[:2]))
+    edits = results.table1.set_index(["kind", "which"])[["recovered", "recovered_low", "recovered_high"]]
+    for name, row in EDITS.items():
+        if row in edits.index:  # a group may have no neuron
+            found[name] = Estimate(*edits.loc[[row]].iloc[0])
     if SHIFTED in found and BEST in found:
         found[BEYOND] = minus(found[SHIFTED], found[BEST])
     if {NET, "gross"} <= known.keys() and "gross" in noise:
@@ -253,9 +285,11 @@ def published() -> dict[str, dict[str, float]]:
     paper = published_evidence()
     gross, net = gross_and_net(published_groups())
     larger = {model: value for model, value in CONTENT["published"].items() if model != "source"}
+    together, left = ({model: value[key] for model, value in larger.items()} for key in ("together", "net"))
     found = {f"{share}, {OWN}": {MEDIUM: paper[share].value} for share in SHARES}
     return found | {
-        f"{NET}, {OWN}": {MEDIUM: net / gross} | larger,
+        f"{NET}, {OWN}": {MEDIUM: net / gross} | left,
+        f"{TOGETHER}, {OWN}": {MEDIUM: sum(paper[share].value for share in SHARES[:2])} | together,
         f"{CHANGE}, {OWN}": {MEDIUM: paper[CHANGE].value},
         f"{TOP}, {OWN}": {MEDIUM: paper["top toxic neurons' share of gross"].value},
         BEST: {MEDIUM: paper[BEST].value},

@@ -1,4 +1,4 @@
-"""The rules of 'Does size matter?' and what the ladder says to them.
+"""The rules of 'Does size matter?' and 'Other architectures', and what the ladder says to them.
 
 1. The value of a rule is computed for each seed, from that seed's runs. The three seeds are the sample: their
    mean is judged with Student's interval, no narrower than the seeds' own intervals are.
@@ -13,8 +13,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from dpotox.results.claims import FAILS, HOLDS, Claim, as_estimates
 from dpotox.results.ladder import (
     CONTENT,
     DIMENSIONS,
+    FAMILY,
     NAMED,
     NAMES,
     PERPLEXITY,
@@ -38,6 +40,10 @@ from dpotox.results.ladder import (
 
 NO_EVIDENCE, NOT_RUN = "no evidence", "not run"
 """Verdicts beside those on claims."""
+SIZE, FAMILIES = "15_does_size_matter", "17_other_architectures"
+"""The chapters that have rules."""
+BASE = "gpt2"
+"""The family of which there are several sizes."""
 MOST_TOXICITY, MOST_PERPLEXITY = 2 / 3, 2.0
 """Of what they were before DPO; beyond either a run is untested."""
 MOST_UNTESTED = 1 / 3
@@ -54,33 +60,48 @@ class Rule:
     """A prediction: the claim about what is measured, and how that is computed.
 
     Attributes:
-        at: the rungs; of two without `beside`, the first minus the second.
+        at: the rungs over which a mean is taken.
+        less: those whose mean is taken off it.
+        least: take the least over the rungs instead.
         beside: what the quantity is correlated with over these: a dimension or another quantity.
     """
 
     claim: Claim
     quantity: str
     at: tuple[Rung, ...]
+    less: tuple[Rung, ...] = ()
+    least: bool = False
     beside: str = ""
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """All that it is about."""
+        return self.at + self.less
 
 
 def _rule(entry: dict) -> Rule:
     ends = entry.get("above", -math.inf), entry.get("below", math.inf)
     words = (entry["id"], entry["prediction"], entry["measured"])
-    rungs = [along(name) if name in DIMENSIONS else [NAMED[name]] for name in entry["at"]]
-    at = dict.fromkeys(rung for some in rungs for rung in some)
-    claim = Claim(*words, *ends, chapter="15_does_size_matter", source="ours")
-    return Rule(claim, entry["quantity"], tuple(at), entry.get("beside", ""))
+    claim = Claim(*words, *ends, chapter=entry.get("chapter", SIZE), source="ours")
+    at, less = (_rungs(entry.get(key, [])) for key in ("at", "less"))
+    return Rule(claim, entry["quantity"], at, less, entry.get("least", False), entry.get("beside", ""))
+
+
+def _rungs(names: list[str]) -> tuple[Rung, ...]:
+    """The rungs of some names and along some dimensions, each once."""
+    some = [along(name) if name in DIMENSIONS else [NAMED[name]] for name in names]
+    return tuple(dict.fromkeys(rung for rungs in some for rung in rungs))
 
 
 RULES = [_rule(entry) for entry in CONTENT["rule"]]
 
 
-def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """What came out for every rule.
+def judge(table: pd.DataFrame, chapter: str) -> pd.DataFrame:
+    """What came out for every rule of a chapter.
 
     Args:
         table: of `ladder.read`.
+        chapter: `SIZE` or `FAMILIES`.
 
     Returns:
         A row per rule: `id`, `prediction`, `measured`, `rule` (the range), the values `seed 0` and on, their
@@ -88,7 +109,15 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
         `untested`, the mean of the `untrained` networks, and the `missing` runs that the verdict waits for.
     """
     runs = runs_of(table)
-    return pd.DataFrame([_judged(rule, runs) for rule in RULES])
+    return pd.DataFrame([_judged(rule, runs) for rule in RULES if rule.claim.chapter == chapter])
+
+
+def rungs_of(chapter: str) -> list[str]:
+    """The names of the rungs that a chapter is about: the architectures, or all of one."""
+    families = along(FAMILY)
+    among = families + [replace(rung, trained=False) for rung in families]
+    own = [rung for rung in NAMES if (rung in among if chapter == FAMILIES else rung.family == BASE)]
+    return [NAMES[rung] for rung in own]
 
 
 def runs_of(table: pd.DataFrame) -> Runs:
@@ -100,10 +129,10 @@ def runs_of(table: pd.DataFrame) -> Runs:
 def _judged(rule: Rule, runs: Runs) -> dict:
     trained, untrained = (by_seed(rule, runs, trained=trained) for trained in (True, False))
     mean, beside = mean_of(trained), mean_of(untrained)
-    there = [runs[rung, seed] for rung in rule.at for seed in SEEDS if (rung, seed) in runs]
+    there = [runs[rung, seed] for rung in rule.rungs for seed in SEEDS if (rung, seed) in runs]
     untested = sum(not is_tested(run) or not _has(rule, run) for run in there)
     verdict, missing = rule.claim.verdict(mean), _missing(rule, runs, trained=True)
-    if untested > MOST_UNTESTED * len(rule.at) * len(SEEDS):
+    if untested > MOST_UNTESTED * len(rule.rungs) * len(SEEDS):
         verdict = FAILS
     if verdict == HOLDS and not missing:
         missing = _missing(rule, runs, trained=False)
@@ -117,7 +146,7 @@ def _judged(rule: Rule, runs: Runs) -> dict:
         **{f"seed {seed}": trained[seed].value if seed in trained else math.nan for seed in SEEDS},
         **asdict(mean),
         "verdict": NOT_RUN if missing else verdict,
-        "runs": len(rule.at) * len(SEEDS),
+        "runs": len(rule.rungs) * len(SEEDS),
         "untested": untested,
         "untrained": beside.value,
         "missing": missing,
@@ -126,7 +155,7 @@ def _judged(rule: Rule, runs: Runs) -> dict:
 
 def range_of(claim: Claim) -> str:
     """The range that a rule asks for."""
-    return claim.rule.removeprefix(f"{claim.quantity} ")
+    return claim.rule.removeprefix(f"{claim.quantity} ").replace(f" < {claim.quantity} < ", " to ")
 
 
 def is_tested(run: Evidence) -> bool:
@@ -139,11 +168,11 @@ def by_seed(rule: Rule, runs: Runs, *, trained: bool) -> dict[int, Estimate]:
     """The value of a rule for each seed that has one, of trained models or of untrained networks."""
     found = {}
     for seed in SEEDS:
-        some = {rung: runs.get((replace(rung, trained=trained), seed), {}) for rung in rule.at}
+        some = {rung: runs.get((replace(rung, trained=trained), seed), {}) for rung in rule.rungs}
         counts = {
             rung: run for rung, run in some.items() if _has(rule, run) and (is_tested(run) or not trained)
         }
-        if len(counts) >= (FEWEST if rule.beside else len(rule.at)):
+        if len(counts) >= (FEWEST if rule.beside else len(rule.rungs)):
             found[seed] = _value(rule, counts)
     return found
 
@@ -161,7 +190,16 @@ def _value(rule: Rule, runs: dict[Rung, Evidence]) -> Estimate:
         return correlation(values, [Estimate(size, size, size) for size in sizes])
     if rule.beside:
         return correlation(values, [run[rule.beside] for run in runs.values()])
-    return minus(*values) if len(values) == 2 else values[0]
+    if rule.least:
+        return _over(min, values)
+    mean = _over(fmean, values[: len(rule.at)])
+    return minus(mean, _over(fmean, values[len(rule.at) :])) if rule.less else mean
+
+
+def _over(several: Callable[[list[float]], float], values: list[Estimate]) -> Estimate:
+    """The mean or the least of values, with an interval as if all erred together, so never too narrow."""
+    ends = zip(*((one.value, one.low, one.high) for one in values), strict=True)
+    return Estimate(*(several(list(some)) for some in ends))
 
 
 def correlation(one: Sequence[Estimate], other: Sequence[Estimate]) -> Estimate:
@@ -190,5 +228,5 @@ def mean_of(values: dict[int, Estimate]) -> Estimate:
 
 def _missing(rule: Rule, runs: Runs, *, trained: bool) -> list[str]:
     """The runs that a rule needs and that are not there, by rung and seed."""
-    rungs = [replace(rung, trained=trained) for rung in rule.at]
+    rungs = [replace(rung, trained=trained) for rung in rule.rungs]
     return [f"{NAMES[r]} seed {s}" for r in rungs for s in SEEDS if (r, s) not in runs]

@@ -110,8 +110,8 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
             parameters["seeds"] = among
             settings["seeds"] = {seed: file_identity(str(outcome(results, seed))) for seed in among}
             kept = kept.with_name(f"{name}-of-{len(among)}-seeds")
-        if name in PACKS or name == LADDER:
-            folder = PROJECT / "book" / "packs" / ("ladder" if name == LADDER else "")
+        if name in PACKS or name in LADDER:
+            folder = PROJECT / "book" / "packs" / ("ladder" if name in LADDER else "")
             there = folder.glob(f"*{ENDING}")
             settings["packs"] = {path.name: file_identity(str(path)) for path in there}
         make = partial(_execute, results, source, parameters=parameters)

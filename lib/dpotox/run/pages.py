@@ -22,8 +22,8 @@ from dpotox.results.folder import CLAIMS, ENDING, PROBE, RECORD, Results
 from dpotox.run import artifacts
 from dpotox.show import explorer
 
-LADDER = "15_does_size_matter"
-"""The notebook that shows runs of the ladder, and no table of this one."""
+LADDER = ("15_does_size_matter", "17_other_architectures")
+"""The notebooks that show runs of the ladder, and no table of this one."""
 SHOWN = {
     "index": ["evidence", "groups"],
     "01_model": ["pretraining"],
@@ -40,7 +40,7 @@ SHOWN = {
     "12_step_through": ["step_through", "prompts"],
     "13_results_by_others": ["groups", "evidence"],
     "14_offset": ["offset_sets", "offset_writers", "offset_layers", "offset_neurons", "table1", "draws"],
-    LADDER: [],
+    **{name: [] for name in LADDER},
     "16_whole_account": ["account"],
 }
 """The tables that each notebook shows, as far as the results have them."""
@@ -124,7 +124,7 @@ def _colophon(results: Results, executed: list[Path], downloads: Path) -> dict:
         for file in files:
             shutil.copyfile(file, downloads / file.name)
         given = [file.name for file in files]
-        if path.stem == LADDER:
+        if path.stem in LADDER:
             table, _ = ladder.read(PROJECT / "book" / "packs" / "ladder")
             table.to_csv(downloads / "ladder.csv", index=False)
             given.append("ladder.csv")

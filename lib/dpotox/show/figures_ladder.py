@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,7 +39,7 @@ SEVERAL = 1_024
 """Neurons are told in so many."""
 TICKS = 7.0
 """Points; larger ones touch each other."""
-AXES = {"neurons": "neurons / 1,024", "strength": "DPO's rate"}
+AXES = {"neurons": "neurons / 1,024", "strength": "DPO's rate", ladder.FAMILY: ""}
 """What else a dimension is called at an axis."""
 LEGEND = {"loc": "outside upper left", "frameon": False, "fontsize": SMALL, "borderpad": 0}
 SHARES = {f"{group} share of gross, {ladder.OWN}": f"share of {group}" for group in REDUCING}
@@ -52,11 +52,24 @@ FEW = {
     f"{ladder.TOP}, {ladder.OWN}": "share of the most toxic .13 %",
     f"{ladder.CHANGE}, {ladder.OWN}": "correlation of change and cosine",
 }
+FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "llama": "Llama, gated", "gemma2": "Gemma 2, gated"}
+DIVIDED = {
+    f"{ladder.TOGETHER}, {ladder.OWN}": "share of TP- and AN-, own text",
+    f"{ladder.TOGETHER}, {ladder.SAME}": "the same, same text",
+    f"{ladder.NET}, {ladder.OWN}": "net / gross, own text",
+    f"{ladder.NET}, {ladder.SAME}": "net / gross, same text",
+}
 EDITS = {
     BEST: "recovered by the best ablation",
     ladder.SHIFTED: "by shifting all four groups",
     ladder.SHIFTED_TP: "by shifting TP- alone",
     ladder.BEYOND: "all four, minus the best ablation",
+}
+RECOVERED = {
+    BEST: "recovered by the best ablation",
+    ladder.SHIFTED: "by shifting all four groups",
+    ladder.COPIED: "by copying all neurons",
+    ladder.SWAPPED: "by swapping attention",
 }
 
 
@@ -80,30 +93,45 @@ def edits(table: pd.DataFrame) -> Figure:
     return multiples(table, EDITS)
 
 
-def multiples(table: pd.DataFrame, rows: Mapping[str, str], nulls: bool = False) -> Figure:
-    """Small multiples of some quantities over all rungs; those of a group have its colour.
+def divided(table: pd.DataFrame) -> Figure:
+    """How the reduction is divided and how much is left of it, by family."""
+    return multiples(table, DIVIDED, nulls=True, dimensions=(ladder.FAMILY,))
+
+
+def recovered(table: pd.DataFrame) -> Figure:
+    """What edits recover, by family."""
+    return multiples(table, RECOVERED, dimensions=(ladder.FAMILY,))
+
+
+def multiples(
+    table: pd.DataFrame,
+    rows: Mapping[str, str],
+    nulls: bool = False,
+    dimensions: Sequence[str] = ladder.SIZES,
+) -> Figure:
+    """Small multiples of some quantities over rungs; those of a group have its colour.
 
     Args:
         rows: what each quantity is called.
         nulls: draw beside each what it is where there is nothing to find.
+        dimensions: a column each.
     """
     if table.empty:
         return nothing(NOT_RUN)
-    labels = [_labels(dimension) for dimension in ladder.DIMENSIONS]
+    labels = [_labels(dimension) for dimension in dimensions]
     letters = [len(names) * (max(map(len, names)) + 1.5) for names in labels]
     size = (WIDTH, 1.15 * len(rows) + 0.75)
-    figure, panels = plt.subplots(
-        len(rows), len(ladder.DIMENSIONS), figsize=size, sharex="col", sharey="row", width_ratios=letters
-    )
+    shared = {"sharex": "col", "sharey": "row", "squeeze": False}
+    figure, panels = plt.subplots(len(rows), len(labels), figsize=size, width_ratios=letters, **shared)
     paper = ladder.published()
     for (quantity, name), line in zip(rows.items(), panels, strict=True):
-        for axes, dimension in zip(line, ladder.DIMENSIONS, strict=True):
+        for axes, dimension in zip(line, dimensions, strict=True):
             _panel(axes, table, dimension, quantity, nulls)
             for model, value in paper.get(quantity, {}).items():
                 style = (0, (4, 3)) if model == ladder.MEDIUM else (0, (1, 2))
                 axes.axhline(value, color=PAPER, linewidth=0.9, linestyle=style, zorder=1)
         _name_row(line, name)
-    for axes, dimension, names in zip(panels[-1], ladder.DIMENSIONS, labels, strict=True):
+    for axes, dimension, names in zip(panels[-1], dimensions, labels, strict=True):
         axes.set_xticks(range(len(names)), names, fontsize=TICKS)
         axes.set(xlabel=AXES.get(dimension, dimension), xlim=(-0.5, len(names) - 0.5))
     _legend(figure, nulls)
@@ -146,6 +174,8 @@ def _name_row(line: np.ndarray, name: str) -> None:
 def _labels(dimension: str) -> list[str]:
     """What the rungs along a dimension are called at an axis."""
     values = [getattr(rung, dimension) for rung in ladder.along(dimension)]
+    if dimension == ladder.FAMILY:
+        return [FAMILIES[value] for value in values]
     return [str(v // SEVERAL if dimension == "neurons" else v).removeprefix("0") for v in values]
 
 

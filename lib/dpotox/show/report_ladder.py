@@ -15,6 +15,7 @@ from dpotox.results.claims import FAILS, HOLDS, OPEN
 from dpotox.results.folder import Results
 from dpotox.results.ladder import (
     CONTENT,
+    FAMILY,
     MEDIUM,
     NAMES,
     NET,
@@ -23,12 +24,13 @@ from dpotox.results.ladder import (
     SEEDS,
     TOXICITY,
     WORDS,
+    along,
     measured,
     published,
     words_per_dimension,
 )
-from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, is_tested, runs_of
-from dpotox.show.figures_ladder import EDITS, FEW, SHARES
+from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, is_tested, rungs_of, runs_of
+from dpotox.show.figures_ladder import DIVIDED, EDITS, FAMILIES, FEW, RECOVERED, SHARES
 from dpotox.show.figures_ladder import UNDONE as LEFT
 from dpotox.show.report import interval, lines, number, sentence, shown
 from dpotox.show.report_claims import VERDICTS
@@ -53,13 +55,15 @@ SAID = {
 }
 
 
-def runs(table: pd.DataFrame, refused: dict[str, str]) -> Markdown:
-    """How much of the ladder there is, which rungs are missing and what makes them."""
+def runs(table: pd.DataFrame, refused: dict[str, str], chapter: str) -> Markdown:
+    """How much there is of what a chapter is about, which rungs are missing and what makes them."""
+    rungs = rungs_of(chapter)
+    table = table[table["rung"].isin(rungs)]
     if table.empty and not refused:
         return sentence(NOTHING_RUN)
     there = set(table[["rung", "seed"]].itertuples(index=False, name=None))
-    missing = [name for name in NAMES.values() if any((name, seed) not in there for seed in SEEDS)]
-    said = [f"{len(there)} of {len(NAMES) * len(SEEDS)} runs are here"]
+    missing = [name for name in rungs if any((name, seed) not in there for seed in SEEDS)]
+    said = [f"{len(there)} of {len(rungs) * len(SEEDS)} runs are here"]
     if missing:
         said.append(
             f"these rungs are missing, or lack a seed: {_listed(missing)}; "
@@ -159,6 +163,31 @@ def natural(table: pd.DataFrame, packs: Mapping[str, Results]) -> Styler:
 
 def _with_interval(one: Estimate | None) -> str:
     return interval(one.value, one.low, one.high) if one else "-"
+
+
+def families(table: pd.DataFrame) -> Styler:
+    """What each family measured, means over seeds, beside what is published."""
+    trained, paper = table[table["trained"]], published()
+    columns = [*FAMILIES, *paper[f"{NET}, {OWN}"]]
+    rows = []
+    for quantity, name in (DIVIDED | RECOVERED).items():
+        found = trained[trained["quantity"] == quantity]
+        row = dict.fromkeys(columns, "-") | {m: number(v) for m, v in paper.get(quantity, {}).items()}
+        for rung in along(FAMILY):
+            seeds = found[found["rung"] == NAMES[rung]]
+            if len(seeds):
+                mean = over_seeds(*(seeds[end].tolist() for end in ("value", "low", "high")))
+                row[rung.family] = interval(mean.value, mean.low, mean.high)
+        rows.append({"": name} | {FAMILIES.get(column, column): row[column] for column in columns})
+    return shown(rows)
+
+
+def answer_families(judged: pd.DataFrame) -> Markdown:
+    """Do other architectures change alike? As far as the rules say."""
+    if (judged["verdict"] == NOT_RUN).all():
+        return sentence("no rule has been run whole, so there is no answer yet")
+    said = [f"{rule['prediction']}: {SAID[rule['verdict']]}" for rule in judged.to_dict("records")]
+    return lines(*said)
 
 
 def published_net() -> Markdown:
