@@ -29,6 +29,7 @@ from matrix_inputs import write_inputs
 from dpotox.facts import facts
 from dpotox.places import PROJECT
 from dpotox.profile import load_profile
+from dpotox.results.folder import open_results
 
 TINY = """
 [sizes]
@@ -134,10 +135,11 @@ CASES = {
         ),
         [0],
     ),
-    # A model with gated MLPs, norms behind them, and all data, from the hub, for which a stand-in answers.
+    # A chat model with gated MLPs and norms behind them, and all data, from the hub: a stand-in answers.
     "hub": (
         profile(
-            f'title = "gated MLPs of the hub"\n{ON_THE_HUB.replace("matrix/model", "matrix/gated")}',
+            'title = "gated MLPs of the hub"\n'
+            + ON_THE_HUB.replace('"matrix/model"', '"matrix/gated"\nchat = true'),
             interventions=ALL_SETS,
         ),
         [0],
@@ -220,6 +222,9 @@ def make(case: str, folder: Path) -> Path:
         )
     if done.returncode:
         raise RuntimeError(done.stderr)
+    for seed in seeds:
+        if wrong := open_results(str(toml), seed, here / "artifacts").wrong():
+            raise RuntimeError(f"seed {seed} could not be packed: {'; '.join(wrong)}")
     return here / "_build" / "html"
 
 

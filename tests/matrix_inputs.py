@@ -10,7 +10,7 @@ from random import Random
 
 import torch
 from repositories import save_comments, save_prompts, save_text
-from transformers import GPT2LMHeadModel
+from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from dpotox.inputs.language import Language
 from dpotox.inputs.pretraining import pretrain_into
@@ -69,13 +69,16 @@ def _write_lines(path: Path, rows: list[dict]) -> None:
 
 
 def write_gated_model(folder: Path, texts: list[str]) -> None:
-    """A tiny Gemma 2 in a folder: gated MLPs, with norms behind them."""
+    """A tiny Gemma 2 in a folder: gated MLPs, with norms behind them, and a tokenizer that knows chats."""
     settings = Pretraining(
         **{"family": "gemma2", "layers": 2, "d_model": 32, "heads": 2, "d_mlp": 64, "warmup_steps": 5},
         **{"passes": 3, "vocabulary": 600, "words": 40},
     )
     (folder / "gated").mkdir()
     pretrain_into(folder / "gated", settings, 0, texts, on_cpu=True, bf16=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "gated")
+    tokenizer.chat_template = "{{ bos_token }}{% for turn in messages %}: {{ turn['content'] }} ;{% endfor %}"
+    tokenizer.save_pretrained(folder / "gated")
 
 
 def write_model(folder: Path, texts: list[str]) -> None:

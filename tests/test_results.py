@@ -17,6 +17,7 @@ from made_up import a_record, a_table, write_made_up
 
 from dpotox.errors import UserError
 from dpotox.inputs.language import Language
+from dpotox.paper.evidence import SIGNED
 from dpotox.profile import load_profile
 from dpotox.results import catalogue, record
 from dpotox.results.catalogue import TABLES
@@ -281,6 +282,17 @@ def test_a_run_whose_own_comparison_is_along_the_turned_probe_is_held_against_no
     assert any("not of the same neurons" in line for line in Results(copied.folder).wrong())
     write_table(copied.folder, "comparisons", other.assign(sign=other["sign"].mask(own, -1)))
     assert not any("not of the same neurons" in line for line in Results(copied.folder).wrong())
+
+
+def test_in_gated_mlps_what_hangs_on_signs_is_unknown_in_the_evidence_and_nowhere_else(copied):
+    told = json.loads((copied.folder / RECORD).read_text())
+    told["shape"]["gated"] = True
+    (copied.folder / RECORD).write_text(json.dumps(told))
+    assert any("not of the same neurons" in line for line in Results(copied.folder).wrong())
+    known = copied.evidence
+    values = known[["value", "low", "high"]].mask(known["quantity"].isin(SIGNED))
+    write_table(copied.folder, "evidence", known.assign(**values))
+    assert Results(copied.folder).wrong() == []
 
 
 # The record

@@ -53,6 +53,7 @@ class Model:
     tokenizer_revision: str = ""
     aligned: str = ""  # a finished model instead of training here: `dpo.pt`, a folder, a hub id, an adapter
     aligned_revision: str = ""
+    chat: bool = False  # put every prompt into the tokenizer's chat template, as the turn of a user
 
 
 @_strict
@@ -298,6 +299,8 @@ def _checked(profile: Profile, path: Path) -> Profile:
         raise UserError(f"{path}: sizes.chunks is larger than sizes.prompts; lower it")
     if profile.pairs.validation < profile.dpo.batch_size:
         raise UserError(f"{path}: pairs.validation is smaller than dpo.batch_size; raise it")
+    if profile.model.chat and profile.model.base == EMBEDDED:
+        raise UserError(f"{path}: the embedded model knows no chat; leave model.chat out")
     if profile.model.base != EMBEDDED or profile.pretraining.texts:
         named = {f"{s}.{k}": v for s in ("data", "scorer") for k, v in asdict(getattr(profile, s)).items()}
         if own := [k for k, v in named.items() if v == EMBEDDED and k != "data.pairs"]:

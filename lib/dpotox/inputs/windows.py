@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from dpotox.errors import UserError
+from dpotox.errors import UserError, first_line, refused
 from dpotox.profile import Sizes
 
 
@@ -29,6 +29,31 @@ def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = 
             "knows only its own language, so use another model for these prompts"
         )
     return tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+def said_by_user(tokenizer, prompts: Sequence[str]) -> list[str]:
+    """Prompts as the first turn of a chat, up to where the model's answer begins.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or it cannot be filled in.
+    """
+    if not tokenizer.chat_template:
+        raise UserError(
+            "model.chat is set, but the model's tokenizer has no chat template; leave it out, or give the "
+            "chat model's tokenizer as model.tokenizer"
+        )
+    way_out = "give another tokenizer as model.tokenizer, or leave model.chat out"
+    with refused("cannot use the tokenizer's chat template", way_out, first_line):
+        chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+    begins = tokenizer.decode(tokenizer("")["input_ids"])  # which the tokenizer writes before every text
+    return [text.removeprefix(begins) for text in texts]
+
+
+def added_by_chat(tokenizer) -> int:
+    """How many tokens the chat template puts around a prompt."""
+    (text,) = said_by_user(tokenizer, ["a"])
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) - 1
 
 
 def exam_windows(

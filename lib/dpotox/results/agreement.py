@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from dpotox.paper.evidence import SIGNED
 from dpotox.paper.groups import GROUPS, REDUCING, group_quantities, group_table, quantities
 from dpotox.paper.selections import EVERYTHING, SETS
 from dpotox.results.catalogue import WRITERS
@@ -107,6 +108,8 @@ def _neurons(results: Results) -> Iterator[str]:
 
 def _groups(results: Results) -> Iterator[str]:
     here = pd.Series(group_quantities(results.groups.set_index("group")))
+    if results.record.shape.gated:
+        here[here.index.isin(SIGNED)] = np.nan
     known = results.evidence.set_index("quantity")["value"]
     both = here.index.intersection(known.index)
     if not _same(known[both], here[both]):

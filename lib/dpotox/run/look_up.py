@@ -19,7 +19,7 @@ from transformers.utils import find_adapter_config_file
 
 from dpotox.errors import UserError, first_line
 from dpotox.inputs import data, networks, scoring, sources
-from dpotox.inputs.windows import cut
+from dpotox.inputs.windows import added_by_chat, cut
 from dpotox.model.architecture import architecture_of
 from dpotox.profile import EMBEDDED, FILE_ENDINGS, TRAINED, Profile
 from dpotox.run.hub import Repository, look_up, size
@@ -197,8 +197,11 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
             networks.check_vocabulary(inputs.network, inputs.tokenizer)
     if inputs.network is None:
         return
-    positions = inputs.network.config.max_position_embeddings
-    for what, length in lengths(profile).items():
+    positions, around = inputs.network.config.max_position_embeddings, 0
+    if profile.model.chat and inputs.tokenizer is not None:
+        with inputs.noting():
+            around = added_by_chat(inputs.tokenizer)
+    for what, length in lengths(profile, around).items():
         if length > positions:
             inputs.problems.append(
                 f"{what} is {length}, more than the model's {positions} positions; lower it"
@@ -227,16 +230,20 @@ def _look_at_aligned(source: Source, base: PretrainedConfig) -> None:
             )
 
 
-def lengths(profile: Profile) -> dict[str, int]:
-    """The longest sequences of tokens that a model is given, by the keys that say so."""
+def lengths(profile: Profile, around: int = 0) -> dict[str, int]:
+    """The longest sequences of tokens that a model is given, by the keys that say so.
+
+    Args:
+        around: tokens of the chat template, which stand around every prompt.
+    """
     sizes, pairs = profile.sizes, profile.pairs
     longest = {
-        "sizes.prompt_tokens + sizes.new_tokens": sizes.prompt_tokens + sizes.new_tokens,
+        "sizes.prompt_tokens + sizes.new_tokens": sizes.prompt_tokens + around + sizes.new_tokens,
         "sizes.window_tokens": sizes.window_tokens,
         "probe.max_tokens": profile.probe.max_tokens,
     }
     if not profile.model.aligned:
-        longest["pairs.prompt_tokens + pairs.new_tokens"] = pairs.prompt_tokens + pairs.new_tokens
+        longest["pairs.prompt_tokens + pairs.new_tokens"] = pairs.prompt_tokens + around + pairs.new_tokens
     return longest
 
 

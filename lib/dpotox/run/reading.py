@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dpotox.errors import UserError
 from dpotox.facts import placebos
 from dpotox.inputs import data
-from dpotox.inputs.windows import cut
+from dpotox.inputs.windows import added_by_chat, cut, said_by_user
 from dpotox.model import tracing, weights
 from dpotox.paper import nulls, readings
 from dpotox.run.artifacts import PARTS, part
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 
 def prompts_of(study: Study) -> list[str]:
-    """The evaluation prompts, cut to the profile's length."""
-    limit = study.profile.sizes.prompt_tokens
+    """The evaluation prompts, cut to the profile's length, and as a user says them where it says so."""
+    limit, chat = study.profile.sizes.prompt_tokens, study.profile.model.chat
     positions = study.given.config.max_position_embeddings
-    if limit + study.profile.sizes.new_tokens > positions:
+    more = added_by_chat(study.tokenizer) if chat else 0
+    if limit + more + study.profile.sizes.new_tokens > positions:
         raise UserError(
-            f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions; "
-            "lower one of them"
+            f"sizes.prompt_tokens + sizes.new_tokens is more than the model's {positions} positions"
+            f"{f' less {more} for the chat template' if chat else ''}; lower one of them"
         )
-    return cut(study.tokenizer, data.evaluation_prompts(study.profile, study.seed), limit)
+    prompts = cut(study.tokenizer, data.evaluation_prompts(study.profile, study.seed), limit)
+    return said_by_user(study.tokenizer, prompts) if chat else prompts
 
 
 def _read(study: Study, folder: Path, name: str, model: TransformersModel, **options) -> readings.Pass:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from dpotox.errors import UserError
 from dpotox.inputs import data, networks, sources
-from dpotox.inputs.windows import cut
+from dpotox.inputs.windows import added_by_chat, cut, said_by_user
 from dpotox.memory import halving
 from dpotox.paper import nulls, pairs
 from dpotox.profile import EMBEDDED, Dpo
@@ -33,12 +34,13 @@ def make_pairs(study: Study) -> pd.DataFrame:
     settings, given = study.profile.pairs, study.profile.data.pairs
     if given != EMBEDDED:
         path = sources.fetch(given, study.profile.data.pairs_revision)
-        return sources.given_pairs(path, settings.validation)
-    prompts = data.pair_prompts(study.profile, study.seed)
+        there = sources.given_pairs(path, settings.validation)
+        return there.assign(prompt=_prompts(study, there["prompt"])) if study.profile.model.chat else there
+    prompts = _prompts(study, data.pair_prompts(study.profile, study.seed))
     blocks = pair_blocks(study)
     return pairs.make_pairs(
         study.base,
-        cut(study.tokenizer, prompts, settings.prompt_tokens),
+        prompts,
         study.score,
         study.probe,
         settings,
@@ -46,6 +48,12 @@ def make_pairs(study: Study) -> pd.DataFrame:
         seed=study.seed,
         known=lambda start, make: part(blocks / f"{start:07}", TABLE, make),
     )
+
+
+def _prompts(study: Study, prompts: Sequence[str]) -> list[str]:
+    """The beginnings of pairs, cut to the profile's length, and as a user says them where it says so."""
+    some = cut(study.tokenizer, list(prompts), study.profile.pairs.prompt_tokens)
+    return said_by_user(study.tokenizer, some) if study.profile.model.chat else some
 
 
 def pair_blocks(study: Study) -> Path:
@@ -95,6 +103,8 @@ def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) ->
         common = {"seed": study.seed, "on_cpu": study.on_cpu, "at_once": batch_size}
         common["checkpoint"] = latest_checkpoint(folder / "checkpoints")
         cut = study.profile.pairs
+        if study.profile.model.chat:  # which stands around prompts that have been cut
+            cut = replace(cut, prompt_tokens=cut.prompt_tokens + added_by_chat(study.tokenizer))
         return network, dpo.train_dpo(network, study.tokenizer, some, settings, cut, folder, **common)
 
     # One of several processes cannot choose another size by itself.
