@@ -312,7 +312,7 @@ for which, groups in sets.items():
 
 # %% tags=["only-trained-dpo"]
 def log_probabilities(model, pairs, side):
-    sizes = study.profile.pairs
+    sizes = study.pair_lengths
     starts = tokenizer(pairs["prompt"].tolist())["input_ids"]
     ends = tokenizer(pairs[side].tolist(), add_special_tokens=False)
     starts = [ids[: sizes.prompt_tokens] for ids in starts]

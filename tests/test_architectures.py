@@ -32,9 +32,9 @@ from dpotox.model.interventions import BLOCKS, Swap, ablate, clamp, shift, steer
 from dpotox.model.interventions import copy as copied
 from dpotox.model.streams import read_streams
 from dpotox.model.tracing import continue_prompts, read_generation, window_nll
-from dpotox.model.weights import key_biases, key_vectors, value_vectors, weight_change
+from dpotox.model.weights import head_vectors, key_biases, key_vectors, value_vectors, weight_change
 from dpotox.paper.neurons import neuron_table, tables_along
-from dpotox.run.account import account
+from dpotox.run.account import Vectors, account
 from dpotox.run.offset import offset_of, weights_of
 
 VOCABULARY = Language().vocabulary
@@ -223,7 +223,12 @@ def test_heads_and_bias_add_up_to_what_attention_writes(model, prompts):
     _, read = read_generation(model, prompts, STEPS, DIRECTION, batch_size=2)
     unit = DIRECTION / DIRECTION.norm()
     biases = torch.stack([bias(model, layer.attention_out) @ unit for layer in model.layers])
-    assert torch.allclose(read.heads.sum(-1) + biases, read.attention, atol=1e-4)
+    by_heads = torch.einsum("lhw,lhwd,d->l", read.heads, head_vectors(model), unit)
+    assert torch.allclose(by_heads + biases, read.attention.mean(0), atol=1e-4)
+
+
+def vectors(model) -> Vectors:
+    return Vectors(value_vectors(model), head_vectors(model))
 
 
 def test_the_account_adds_up_to_what_hooks_measure(model, network, other_model, other, family, prompts):
@@ -241,7 +246,7 @@ def test_the_account_adds_up_to_what_hooks_measure(model, network, other_model, 
             out = seen[0][0][0] if isinstance(seen[0][0], tuple) else seen[0][0]
             sums.append(out[0, -STEPS:] @ unit)
         last.append(torch.stack(sums).mean())
-    found = account(*read, *map(value_vectors, (model, other_model)), DIRECTION)
+    found = account(*read, *map(vectors, (model, other_model)), DIRECTION)
     assert found.total == pytest.approx((last[0] - last[1]).item(), rel=1e-4, abs=1e-4)
     assert found.embeddings + found.by_layer().to_numpy().sum() == pytest.approx(
         found.total, rel=1e-4, abs=1e-5

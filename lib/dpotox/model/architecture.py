@@ -178,12 +178,14 @@ class Layer:
         if self.record.behind:
             self.entering_down.copy_(acts * self._divisor(self.entering_down))
 
-    def divisor_of_heads(self) -> Tensor | float:
-        """By what a norm behind attention divides what the heads write, `(batch, pos, 1)`; 1 without one."""
+    @property
+    def heads_divided(self) -> Tensor:
+        """The same, divided as a norm behind attention divides what the heads write, where there is one."""
+        heads = self.heads
         if not self.record.behind:
-            return 1.0
+            return heads
         square = self.block.attention.output[0].float().square().mean(-1, keepdim=True)
-        return (square + _eps(self.block.attention_post_norm)).sqrt()
+        return heads / (square + _eps(self.block.attention_post_norm)).sqrt()[..., None]
 
     def _divisor(self, acts: Float[Tensor, "batch pos neuron"]) -> Float[Tensor, "batch pos 1"]:
         written = torch.nn.functional.linear(acts, self.block.down.weight).float()

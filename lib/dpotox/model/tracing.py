@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import nnsight
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.memory import halving
-from dpotox.model.architecture import Layer, architecture_of, bias, gain, layers, matrix, neurons_per_layer
+from dpotox.model.architecture import architecture_of, bias, gain, layers, matrix, neurons_per_layer
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import Intervention, Swap
@@ -50,16 +50,17 @@ class Reading:
     """What was read while the continuations were written, averaged over the generated tokens.
 
     `activation` is what leaves the GELU and `gelu_input` what enters it; both are averaged over the prompts
-    of a chunk as well. The others are projections on the unit
-    direction: what the MLP, the attention and each of its heads add to the residual stream, and the residual
-    stream after each layer. All at the newest position. What heads write leaves attention's bias out.
+    of a chunk as well. `heads` is what each head gathers, averaged over all prompts, as
+    `dpotox.model.weights.head_vectors` are multiplied with it. The others are projections on the unit
+    direction: what the MLP and the attention add to the residual stream, and the residual stream after each
+    layer. All at the newest position.
     """
 
     activation: Float[Tensor, "chunk layer neuron"]
     gelu_input: Float[Tensor, "chunk layer neuron"]
     mlp: Float[Tensor, "prompt layer"]
     attention: Float[Tensor, "prompt layer"]
-    heads: Float[Tensor, "prompt layer head"]
+    heads: Float[Tensor, "layer head width"]
     residual: Float[Tensor, "prompt layer"]
 
 
@@ -122,7 +123,8 @@ def read_generation(
     *,
     batch_size: int,
     chunks: int = 1,
-    interventions: Sequence[Intervention] = (),
+    interventions: Interventions = (),
+    other: TransformersModel | None = None,
     sampling_seed: int | None = None,
     forced: Int[Tensor, "prompt new_token"] | None = None,
     label: str = "read",
@@ -132,27 +134,29 @@ def read_generation(
     Args:
         direction: projections are taken on this vector, scaled to unit length.
         chunks: the prompts are dealt into this many equal blocks, for resampling later.
+        other: the model that swaps take from.
         sampling_seed: sample the continuations at temperature 1; greedy if not given.
         forced: the tokens to write, to read a model on another's continuations.
 
     Raises:
         UserError: there are no prompts, or one of them is empty or too long for the model.
-        ValueError: an intervention would be missing from the reading, or takes from another model.
+        ValueError: an intervention would be missing from the reading, or copies from another model.
     """
-    if any(intervention.site == "residual" for intervention in interventions):
-        raise ValueError("what is added to the residual stream itself would be missing from the reading")
+    edits = [one for one in interventions if isinstance(one, Intervention)]
+    if any(edit.copies or edit.site == "residual" for edit in edits):
+        raise ValueError("what is added to the residual stream, or copied, would be missing from the reading")
     home = model.device
     unit = (direction / direction.norm()).to(home, torch.float32)
-    along = [_projections(model, block, unit) for block in model.layers]
-    of_heads = [_head_projections(model, block, unit) for block in model.layers]
     n_layers, d_mlp = len(model.layers), neurons_per_layer(model.config)
     chunk_of = torch.arange(len(prompts)) % chunks
     total = torch.zeros(2, n_layers, chunks, d_mlp, device=home)
     writing = torch.zeros(2, len(prompts), n_layers, device=home)
-    by_head = torch.zeros(len(prompts), n_layers, len(of_heads[0]), device=home)
+    n_heads, gathered = model.config.num_attention_heads, len(matrix(model, model.layers[0].attention_out))
+    by_head = torch.zeros(n_layers, n_heads, gathered // n_heads, device=home)
     embedding = torch.zeros(len(prompts), 1, device=home)
     tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
-    with edited(model, interventions, None, GENERATING) as plan:
+    with edited(model, interventions, other, GENERATING) as plan:
+        along = [_projections(model, block, unit) for block in model.layers]
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
             chunk, choice = chunk_of[rows].to(home), decoding(new_tokens, rows, sampling_seed, forced)
             inside = layers(model, len(rows))
@@ -161,12 +165,11 @@ def read_generation(
                 written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
                 (leaving, entering), (by_mlp, by_attention) = sums, written
                 embedded = nnsight.save(torch.zeros(len(rows), 1, device=home))
-                heads = nnsight.save(torch.zeros_like(by_head[rows]))
+                heads = nnsight.save(torch.zeros_like(by_head))
                 for _step in tracer.iter[:new_tokens]:
                     embedded[:, 0] += _newest(model.layers[0].input, home) @ unit
                     for layer, at in enumerate(inside):
-                        gathered = (_newest(at.heads, home) * of_heads[layer]).sum(-1)
-                        heads[:, layer] += gathered / _newest_divisor(at, home)
+                        heads[layer] += _newest(at.heads_divided, home).sum(0)
                         by_attention[:, layer] += _newest(at.by_attention, home) @ unit
                         plan.apply(at, layer, {}, ["gelu_input"])
                         entering[layer].index_add_(0, chunk, _newest(at.gelu_input, home))
@@ -177,12 +180,13 @@ def read_generation(
                         by_mlp[:, layer] += acts @ value_projections + bias_projection
                 sequences = nnsight.save(tracer.result)
             total += sums
-            writing[:, rows], embedding[rows], by_head[rows] = written, embedded, heads
+            by_head += heads
+            writing[:, rows], embedding[rows] = written, embedded
             tokens[rows] = sequences[:, -new_tokens:].cpu()
     count = torch.bincount(chunk_of, minlength=chunks)[:, None] * new_tokens
     activation, gelu_input = (total.cpu() / count).transpose(1, 2)
     mlp, attention = (writing / new_tokens).cpu()
-    heads = (by_head / new_tokens).cpu()
+    heads = (by_head / (len(prompts) * new_tokens)).cpu()
     # What is a sum of things read is not read itself, as every reading takes time: the MLP's output is the
     # sum of its neurons, and the residual stream of what was written to it.
     residual = (embedding / new_tokens).cpu() + (mlp + attention).cumsum(1)
@@ -198,12 +202,20 @@ def window_nll(
     batch_size: int,
     interventions: Interventions = (),
     other: TransformersModel | None = None,
+    counted: Bool[Tensor, "window pos"] | None = None,
 ) -> Float[Tensor, "window"]:
-    """Mean negative log-likelihood per token of each window of text, in nats."""
+    """Mean negative log-likelihood per token of each window of text, in nats.
+
+    Args:
+        counted: the tokens, but for the first of a window, over which the mean is taken; all if not given.
+    """
+    if counted is None:
+        counted = torch.ones_like(windows[:, 1:], dtype=torch.bool)
     nll, logits_per_window = [], windows.shape[1] * model.config.vocab_size
     fitting = max(1, LOGITS_AT_ONCE // logits_per_window)
     with edited(model, interventions, other, IN_TEXT) as plan:
-        for rows in windows.split(min(batch_size, fitting)):
+        at_once = min(batch_size, fitting)
+        for rows, some in zip(windows.split(at_once), counted.split(at_once), strict=True):
             batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
             along = plan.read_along(batch["attention_mask"])
             theirs = along.activations(rows) if along is not None else {}
@@ -214,7 +226,8 @@ def window_nll(
                 logits = model.output.logits[:, :-1].float()
                 target = rows[:, 1:].to(logits.device)
                 loss = torch.nn.functional.cross_entropy(logits.mT, target, reduction="none")
-                mean = nnsight.save(loss.mean(1))
+                weight = some.to(loss)
+                mean = nnsight.save((loss * weight).sum(1) / weight.sum(1))
             nll.append(mean.cpu())
     return torch.cat(nll)
 
@@ -244,21 +257,6 @@ def _projections(
     found = matrix(model, block.down), bias(model, block.down)
     weight, constant = (some.to(unit.device, torch.float32) for some in found)
     return weight @ unit, constant @ unit
-
-
-def _head_projections(
-    model: TransformersModel, block, unit: Float[Tensor, "d_model"]
-) -> Float[Tensor, "head width"]:
-    """What one unit of what each head gathers writes along a direction."""
-    if architecture_of(model.config).behind:
-        unit = unit * gain(model, block.attention_post_norm).to(unit)
-    weight = matrix(model, block.attention_out).to(unit.device, torch.float32)
-    return (weight @ unit).unflatten(0, (model.config.num_attention_heads, -1))
-
-
-def _newest_divisor(at: Layer, device: torch.device) -> Tensor | float:
-    divisor = at.divisor_of_heads()
-    return divisor if isinstance(divisor, float) else _newest(divisor, device)
 
 
 def _newest(acts: Float[Tensor, "batch pos width"], device: torch.device) -> Float[Tensor, "batch width"]:

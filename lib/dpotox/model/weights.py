@@ -27,6 +27,15 @@ def value_vectors(model: TransformersModel) -> Float[Tensor, "layer neuron d_mod
     return torch.stack(found)
 
 
+def head_vectors(model: TransformersModel) -> Float[Tensor, "layer head width d_model"]:
+    """What is written of one unit of what each head gathers, as value vectors are of an activation's."""
+    behind, found = architecture_of(model.config).behind, []
+    for layer in model.layers:
+        vectors = matrix(model, layer.attention_out).float()
+        found.append((vectors * gain(model, layer.attention_post_norm) if behind else vectors).cpu())
+    return torch.stack(found).unflatten(1, (model.config.num_attention_heads, -1))
+
+
 def key_biases(model: TransformersModel) -> Float[Tensor, "layer neuron"]:
     """The bias of what enters every neuron's nonlinearity; zero where there is none."""
     n, entering = neurons_per_layer(model.config), architecture_of(model.config).entering

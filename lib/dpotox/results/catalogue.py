@@ -185,6 +185,23 @@ _ALL = (
         head=number("which head of attention, from 0; of other parts none", empty=True),
         drop=number("by how much less it writes", STREAM),
     ),
+    Table("undone.csv", key=("undone", "part"), optional=True).of(
+        "The same on the text from before DPO, with the weights of some blocks as they were before DPO.",
+        undone=label("which blocks", "nothing", "MLPs", "attention"),
+        part=label("what writes", "heads", "neurons", "the rest"),
+        drop=number("by how much less it writes", STREAM),
+    ),
+    Table("causes.csv", key=("writer", "layer", "number"), optional=True).of(
+        "What single writers' changes do to the model before DPO, beside what they write along the probe.",
+        writer=label("what writes", "head", "neuron", "heads of a layer", "neurons of a layer"),
+        layer=whole("its layer, from 0"),
+        number=number("which head or neuron, from 0; of a whole layer none", empty=True),
+        predicted=number("by how much less it writes on the same text", STREAM),
+        toxicity=number("by how much greedy toxicity falls"),
+        low=number("lower end of its interval", empty=True),
+        high=number("upper end", empty=True),
+        log_probability=number("by how much that of toxic tokens falls, in nats", empty=True),
+    ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",
         parameters=label("the kind"),

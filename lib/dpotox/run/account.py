@@ -9,6 +9,7 @@ counts neurons only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -52,26 +53,39 @@ class Account:
         return whole.astype({"layer": float, "head": float})[["layer", "part", "head", "drop"]]
 
 
+class Vectors(NamedTuple):
+    """With what activations of neurons, and what heads gather, are multiplied to be written."""
+
+    values: Float[Tensor, "layer neuron d_model"]
+    heads: Float[Tensor, "layer head width d_model"]
+
+
 def account(
-    before: Reading,
-    after: Reading,
-    pre_values: Float[Tensor, "layer neuron d_model"],
-    post_values: Float[Tensor, "layer neuron d_model"],
-    direction: Float[Tensor, "d_model"],
+    before: Reading, after: Reading, old: Vectors, new: Vectors, direction: Float[Tensor, "d_model"]
 ) -> Account:
     """Divide the change of the last residual stream along the probe among all that write to it.
 
     Biases are what is left in a layer, to which nothing else writes; a test holds that to the weights.
+
+    Args:
+        old, new: of the models that `before` and `after` were read of.
     """
     unit = direction.double() / direction.double().norm()
-    u, v = (torch.stack([layer.double() @ unit for layer in some]) for some in (pre_values, post_values))
-    a, b = (_mean(read) for read in (before, after))
+    u, v = (torch.stack([layer.double() @ unit for layer in some.values]) for some in (old, new))
+    a, b = (mean_activations(read) for read in (before, after))
     parts = (a - b) * u, a * (u - v), -(a - b) * (u - v)
+    by_heads = [
+        torch.stack(
+            [torch.einsum("hw,hwd,d->h", z.double(), w.double(), unit) for z, w in zip(*two, strict=True)]
+        )
+        for two in ((before.heads, old.heads), (after.heads, new.heads))
+    ]
+    heads = by_heads[0] - by_heads[1]
 
     def drop(field: str) -> Tensor:
         return (getattr(before, field) - getattr(after, field)).double().mean(0)
 
-    heads, layers = drop("heads"), drop("attention") + drop("mlp")
+    layers = drop("attention") + drop("mlp")
     residual = drop("residual")
     return Account(
         float(residual[0] - layers[0]),
@@ -82,7 +96,7 @@ def account(
     )
 
 
-def _mean(read: Reading) -> Float[Tensor, "layer neuron"]:
+def mean_activations(read: Reading) -> Float[Tensor, "layer neuron"]:
     """Mean activations over prompts, of which not all chunks need have as many."""
     prompts, chunks = len(read.mlp), len(read.activation)
     sizes = torch.bincount(torch.arange(prompts) % chunks, minlength=chunks).double()

@@ -84,6 +84,8 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         **dict.fromkeys(trained, dpo),
         "nulls": (PASSES + len(trained)) * read,
         "streams": (2 + len(trained)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
+        "undone": 2 * read,
+        "causes": 36 * drawn,  # some single writers, and two kinds in every layer of a few
         "outcomes": 2 * examined,
         "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
         "summary": 9 * (examinations + 2) * costs.bootstrap,

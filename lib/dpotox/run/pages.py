@@ -41,7 +41,7 @@ SHOWN = {
     "13_results_by_others": ["groups", "evidence"],
     "14_offset": ["offset_sets", "offset_writers", "offset_layers", "offset_neurons", "table1", "draws"],
     **{name: [] for name in LADDER},
-    "16_whole_account": ["account"],
+    "16_whole_account": ["account", "causes", "undone"],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}

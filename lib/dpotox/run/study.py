@@ -10,7 +10,7 @@ it is kept is the format named with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,11 @@ from dpotox.estimates import Evidence
 from dpotox.facts import placebos
 from dpotox.inputs import data, networks, sources
 from dpotox.inputs.masking import Masking
+from dpotox.inputs.windows import added_by_chat
 from dpotox.model import architecture, logit_lens, tracing, weights
 from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
-from dpotox.profile import EMBEDDED, Compute, Profile
-from dpotox.run import kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.profile import EMBEDDED, Compute, Pairs, Profile
+from dpotox.run import causes, kept, offset, per_token, reading, scores, table1_jobs, training
 from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.tables import write_results
@@ -93,6 +94,13 @@ class Study:
             return networks.load_tokenizer(self.base_folder)
         revision = model.tokenizer_revision if model.tokenizer else model.revision
         return networks.load_tokenizer(model.tokenizer or model.base, revision)
+
+    @cached_property
+    def pair_lengths(self) -> Pairs:
+        """To how many tokens pairs are cut for training; a chat template stands around prompts cut before."""
+        pairs = self.profile.pairs
+        more = added_by_chat(self.tokenizer) if self.profile.model.chat else 0
+        return replace(pairs, prompt_tokens=pairs.prompt_tokens + more)
 
     @cached_property
     def given(self) -> TransformersModel:
@@ -283,6 +291,11 @@ class Study:
     offset_writers = step(kept.TABLE)(offset.writers_of_sets)
     offset_layers = step(kept.TABLE)(offset.by_layer)
     offset = cached_property(offset.of_dpo)
+
+    # Beyond the paper: all that write, and what their changes do
+
+    undone = step(kept.TABLE)(causes.one_without_the_other)
+    causes = step(kept.TABLE)(causes.measured)
 
     # Step 7: ablation versus patching
 

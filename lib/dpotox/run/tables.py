@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, artifacts
+from dpotox.run import account, artifacts, causes
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -69,6 +69,8 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "layers": lambda: layers(study),
         "writers": lambda: writers(study),
         "account": lambda: whole_account(study),
+        "undone": lambda: study.undone,
+        "causes": lambda: study.causes,
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(
@@ -187,7 +189,7 @@ def writers(study: Study) -> pd.DataFrame:
 
 def whole_account(study: Study) -> pd.DataFrame:
     """Who writes less along the probe after DPO, on two texts."""
-    read, vectors = study.readings, (*study.value_vectors, study.probe.direction)
+    read, vectors = study.readings, (*causes.vectors_of(study), study.probe.direction)
     texts = {"own": read.dpo, "same": read.dpo_on_base}
     parts = {text: account.account(read.base, after, *vectors).table() for text, after in texts.items()}
     return pd.concat(parts, names=["text"]).reset_index("text").reset_index(drop=True)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dpotox.errors import UserError
 from dpotox.inputs import data, networks, sources
-from dpotox.inputs.windows import added_by_chat, cut, said_by_user
+from dpotox.inputs.windows import cut, said_by_user
 from dpotox.memory import halving
 from dpotox.paper import nulls, pairs
 from dpotox.profile import EMBEDDED, Dpo
@@ -102,9 +102,7 @@ def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) ->
         network = base_to_train(study)  # anew, as a failed attempt has changed it
         common = {"seed": study.seed, "on_cpu": study.on_cpu, "at_once": batch_size}
         common["checkpoint"] = latest_checkpoint(folder / "checkpoints")
-        cut = study.profile.pairs
-        if study.profile.model.chat:  # which stands around prompts that have been cut
-            cut = replace(cut, prompt_tokens=cut.prompt_tokens + added_by_chat(study.tokenizer))
+        cut = study.pair_lengths
         return network, dpo.train_dpo(network, study.tokenizer, some, settings, cut, folder, **common)
 
     # One of several processes cannot choose another size by itself.
