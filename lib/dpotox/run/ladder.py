@@ -89,6 +89,8 @@ def take_over(rung: Rung, seed: int, artifacts: Path = ARTIFACTS) -> None:
     All steps before DPO are the same; those that differ are made anew, as always.
     """
     model = replace(rung, strength=1)
+    if model not in NAMES:
+        return
     begun, own = (artifacts / f"ladder-{NAMES[one]}" / f"seed{seed}" for one in (model, rung))
     if begun.is_dir() and not own.exists():
         shutil.copytree(begun, own)
