@@ -123,6 +123,15 @@ figure = figures_ladder.edits(table)
 report_ladder.about(judged, [*report_ladder.SUFFICE, "all-four-do"])
 
 # %% [markdown]
+# ## How strongly DPO acts
+#
+# The same model, the same pairs, another learning rate: the last column of {numref}`fig-ladder-edits` in numbers, as means over seeds, beside what DPO
+# leaves of the toxicity. No rule was written for how edits go with the rate, so this describes and proves nothing.
+
+# %% tags=["full-width", "hide-input"]
+report_ladder.by_strength(table)
+
+# %% [markdown]
 # ## Features per dimension
 #
 # Why might a narrow model need more neurons? Where many words share few dimensions, one direction serves several of them, and

@@ -384,6 +384,17 @@ def test_gated_families_are_held_against_the_others_by_their_means():
     assert np.isnan(judged("gated-is-alike", weak)["seed 1"])
 
 
+def test_edits_are_told_by_the_strength_of_dpo():
+    def values(rung, seed) -> dict:
+        return {BEST: 1 - rung.strength / 5 + 0.1 * seed, TOXICITY: 0.5}
+
+    shown = report_ladder.by_strength(made_up(values)).data.set_index("DPO's rate")
+    assert list(shown.index) == ["0.75", "1", "1.5", "2", "4"]
+    assert shown.loc["4", "recovered by the best ablation"] == pytest.approx(0.3)
+    assert (shown["seeds"] == 3).all()
+    assert "nothing of this kind" in report_ladder.by_strength(made_up(values).iloc[:0]).to_html()
+
+
 def test_models_of_natural_text_stand_beside_the_ladder():
     packs, _ = packs_in(PROJECT / "book" / "packs")
     texts = {name: one for name, one in packs.items() if "natural" in name}

@@ -149,7 +149,7 @@ def _panel(axes: Axes, table: pd.DataFrame, dimension: str, quantity: str, nulls
     axes.plot(trained["x"], trained["y"], "o", color=colour, markersize=3.2)
     bare = _placed(of[~of["trained"]].replace({"rung": "-untrained$"}, "", regex=True), names)
     axes.plot(bare["x"] + ASIDE, bare["y"], "o", markersize=3.4, **HOLLOW)
-    if nulls:
+    if nulls and quantity.endswith(ladder.OWN):
         there = table[(table["quantity"] == quantity.replace(ladder.OWN, ladder.NOTHING)) & table["trained"]]
         beside = _placed(there, names)
         axes.plot(beside["x"] - ASIDE, beside["y"], "_", color=MUTED, markersize=5)

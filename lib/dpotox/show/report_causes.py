@@ -53,8 +53,8 @@ def left(results: Results) -> Markdown:
         for undone, part in (("MLPs", "heads"), ("attention", "neurons"))
     )
     return sentence(
-        f"with the MLPs' weights as before DPO, heads write {heads} of what they wrote less; with attention's "
-        f"as before DPO, neurons {neurons}. What is missing of 100 % came about through the others"
+        f"with the MLPs' weights as before DPO, heads write {heads} of what they wrote less; with "
+        f"attention's as before DPO, neurons {neurons}. What is missing of 100 % came through the others"
     )
 
 
@@ -78,7 +78,9 @@ def scatter(results: Results) -> Figure:
         name_y(axes, MEASURES[measure])
     axes.set_xlabel("predicted: how much less is written along the probe")
     handles = axes.get_legend_handles_labels()
-    figure.legend(*handles, ncols=len(KINDS), loc="outside upper left", frameon=False, fontsize=SMALL)
+    close = {"handletextpad": 0.2, "columnspacing": 1.0, "borderpad": 0, "handlelength": 1}
+    place = {"loc": "outside upper left", "frameon": False, "fontsize": SMALL}
+    figure.legend(*handles, ncols=len(KINDS), **place, **close)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -139,6 +140,19 @@ def features(table: pd.DataFrame) -> Markdown:
         f"over all trained rungs Spearman's correlation of that share with words per dimension is "
         f"{values}{over}. No rule was written for it, so it describes and proves nothing"
     )
+
+
+def by_strength(table: pd.DataFrame) -> Styler:
+    """What is left of the toxicity, and what edits recover, the stronger DPO acts: means over seeds."""
+    columns = {TOXICITY: "toxicity left"} | EDITS | {f"{NET}, {OWN}": LEFT[f"{NET}, {OWN}"]}
+    means = table.groupby(["rung", "quantity"])["value"].mean()
+    seeds = table.groupby("rung")["seed"].nunique()
+    rows = []
+    for rung in along("strength"):
+        if (name := NAMES[rung]) in seeds.index:
+            row = {"DPO's rate": f"{rung.strength:g}", "seeds": seeds[name]}
+            rows.append(row | {said: means.get((name, q), math.nan) for q, said in columns.items()})
+    return shown(rows)
 
 
 def natural(table: pd.DataFrame, packs: Mapping[str, Results]) -> Styler:
