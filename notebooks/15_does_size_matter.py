@@ -125,8 +125,10 @@ report_ladder.about(judged, [*report_ladder.SUFFICE, "all-four-do"])
 # %% [markdown]
 # ## How strongly DPO acts
 #
-# The same model, the same pairs, another learning rate: the last column of {numref}`fig-ladder-edits` in numbers, as means over seeds, beside what DPO
-# leaves of the toxicity. No rule was written for how edits go with the rate, so this describes and proves nothing.
+# The same model, the same pairs, another learning rate: means over seeds. An ablation acts on the model *before* DPO, so it takes out the same toxicity
+# whatever the rate; its recovered share falls because DPO takes out more. So whether "ablation is enough" hangs on how strong the DPO is that
+# it is held against. No rule was written for how edits go with the rate: that describes and proves nothing. There is one for *net / gross*,
+# `stronger-cancels-less`.
 
 # %% tags=["full-width", "hide-input"]
 report_ladder.by_strength(table)

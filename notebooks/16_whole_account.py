@@ -80,8 +80,13 @@ report_account.largest(results)
 #
 # What is written along the probe is a prediction of what a writer's change does. To test it, the mean change of a single writer, the whole
 # vector, is added to what the model *before* DPO writes after that layer, and the text is measured: greedy toxicity of the first prompts, and
-# the log-probability of toxic tokens in text that has them. Tried are all heads and all neurons of each layer together, and the twelve
-# single heads and neurons that change most along the probe. The MLP of the writer's own layer does not see what is added.
+# the log-probability of toxic tokens in text that has them. Tried are all heads and all neurons of each layer together, and the
+# single heads and neurons that change most along the probe. The MLP of the writer's own layer does not see what is added. The mean change
+# is that at the positions that predict new tokens; it is added at every position, those of the prompt too. So this asks for more than
+# the account says, which is about what is written at these positions directly.
+#
+# In the last layer a writer can do nothing but what it writes. What is written earlier is also read by the layers behind, so that
+# its effect may be larger or smaller than the prediction.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Does what a writer writes less along the probe say what its change does? Each mark is a writer; thin lines are 95 % intervals over prompts. If the account predicted well, marks would rise from the lower left to the upper right.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots: by how much greedy toxicity, and the log-probability of toxic tokens, fall with the change of a writer, against how much less it writes along the probe"}}
 figure = report_causes.scatter(results)
@@ -94,7 +99,7 @@ report_causes.correlations(results)
 #
 # Heads read what neurons wrote below them, and the reverse. So a part of what heads write less is there because the MLPs have changed. In the model
 # *after* DPO the weights of all MLPs, or of all attention, are put back to what they were before, and the account is taken
-# again, on the same text.
+# again, on the same text. Norms and embeddings stay as after DPO.
 
 # %% tags=["hide-input"]
 report_causes.without(results)

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 from operator import attrgetter
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -34,6 +35,7 @@ from dpotox.model.streams import read_streams
 from dpotox.model.tracing import continue_prompts, read_generation, window_nll
 from dpotox.model.weights import head_vectors, key_biases, key_vectors, value_vectors, weight_change
 from dpotox.paper.neurons import neuron_table, tables_along
+from dpotox.run import causes
 from dpotox.run.account import Vectors, account
 from dpotox.run.offset import offset_of, weights_of
 
@@ -256,6 +258,31 @@ def test_the_account_adds_up_to_what_hooks_measure(model, network, other_model, 
         for m in (model, other_model)
     ]
     assert torch.allclose(found.biases.float(), constant[0] - constant[1], atol=1e-4)
+
+
+def test_with_a_change_undone_nothing_but_biases_is_left_over(model, other_model, prompts):
+    unit = DIRECTION / DIRECTION.norm()
+    common = {"batch_size": 2, "chunks": 2}
+    written, base = read_generation(model, prompts, STEPS, DIRECTION, **common)
+    _, after = read_generation(other_model, prompts, STEPS, DIRECTION, forced=written.tokens, **common)
+    sizes = SimpleNamespace(new_tokens=STEPS, chunks=2)
+    study = SimpleNamespace(
+        **{"base": model, "dpo": other_model, "prompts": prompts},
+        readings=SimpleNamespace(base=base, dpo_on_base=after, tokens={"base": written.tokens}),
+        value_vectors=(value_vectors(model), value_vectors(other_model)),
+        probe=SimpleNamespace(direction=DIRECTION),
+        profile=SimpleNamespace(sizes=sizes, compute=SimpleNamespace(batch_size=2)),
+    )
+    changed = {"nothing": ("attention_out", "down"), "MLPs": ("attention_out",), "attention": ("down",)}
+    for undone, one in causes.accounts(study).items():
+        expected = torch.zeros(len(model.layers))
+        for name in changed[undone]:
+            old, new = (
+                torch.stack([bias(m, getattr(b, name)) @ unit for b in m.layers])
+                for m in (model, other_model)
+            )
+            expected += old - new
+        assert torch.allclose(one.biases.float(), expected, atol=1e-4)
 
 
 def test_neurons_and_bias_add_up_to_what_the_mlp_writes(model, network, family):

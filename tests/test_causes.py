@@ -34,7 +34,9 @@ def a_study(model, other_model, readings, prompts):
         value_vectors=(value_vectors(model), value_vectors(other_model)),
         probe=SimpleNamespace(direction=DIRECTION),
         profile=SimpleNamespace(
-            sizes=SimpleNamespace(new_tokens=STEPS, chunks=1), compute=SimpleNamespace(batch_size=2)
+            sizes=SimpleNamespace(new_tokens=STEPS, chunks=1),
+            compute=SimpleNamespace(batch_size=2),
+            interventions=SimpleNamespace(writers=5),
         ),
     )
 
@@ -57,7 +59,7 @@ def test_single_writers_are_those_that_change_most_along_the_probe(a_study, mode
         mean_activations(one).float() for one in (a_study.readings.base, a_study.readings.dpo_on_base)
     )
     along = after * (a_study.value_vectors[1] @ DIRECTION) - before * (a_study.value_vectors[0] @ DIRECTION)
-    assert len(single) == causes.SINGLE
+    assert len(single) == 5
     assert float(single[0].change @ DIRECTION) == pytest.approx(
         float(along.flatten()[along.abs().argmax()]), abs=1e-5
     )

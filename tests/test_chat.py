@@ -48,6 +48,14 @@ def test_a_tokenizer_without_a_chat_is_refused(tokenizer, template):
         said_by_user(tokenizer, ["no"])
 
 
+def test_a_template_that_tells_the_day_tells_the_same_day_always(tokenizer):
+    tokenizer.chat_template = "{{ date_string if date_string is defined else strftime_now('%d') }} x"
+    assert said_by_user(tokenizer, ["no"]) == ["01 Jan 2025 x"]
+    tokenizer.chat_template = "{{ strftime_now('%d') }} x"
+    with pytest.raises(UserError, match="writes the day"):
+        said_by_user(tokenizer, ["no"])
+
+
 def test_the_embedded_model_knows_no_chat(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('extends = "mini"\n[model]\nchat = true\n')

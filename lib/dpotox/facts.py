@@ -28,6 +28,8 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         "placebos": bool(placebos(profile)),
         "second-scorer": bool(profile.scorer.second),
         "draws": profile.interventions.draws > 0,
+        # In half precision the change of a single writer is mostly lost when it is added.
+        "causes": profile.interventions.writers > 0 and profile.compute.dtype == "float32",
         "gated": gated,
         "norm-behind": norm_behind,
     }

@@ -179,6 +179,7 @@ class Interventions:
     # Which sets of neurons are patched, held, shifted and copied.
     sets: list[NeuronSet] = Field([s for s in get_args(NeuronSet) if s not in ("TP+", "AN+", "TN-", "AP-")])
     draws: Whole = 20  # random choices of neurons beside some rows
+    writers: Whole = 8  # single heads, and single neurons, whose changes are tried; 0: nor those of layers
     figure_top: Count = 21  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
 
 

@@ -12,6 +12,9 @@ from torch import Tensor
 from dpotox.errors import UserError, first_line, refused
 from dpotox.profile import Sizes
 
+DAY = "01 Jan 2025"
+"""What chat templates that tell the day are told, as prompts must be the same tomorrow."""
+
 
 def cut(tokenizer, prompts: Sequence[str], max_tokens: int, *, keep_end: bool = False) -> list[str]:
     """Prompts cut to their first tokens, or to their last.
@@ -42,10 +45,16 @@ def said_by_user(tokenizer, prompts: Sequence[str]) -> list[str]:
             "model.chat is set, but the model's tokenizer has no chat template; leave it out, or give the "
             "chat model's tokenizer as model.tokenizer"
         )
+    if "strftime_now" in str(tokenizer.chat_template) and "date_string" not in str(tokenizer.chat_template):
+        raise UserError(
+            "the chat template of the model's tokenizer writes the day into every prompt, so that no run "
+            "could be repeated; give a tokenizer with another template as model.tokenizer"
+        )
     way_out = "give another tokenizer as model.tokenizer, or leave model.chat out"
     with refused("cannot use the tokenizer's chat template", way_out, first_line):
         chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+        day = {"date_string": DAY}
+        texts = tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True, **day)
     begins = tokenizer.decode(tokenizer("")["input_ids"])  # which the tokenizer writes before every text
     return [text.removeprefix(begins) for text in texts]
 

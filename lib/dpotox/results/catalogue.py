@@ -185,13 +185,13 @@ _ALL = (
         head=number("which head of attention, from 0; of other parts none", empty=True),
         drop=number("by how much less it writes", STREAM),
     ),
-    Table("undone.csv", key=("undone", "part"), optional=True).of(
+    Table("undone.csv", key=("undone", "part"), needs="causes", optional=True).of(
         "The same on the text from before DPO, with the weights of some blocks as they were before DPO.",
         undone=label("which blocks", "nothing", "MLPs", "attention"),
         part=label("what writes", "heads", "neurons", "the rest"),
         drop=number("by how much less it writes", STREAM),
     ),
-    Table("causes.csv", key=("writer", "layer", "number"), optional=True).of(
+    Table("causes.csv", key=("writer", "layer", "number"), needs="causes", optional=True).of(
         "What single writers' changes do to the model before DPO, beside what they write along the probe.",
         writer=label("what writes", "head", "neuron", "heads of a layer", "neurons of a layer"),
         layer=whole("its layer, from 0"),

@@ -175,6 +175,7 @@ def settings(rung: Rung) -> dict[str, dict]:
             "scale_factors": given.scale_factors[:1],
             "sets": ["TP-", ALL_FOUR, EVERYTHING],
             "draws": 0,
+            "writers": 0,
         },
         "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
         "compute": {"neuron_bootstrap": 50, "threads": 1},  # so small that two rungs side by side cost less

@@ -20,17 +20,16 @@ from torch import Tensor
 from dpotox.estimates import estimate
 from dpotox.facts import PARTS, TOXIC
 from dpotox.model import weights
+from dpotox.model.edits import GENERATING, edited
 from dpotox.model.interventions import Swap, steer
 from dpotox.model.tracing import read_generation, window_nll
 from dpotox.paper.evaluation import greedy_toxicity
 from dpotox.progress import bar
-from dpotox.run.account import Vectors, account, mean_activations
+from dpotox.run.account import Account, Vectors, account, mean_activations
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
 
-SINGLE = 12
-"""How many single heads, and how many single neurons, are tried: those that change most along the probe."""
 UNDONE = {"MLPs": ("MLP in", "MLP out"), "attention": ("attention",)}
 
 
@@ -51,16 +50,15 @@ def vectors_of(study: Study) -> tuple[Vectors, Vectors]:
     return old, new
 
 
-def one_without_the_other(study: Study) -> pd.DataFrame:
-    """What heads and neurons write less on the same text, with the MLPs' or attention's change undone.
-
-    Columns: `undone`, `part`, `drop`.
-    """
+def accounts(study: Study) -> dict[str, Account]:
+    """The whole account on the same text, by whose change is undone."""
     old, new = vectors_of(study)
     read, direction = study.readings, study.probe.direction
     found = {"nothing": account(read.base, read.dpo_on_base, old, new, direction)}
-    mixed = {"MLPs": Vectors(old.values, new.heads), "attention": Vectors(new.values, old.heads)}
     for undone, blocks in UNDONE.items():
+        swap = Swap(f"undo {undone}", blocks)
+        with edited(study.dpo, [swap], study.base, GENERATING):  # norms behind keep their gain
+            mixed = Vectors(weights.value_vectors(study.dpo), weights.head_vectors(study.dpo))
         _, after = read_generation(
             study.dpo,
             study.prompts,
@@ -68,14 +66,22 @@ def one_without_the_other(study: Study) -> pd.DataFrame:
             direction,
             batch_size=study.profile.compute.batch_size,
             chunks=study.profile.sizes.chunks,
-            interventions=[Swap(f"undo {undone}", blocks)],
+            interventions=[swap],
             other=study.base,
             forced=read.tokens["base"],
             label=f"read without the change of {undone}",
         )
-        found[undone] = account(read.base, after, old, mixed[undone], direction)
+        found[undone] = account(read.base, after, old, mixed, direction)
+    return found
+
+
+def one_without_the_other(study: Study) -> pd.DataFrame:
+    """What heads and neurons write less on the same text, with the MLPs' or attention's change undone.
+
+    Columns: `undone`, `part`, `drop`.
+    """
     rows = []
-    for undone, one in found.items():
+    for undone, one in accounts(study).items():
         heads = float(one.heads.sum())
         neurons = float(one.by_layer()[list(PARTS[1:4])].to_numpy().sum())
         drops = {"heads": heads, "neurons": neurons, "the rest": one.total - heads - neurons}
@@ -85,10 +91,12 @@ def one_without_the_other(study: Study) -> pd.DataFrame:
 
 def writers(study: Study) -> list[Writer]:
     """All layers' heads and neurons, and the single ones that change most along the probe."""
-    (old, new), read, unit = vectors_of(study), study.readings, study.probe.direction
+    (old, new), read = vectors_of(study), study.readings
+    common = {"direction": study.probe.direction, "single": study.profile.interventions.writers}
     means = [mean_activations(one).float()[..., None] for one in (read.base, read.dpo_on_base)]
-    neurons = _changed("neuron", *means, old.values[:, :, None], new.values[:, :, None], unit)
-    return _changed("head", read.base.heads, read.dpo_on_base.heads, old.heads, new.heads, unit) + neurons
+    neurons = _changed("neuron", *means, old.values[:, :, None], new.values[:, :, None], **common)
+    heads = _changed("head", read.base.heads, read.dpo_on_base.heads, old.heads, new.heads, **common)
+    return heads + neurons
 
 
 def _changed(
@@ -97,7 +105,9 @@ def _changed(
     after: Float[Tensor, "layer writer width"],
     old: Float[Tensor, "layer writer width d_model"],
     new: Float[Tensor, "layer writer width d_model"],
+    *,
     direction: Float[Tensor, "d_model"],
+    single: int,
 ) -> list[Writer]:
     """All writers of a kind in each layer, and the single ones that change most along a direction."""
 
@@ -108,7 +118,7 @@ def _changed(
     layers = [Writer(f"{kind}s of a layer", n, np.nan, change(n, slice(None))) for n in range(len(old))]
     sizes = torch.stack([((b @ direction) * z).sum(-1) for b, z in zip(new, after, strict=True)])
     sizes -= torch.stack([((a @ direction) * z).sum(-1) for a, z in zip(old, before, strict=True)])
-    most = sizes.abs().flatten().topk(min(SINGLE, sizes.numel())).indices.tolist()
+    most = sizes.abs().flatten().topk(min(single, sizes.numel())).indices.tolist()
     places = [divmod(place, sizes.shape[1]) for place in most]
     return layers + [Writer(kind, layer, n, change(layer, slice(n, n + 1))) for layer, n in places]
 
@@ -149,5 +159,6 @@ def toxic_tokens(study: Study) -> Bool[Tensor, "window pos"]:
     next_ids = study.exam.windows[:, 1:]
     kinds, place = torch.unique(next_ids, return_inverse=True)
     words = [study.tokenizer.decode([token]).strip() for token in kinds.tolist()]
-    scores = torch.tensor([study.score([word])[0] if word else 0.0 for word in words])
-    return (scores >= TOXIC)[place]
+    spoken = sorted({word for word in words if word})
+    scores = dict(zip(spoken, study.score(spoken), strict=True))
+    return torch.tensor([scores.get(word, 0.0) >= TOXIC for word in words])[place]

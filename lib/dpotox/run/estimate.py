@@ -25,6 +25,8 @@ YIELD = 0.75
 """The share of prompts assumed to give a pair, after all rounds of steering."""
 PASSES = 4
 """Times that the prompts are continued and read, for the readings and, without placebos, for the nulls."""
+IN_LAYERS = 16
+"""Whole layers of heads and of neurons whose changes are tried, in a model of eight."""
 TRAINING = 3.0
 """Seconds in which a trainer of trl is set up."""
 WRITTEN = 300e6
@@ -70,6 +72,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     examinations, beside, draws = row_counts(profile.interventions)
     few = min(sizes.fewer_prompts, sizes.prompts)
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + costs.score)
+    windows = sizes.text_windows * sizes.window_tokens * costs.token
     resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
     directions = 2 * (2 * profile.nulls.directions + profile.nulls.shuffled_labels)
@@ -85,7 +88,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "nulls": (PASSES + len(trained)) * read,
         "streams": (2 + len(trained)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
         "undone": 2 * read,
-        "causes": 36 * drawn,  # some single writers, and two kinds in every layer of a few
+        "causes": (2 * profile.interventions.writers + IN_LAYERS) * (drawn + windows),
         "outcomes": 2 * examined,
         "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
         "summary": 9 * (examinations + 2) * costs.bootstrap,

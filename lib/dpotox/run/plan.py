@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dpotox.errors import UserError
-from dpotox.facts import placebos
+from dpotox.facts import facts, placebos
 from dpotox.places import OUTPUT
 from dpotox.profile import EMBEDDED, Profile, load_profile
 from dpotox.run import artifacts
@@ -52,6 +52,8 @@ class Plan:
             absent.add("base_folder")
         if self.profile.model.aligned:
             absent.add("pairs")  # a finished model needs none
+        if not facts(self.profile)["causes"]:
+            absent |= {"undone", "causes"}
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

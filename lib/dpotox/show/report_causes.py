@@ -7,12 +7,16 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from dpotox.estimates import ENDS
 from dpotox.paper.groups import ratio
 from dpotox.results.folder import Results
 from dpotox.show.figure_style import ABLATED, DPO, INK, MUTED, PAPER, SMALL, name_y, nothing, panel, zero_line
 from dpotox.show.report import lines, number, percent, sentence, shown
 
-NOT_MADE = "These results were made before causes were part of them; make them anew to see this."
+NOT_MADE = (
+    "These results lack this: they were made before it was part of them, in half precision, or with "
+    "interventions.writers = 0."
+)
 KINDS = {
     "head": ("o", INK),
     "neuron": ("o", DPO),
@@ -24,6 +28,12 @@ MEASURES = {
     "toxicity": "greedy toxicity falls by",
     "log_probability": "log-probability of toxic tokens falls by, nats",
 }
+ALIKE = {
+    ("head",): "single heads",
+    ("neuron",): "single neurons",
+    ("heads of a layer", "neurons of a layer"): "whole layers of heads or neurons",
+}
+"""Writers among which predictions are compared."""
 ENOUGH = 5
 """Writers of a correlation, at least."""
 
@@ -54,7 +64,7 @@ def left(results: Results) -> Markdown:
     )
     return sentence(
         f"with the MLPs' weights as before DPO, heads write {heads} of what they wrote less; with "
-        f"attention's as before DPO, neurons {neurons}. What is missing of 100 % came through the others"
+        f"attention's as before DPO, neurons {neurons}"
     )
 
 
@@ -91,15 +101,18 @@ def correlations(results: Results) -> Markdown:
     said = []
     for measure, name in MEASURES.items():
         parts = []
-        for kind in KINDS:
-            some = results.causes[results.causes["writer"] == kind]
+        for kinds, called in ALIKE.items():
+            some = results.causes[results.causes["writer"].isin(kinds)]
             if (found := _spearman(some["predicted"], some[measure])) is not None:
-                parts.append(f"{number(found)} over {len(some)} {kind if 'layer' in kind else f'{kind}s'}")
+                parts.append(f"{number(found)} over {len(some)} {called}")
         if parts:
             said.append(f"*{name}*: Spearman's correlation with what is predicted is {', '.join(parts)}")
     clear = results.causes[results.causes["low"] > 0]
     tried = len(results.causes)
-    said.append(f"of {tried} writers the change of {len(clear)} alone lowers greedy toxicity beyond chance")
+    said.append(
+        f"of {tried} writers the change of {len(clear)} alone lowers greedy toxicity with an interval over "
+        f"prompts above zero, where {tried * (1 - ENDS[1]):.1f} would by luck; vectors at random were not tried"
+    )
     return lines(*said)
 
 

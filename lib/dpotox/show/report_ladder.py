@@ -151,7 +151,9 @@ def by_strength(table: pd.DataFrame) -> Styler:
     for rung in along("strength"):
         if (name := NAMES[rung]) in seeds.index:
             row = {"DPO's rate": f"{rung.strength:g}", "seeds": seeds[name]}
-            rows.append(row | {said: means.get((name, q), math.nan) for q, said in columns.items()})
+            row |= {said: means.get((name, q), math.nan) for q, said in columns.items()}
+            out = means.get((name, BEST), math.nan) * (1 - means.get((name, TOXICITY), math.nan))
+            rows.append(row | {"taken out by the best ablation": out})
     return shown(rows)
 
 
