@@ -111,7 +111,7 @@ def correlations(results: Results) -> Markdown:
     tried = len(results.causes)
     said.append(
         f"of {tried} writers the change of {len(clear)} alone lowers greedy toxicity with an interval over "
-        f"prompts above zero, where {tried * (1 - ENDS[1]):.1f} would by luck; vectors at random were not tried"
+        f"prompts above zero, where {tried * (1 - ENDS[1]):.1f} would by luck; random vectors were not tried"
     )
     return lines(*said)
 

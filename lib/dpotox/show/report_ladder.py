@@ -185,8 +185,10 @@ def families(table: pd.DataFrame) -> Styler:
     """What each family measured, means over seeds, beside what is published."""
     trained, paper = table[table["trained"]], published()
     columns = [*FAMILIES, *paper[f"{NET}, {OWN}"]]
-    rows = []
-    for quantity, name in (DIVIDED | RECOVERED).items():
+    rates = {rung.family: f"{rung.strength:g}" for rung in along(FAMILY)}
+    named = {FAMILIES.get(column, column): rates.get(column, "-") for column in columns}
+    rows = [{"": "DPO's rate, in those of the first"} | named]
+    for quantity, name in ({TOXICITY: "toxicity left"} | DIVIDED | RECOVERED).items():
         found = trained[trained["quantity"] == quantity]
         row = dict.fromkeys(columns, "-") | {m: number(v) for m, v in paper.get(quantity, {}).items()}
         for rung in along(FAMILY):
