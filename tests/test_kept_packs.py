@@ -9,9 +9,10 @@ from conftest import ROOT
 from made_up import a_record
 
 from dpotox.profile import load_profile
-from dpotox.results import claims, pack
+from dpotox.results import claims, ladder, pack
 from dpotox.results.record import Record, difference, settings_of
 from dpotox.run.keys import behind_quantities
+from dpotox.show import report_ladder
 
 KEPT = ROOT / "book" / "packs"
 SHIPPED = {path.stem for path in (ROOT / "lib" / "dpotox" / "profiles").glob("*.toml")}
@@ -90,6 +91,20 @@ def test_the_readme_tells_of_the_best_ablation_and_of_untrained_networks_as_they
     assert "of 84 positively active toxic neurons, which is the largest tried" in readme
     assert np.mean(holding["untrained"]) >= np.mean(holding["mini"])
     assert "untrained networks meet at least as many of the paper's claims" in readme
+
+
+def test_the_readme_tells_what_an_ablation_and_dpo_of_several_rates_take_out():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    shown = report_ladder.by_strength(ladder.read(KEPT / "ladder")[0]).data.set_index("DPO's rate")
+    by_ablation = set(shown["taken out by the best ablation"].map("{:.2f}".format))
+    weak, own, strong = (f"{1 - shown.loc[rate, 'toxicity left']:.2f}" for rate in ("0.75", "1", "4"))
+    assert (by_ablation, strong) == ({"0.36"}, "1.00")
+    assert (shown["seeds"] == len(ladder.SEEDS)).all()
+    assert (
+        f"it takes out .36 of the toxicity, while DPO takes out {weak[1:]} at three quarters of its rate"
+        in readme
+    )
+    assert f"{own[1:]} at its own, and all at four times" in readme
 
 
 def test_a_run_tells_the_code_that_measured_it(results):
