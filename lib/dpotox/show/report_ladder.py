@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 
 import pandas as pd
 from IPython.display import Markdown
@@ -195,7 +196,8 @@ def families(table: pd.DataFrame) -> Styler:
             seeds = found[found["rung"] == NAMES[rung]]
             if len(seeds):
                 mean = over_seeds(*(seeds[end].tolist() for end in ("value", "low", "high")))
-                row[rung.family] = interval(mean.value, mean.low, mean.high)
+                alone = f"{number(mean.value)} (one seed)"
+                row[rung.family] = interval(*astuple(mean)[:3]) if len(seeds) > 1 else alone
         rows.append({"": name} | {FAMILIES.get(column, column): row[column] for column in columns})
     return shown(rows)
 
