@@ -97,7 +97,13 @@ report.source("model/interventions.py", "ablate", "clamp", "scale_keys")
 
 # %% [markdown]
 # nnsight carries them out while the model writes. [](09_by_hand.ipynb) ablates and shifts neurons with nothing else.
-#
+
+# %% [markdown] tags=["only-gated"]
+# In this model's gated MLPs a neuron has two vectors that read. *Scale keys* makes those of the gate longer, before the nonlinearity, and *patched as
+# published* is what the gate's matrix makes. Longer vectors of the other matrix would only multiply the activation, another edit. Neither depends
+# on how a neuron is turned.
+
+# %% [markdown]
 # ## The table
 #
 # Shares and toxicity with 95 % intervals, which resample prompts, the same ones for the row and for the models before

@@ -156,6 +156,16 @@ def test_all_problems_are_listed_each_in_a_line_with_status_1(files, tmp_path, c
     assert any("line 3" in line and "'maybe'" in line for line in lines)
 
 
+def test_a_quantised_model_is_refused_before_it_is_loaded(files, tmp_path):
+    save_model(tmp_path / "small", len(Language().vocabulary) + 2)
+    path = tmp_path / "small" / "config.json"
+    config = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "bitsandbytes"}}
+    path.write_text(json.dumps(config))
+    found = problems(files, tmp_path, model__base=tmp_path / "small")
+    assert len(found) == 1
+    assert "it is quantised" in found[0]
+
+
 def test_words_that_the_tokenizer_does_not_know_are_said(files, tmp_path):
     (tmp_path / "other.jsonl").write_text('{"prompt": "quite other words"}\n')
     found = problems(files, tmp_path, data__prompts=tmp_path / "other.jsonl")

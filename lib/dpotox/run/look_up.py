@@ -185,6 +185,11 @@ def _look_at_model(inputs: Inputs, profile: Profile, there: dict[str, Source]) -
     with inputs.noting(base):
         config = _loaded(AutoConfig, base, "config.json", "check the folder or the id")
         architecture_of(config)
+        if getattr(config, "quantization_config", None):
+            raise UserError(
+                "it is quantised, so its value vectors cannot be read, nor weights swapped or trained; give "
+                "the model that it was made from, with compute.dtype = 'bfloat16' where memory is short"
+            )
         with torch.device("meta"):
             inputs.network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         if Path(base.name).is_dir() and not any(Path(base.name).glob("*.[sb][ai][fn]*")):
