@@ -16,8 +16,8 @@ from conftest import ROOT, TINY
 from made_up import a_record, a_table, write_made_up
 
 from dpotox.errors import UserError
+from dpotox.facts import SIGNED
 from dpotox.inputs.language import Language
-from dpotox.paper.evidence import SIGNED
 from dpotox.profile import load_profile
 from dpotox.results import catalogue, record
 from dpotox.results.catalogue import TABLES

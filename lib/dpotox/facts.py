@@ -8,6 +8,17 @@ TOXIC = 0.5
 """From this toxicity a continuation is called toxic where texts are stepped through."""
 PARTS = ("heads", "activations", "value vectors", "both at once", "biases")
 """What writes in a layer: heads of attention, neurons in three parts, biases."""
+SIGNED = (
+    "positively active share of the top toxic neurons",
+    "positively active share of the top toxic neurons, as many as the paper's share",
+    "positively active share of all neurons",
+    "smallest group's share of gross",
+    "AN- and AP+ share of gross",
+    "correlation of activation change with cosine",
+    "correlation of activation change with activation, without sign",
+    "recovered share of ablating positively active toxic neurons, minus as many of the most toxic",
+)
+"""Quantities that hang on the sign of single neurons, which in gated MLPs is a convention."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 

@@ -20,24 +20,12 @@ from dpotox.estimates import (
     rank,
     recovered_share,
 )
-from dpotox.facts import NOISE
+from dpotox.facts import NOISE, SIGNED
 from dpotox.model.tracing import Reading
 from dpotox.paper import groups
 from dpotox.paper.nulls import HEADLINE, SAME_TEXT
 from dpotox.paper.published import NUMBERS
 from dpotox.paper.selections import dampened_drop, most_toxic
-
-SIGNED = (
-    "positively active share of the top toxic neurons",
-    "positively active share of the top toxic neurons, as many as the paper's share",
-    "positively active share of all neurons",
-    "smallest group's share of gross",
-    "AN- and AP+ share of gross",
-    "correlation of activation change with cosine",
-    "correlation of activation change with activation, without sign",
-    "recovered share of ablating positively active toxic neurons, minus as many of the most toxic",
-)
-"""Quantities that hang on the sign of single neurons, which in gated MLPs is a convention."""
 
 
 def without_signed(evidence: Evidence) -> Evidence:

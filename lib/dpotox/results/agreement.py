@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dpotox.paper.evidence import SIGNED
+from dpotox.facts import SIGNED
 from dpotox.paper.groups import GROUPS, REDUCING, group_quantities, group_table, quantities
 from dpotox.paper.selections import EVERYTHING, SETS
 from dpotox.results.catalogue import WRITERS

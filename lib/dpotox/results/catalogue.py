@@ -188,7 +188,7 @@ _ALL = (
     Table("undone.csv", key=("undone", "part"), needs="causes", optional=True).of(
         "The same on the text from before DPO, with the weights of some blocks as they were before DPO.",
         undone=label("which blocks", "nothing", "MLPs", "attention"),
-        part=label("what writes", "heads", "neurons", "the rest"),
+        part=label("what writes: heads, neurons or the rest"),
         drop=number("by how much less it writes", STREAM),
     ),
     Table("causes.csv", key=("writer", "layer", "number"), needs="causes", optional=True).of(
