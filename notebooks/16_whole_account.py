@@ -28,7 +28,7 @@
 # - and what goes off because they do *both at once*: $-(m - \hat m)(u - \hat u)$.
 #
 # All are means over the prompts and the new tokens, at the position that predicts each token. A part that is above zero
-# makes the text less toxic as far as the probe can tell. Whether it does so in truth, an account cannot say; that is tried [below](does-it-happen).
+# makes the text less toxic as far as the probe can tell. Whether it does so in truth, an account cannot say.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -74,37 +74,36 @@ figure = report_account.by_layer(results, "same")
 # %% tags=["hide-input"]
 report_account.largest(results)
 
-# %% [markdown]
-# (does-it-happen)=
+# %% [markdown] tags=["only-causes"]
 # ## Does it happen?
 #
 # What is written along the probe is a prediction of what a writer's change does. To test it, the mean change of a single writer, the whole
 # vector, is added to what the model *before* DPO writes after that layer, and the text is measured: greedy toxicity of the first prompts, and
 # the log-probability of toxic tokens in text that has them. Tried are all heads and all neurons of each layer together, and the
-# single heads and neurons that change most along the probe. The MLP of the writer's own layer does not see what is added. The mean change
+# single heads and neurons that change most along the probe; {numref}`fig-causes` has a mark for each. The MLP of the writer's own layer does not see what is added. The mean change
 # is that at the positions that predict new tokens; it is added at every position, those of the prompt too. So this asks for more than
 # the account says, which is about what is written at these positions directly.
 #
 # In the last layer a writer can do nothing but what it writes. What is written earlier is also read by the layers behind, so that
 # its effect may be larger or smaller than the prediction.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Does what a writer writes less along the probe say what its change does? Each mark is a writer; thin lines are 95 % intervals over prompts. If the account predicted well, marks would rise from the lower left to the upper right.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots: by how much greedy toxicity, and the log-probability of toxic tokens, fall with the change of a writer, against how much less it writes along the probe"}}
+# %% tags=["hide-input", "only-causes"] mystnb={"figure": {"caption": "Does what a writer writes less along the probe say what its change does? Each mark is a writer; thin lines are 95 % intervals over prompts. If the account predicted well, marks would rise from the lower left to the upper right.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots: by how much greedy toxicity, and the log-probability of toxic tokens, fall with the change of a writer, against how much less it writes along the probe"}}
 figure = report_causes.scatter(results)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "only-causes"]
 report_causes.correlations(results)
 
-# %% [markdown]
+# %% [markdown] tags=["only-causes"]
 # ## One without the other
 #
 # Heads read what neurons wrote below them, and the reverse. So a part of what heads write less is there because the MLPs have changed. In the model
 # *after* DPO the weights of all MLPs, or of all attention, are put back to what they were before, and the account is taken
 # again, on the same text. Norms and embeddings stay as after DPO.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "only-causes"]
 report_causes.without(results)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "only-causes"]
 report_causes.left(results)
 
 # %% [markdown]

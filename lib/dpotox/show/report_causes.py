@@ -13,10 +13,7 @@ from dpotox.results.folder import Results
 from dpotox.show.figure_style import ABLATED, DPO, INK, MUTED, PAPER, SMALL, name_y, nothing, panel, zero_line
 from dpotox.show.report import lines, number, percent, sentence, shown
 
-NOT_MADE = (
-    "These results lack this: they were made before it was part of them, in half precision, or with "
-    "interventions.writers = 0."
-)
+NOT_MADE = "These results were made before this was part of them; make them anew to see it."
 KINDS = {
     "head": ("o", INK),
     "neuron": ("o", DPO),
