@@ -64,7 +64,7 @@ report_ladder.predictions(judged)
 # The authors' own outputs for larger models show the same: within TP the part of neurons that reduce toxicity is that within AN, to a tenth of a percent in
 # Gemma 2 2B, to two in Llama 3.1 8B, as it must be where signs are drawn by chance.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Is the reduction divided alike, and is as much of it undone? Each dot is a seed of a trained model, lines join means; hollow dots are untrained networks, grey dashes models against themselves. Dashed is GPT-2 medium, published; dotted are Llama 3.1 8B, Gemma 2 2B and Mistral 7B, from the authors' notebooks.", "name": "fig-families-divided"}, "image": {"alt": "Share of TP- and AN- together and net over gross, on own and on same text, for GPT-2, GPT-NeoX, Llama and Gemma 2"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Is the reduction divided alike, and is as much of it undone? Each dot is a seed of a trained model, short lines are means; hollow dots are untrained networks, grey dashes models against themselves. The dashed line is GPT-2 medium, published; dotted are Llama 3.1 8B, Gemma 2 2B and Mistral 7B, from the authors' notebooks.", "name": "fig-families-divided"}, "image": {"alt": "Share of TP- and AN- together and net over gross, on own and on same text, for GPT-2, GPT-NeoX, Llama and Gemma 2"}}
 figure = figures_ladder.divided(table)
 
 # %% tags=["hide-input"]

@@ -145,7 +145,8 @@ def _panel(axes: Axes, table: pd.DataFrame, dimension: str, quantity: str, nulls
     of = table[table["quantity"] == quantity]
     trained = _placed(of[of["trained"]], names)
     means = trained.groupby("x")["y"].mean()
-    axes.plot(means.index, means, color=colour, linewidth=1.2, marker="_", markersize=9)
+    joined = "none" if dimension == ladder.FAMILY else "-"  # as families have no order
+    axes.plot(means.index, means, color=colour, linestyle=joined, linewidth=1.2, marker="_", markersize=9)
     axes.plot(trained["x"], trained["y"], "o", color=colour, markersize=3.2)
     bare = _placed(of[~of["trained"]].replace({"rung": "-untrained$"}, "", regex=True), names)
     axes.plot(bare["x"] + ASIDE, bare["y"], "o", markersize=3.4, **HOLLOW)
