@@ -30,7 +30,9 @@ def main() -> None:
     table = pd.DataFrame([measured(name, rate) for rate in RATES])
     kept = table[table["perplexity, times"] < 1.05]
     nearest = (kept["toxicity, times"] - RATIO).abs().idxmin()
-    write("choose_dpo" if name == "mini" else f"choose_dpo_{name}", table.assign(chosen=table.index == nearest))
+    write(
+        "choose_dpo" if name == "mini" else f"choose_dpo_{name}", table.assign(chosen=table.index == nearest)
+    )
 
 
 def measured(name: str, rate: float) -> dict[str, float]:
