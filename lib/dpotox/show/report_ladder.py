@@ -147,14 +147,15 @@ def by_strength(table: pd.DataFrame) -> Styler:
     """What is left of the toxicity, and what edits recover, the stronger DPO acts: means over seeds."""
     columns = {TOXICITY: "toxicity left"} | EDITS | {f"{NET}, {OWN}": LEFT[f"{NET}, {OWN}"]}
     means = table.groupby(["rung", "quantity"])["value"].mean()
+    values = table.pivot_table("value", ["rung", "seed"], "quantity").reindex(columns=[BEST, TOXICITY])
+    out = (values[BEST] * (1 - values[TOXICITY])).groupby("rung").mean()
     seeds = table.groupby("rung")["seed"].nunique()
     rows = []
     for rung in along("strength"):
         if (name := NAMES[rung]) in seeds.index:
             row = {"DPO's rate": f"{rung.strength:g}", "seeds": seeds[name]}
             row |= {said: means.get((name, q), math.nan) for q, said in columns.items()}
-            out = means.get((name, BEST), math.nan) * (1 - means.get((name, TOXICITY), math.nan))
-            rows.append(row | {"taken out by the best ablation": out})
+            rows.append(row | {"taken out by the best ablation": out.get(name, math.nan)})
     return shown(rows)
 
 
