@@ -1,17 +1,11 @@
 """DPO: resumed, stopped early, and divided between processes."""
 
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
 from safetensors.torch import load_file
 from trl import DPOConfig
 
@@ -19,7 +13,6 @@ from dpotox import profile, progress
 from dpotox.errors import UserError
 from dpotox.paper import dpo
 from dpotox.run import training
-from dpotox.run.plan import Plan
 from dpotox.run.study import Study
 
 WEIGHT = "transformer.h.0.mlp.c_fc.weight"
@@ -152,35 +145,6 @@ def test_a_batch_that_processes_cannot_share_is_refused(study, tmp_path, monkeyp
     monkeypatch.setattr(DPOConfig, "world_size", property(lambda self: 3))
     with pytest.raises(UserError, match=r"batch_size = 8.*3 processes"):
         dpo._arguments(study.profile.dpo, tmp_path, 0, True)
-
-
-def test_several_processes_need_the_pairs_made_before(study, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="--prepare"):
-        training.join(Study(Plan(study.profile, 0, tmp_path)))
-
-
-def test_two_processes_train_to_the_weights_of_one(study, tmp_path):
-    copied = tmp_path / "tiny" / "seed0"
-    for step in ("base", "probe", "pairs"):
-        shutil.copytree(study.folder / step, copied / step)
-    command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", "0", "--module", "dpotox.run.train_dpo"]
-    command += ["--profile", TINY, "--artifacts", str(tmp_path)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one = load_file(study.folder / "dpo" / "model.safetensors")
-    two = load_file(copied / "dpo" / "model.safetensors")
-    base = load_file(study.folder / "base" / "model.safetensors")
-    moved = max((one[k] - base[k]).abs().max().item() for k in one)
-    assert moved > 1e-3
-    for name, weight in one.items():
-        assert torch.allclose(weight, two[name], atol=moved / 100), name
-    curves = [pd.read_parquet(f / "dpo" / "curves.parquet") for f in (study.folder, copied)]
-    assert curves[0]["step"].equals(curves[1]["step"])
-    assert np.allclose(curves[0]["loss"], curves[1]["loss"], atol=1e-3)
 
 
 def test_a_placebo_is_trained_for_the_steps_behind_the_weights_that_were_kept():

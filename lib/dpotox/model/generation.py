@@ -5,6 +5,7 @@ Texts are batched by length; no result depends on the batch, not even what is sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,8 +29,13 @@ def batches(
     *,
     max_tokens: int | None = None,
     new_tokens: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[dict, list[int]]]:
-    """Left-padded batches of similar length with the numbers of their texts, longest first."""
+    """Left-padded batches of similar length with the numbers of their texts, longest first.
+
+    Args:
+        share: which of how many shares of the batches is wanted, from 0; all of them by default.
+    """
     if not texts:
         raise UserError("there are no prompts: the list is empty; check [data] and [sizes]")
     if empty := [i for i, text in enumerate(texts) if not text.strip()]:
@@ -43,7 +49,9 @@ def batches(
             f"prompt number {order[0] + 1} has {len(ids[order[0]])} tokens, which with {new_tokens} new ones "
             f"is more than the model's {model.config.max_position_embeddings} positions; cut it"
         )
-    for start in bar(range(0, len(ids), batch_size), label, "batch"):
+    one, of = share
+    batch_size = min(batch_size, math.ceil(len(ids) / of))
+    for start in bar(range(0, len(ids), batch_size)[one::of], label, "batch"):
         rows = order[start : start + batch_size]
         batch = model.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
         yield {k: batch[k] for k in ("input_ids", "attention_mask")}, rows

@@ -13,7 +13,7 @@ being generated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import nnsight
 import torch
@@ -127,6 +127,7 @@ def read_generation(
     other: TransformersModel | None = None,
     sampling_seed: int | None = None,
     forced: Int[Tensor, "prompt new_token"] | None = None,
+    share: tuple[int, int] = (0, 1),
     label: str = "read",
 ) -> tuple[Continuations, Reading]:
     """Continue the prompts and read every neuron of every layer on the way (section 3).
@@ -137,6 +138,7 @@ def read_generation(
         other: the model that swaps take from.
         sampling_seed: sample the continuations at temperature 1; greedy if not given.
         forced: the tokens to write, to read a model on another's continuations.
+        share: read one of so many shares of the prompts, from 0; what is given of all `whole` puts together.
 
     Raises:
         UserError: there are no prompts, or one of them is empty or too long for the model.
@@ -157,7 +159,7 @@ def read_generation(
     tokens = torch.zeros(len(prompts), new_tokens, dtype=torch.long)
     with edited(model, interventions, other, GENERATING) as plan:
         along = [_projections(model, block, unit) for block in model.layers]
-        for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
+        for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens, share=share):
             chunk, choice = chunk_of[rows].to(home), decoding(new_tokens, rows, sampling_seed, forced)
             inside = layers(model, len(rows))
             with torch.no_grad(), model.generate(batch, **choice) as tracer:
@@ -192,6 +194,15 @@ def read_generation(
     residual = (embedding / new_tokens).cpu() + (mlp + attention).cumsum(1)
     texts = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return Continuations(texts, tokens), Reading(activation, gelu_input, mlp, attention, heads, residual)
+
+
+def whole(shares: Sequence[tuple[Continuations, Reading]], tokenizer) -> tuple[Continuations, Reading]:
+    """All prompts, from `read_generation` of every share: each is zero where others read, so they add up."""
+    written, read = zip(*shares, strict=True)
+    tokens = sum(one.tokens for one in written)
+    summed = {f.name: sum(getattr(one, f.name) for one in read) for f in fields(Reading)}
+    texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return Continuations(texts, tokens), Reading(**summed)
 
 
 @halving

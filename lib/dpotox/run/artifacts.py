@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 
 from dpotox.errors import UserError
 from dpotox.progress import note
+from dpotox.run.together import meet
 
 if TYPE_CHECKING:  # which load torch
     from dpotox.run.kept import Format
@@ -87,10 +88,13 @@ class step:
 
     The method may take the folder it is kept in besides. What it keeps in `PARTS` there (`part`) is
     found again by a run that goes on with an interrupted one, and removed when the step is made.
+
+    Args:
+        shared: whether processes that were started together make it together (`dpotox.run.in_processes`).
     """
 
-    def __init__(self, kept: Format) -> None:
-        self.kept = kept
+    def __init__(self, kept: Format, *, shared: bool = False) -> None:
+        self.kept, self.shared = kept, shared
 
     def __call__(self, make: Callable) -> step:
         self.make, self.__doc__ = make, make.__doc__
@@ -111,6 +115,8 @@ class step:
     def _write(self, study: Study, folder: Path) -> None:
         takes_folder = len(inspect.signature(self.make).parameters) > 1
         value = self.make(study, folder) if takes_folder else self.make(study)
+        if self.shared:
+            meet()
         self.kept.write(value, folder)
 
 

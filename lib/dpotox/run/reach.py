@@ -20,7 +20,7 @@ from dpotox.profile import Profile
 
 NO_TRACE_MODULES = {
     *("errors", "profile", "progress", "inputs.training_progress"),
-    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.workers"),
+    *("run.artifacts", "run.keys", "run.plan", "run.reach", "run.together", "run.workers"),
 }
 """Modules that leave no trace in a result; what a profile says counts by its values."""
 STUDY = "run.study", "Study"

@@ -14,6 +14,7 @@ from dpotox.model import tracing, weights
 from dpotox.paper import nulls, readings
 from dpotox.run.artifacts import PARTS, part
 from dpotox.run.kept import PASS
+from dpotox.run.together import divide, world_size
 
 if TYPE_CHECKING:
     from nnsight import TransformersModel
@@ -36,9 +37,14 @@ def prompts_of(study: Study) -> list[str]:
 
 
 def _read(study: Study, folder: Path, name: str, model: TransformersModel, **options) -> readings.Pass:
-    """A model read while it writes, greedily on its own text unless told otherwise; kept as a part."""
+    """A model read while it writes, greedily on its own text unless told otherwise.
 
-    def read() -> readings.Pass:
+    Kept as parts, in as many shares of the prompts as processes were started together.
+    """
+    of = world_size()
+    places = [folder / PARTS / f"{name}, {one + 1} of {of}" for one in range(of)]
+
+    def read(one: int) -> readings.Pass:
         return tracing.read_generation(
             model,
             study.prompts,
@@ -46,11 +52,13 @@ def _read(study: Study, folder: Path, name: str, model: TransformersModel, **opt
             study.probe.direction,
             batch_size=study.profile.compute.batch_size,
             chunks=study.profile.sizes.chunks,
+            share=(one, of),
             label=f"read {name}",
             **options,
         )
 
-    return part(folder / PARTS / name, PASS, read)
+    divide(lambda one: part(places[one], PASS, partial(read, one)), of, name, "share")
+    return tracing.whole([PASS.read(place) for place in places], study.tokenizer)
 
 
 def read_models(study: Study, folder: Path) -> readings.Readings:

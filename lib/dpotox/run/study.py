@@ -192,7 +192,7 @@ class Study:
     # Step 3: DPO
 
     pairs = step(kept.TABLE)(training.make_pairs)
-    dpo_folder = step(kept.FOLDER)(training.train_dpo_into)
+    dpo_folder = step(kept.FOLDER, shared=True)(training.train_dpo_into)
     dpo_curves = cached_property(training.curves_of)
 
     @cached_property
@@ -227,7 +227,7 @@ class Study:
     # Steps 4 and 5: where DPO writes, and the neuron table
 
     prompts = cached_property(reading.prompts_of)
-    readings = step(kept.READINGS)(reading.read_models)
+    readings = step(kept.READINGS, shared=True)(reading.read_models)
 
     @step(kept.TABLE)
     def neurons(self) -> pd.DataFrame:
@@ -243,15 +243,15 @@ class Study:
 
     # Step 6: what the shares would be if there were nothing to find
 
-    placebo_shuffled_folder = step(kept.FOLDER)(training.train_shuffled_into)
-    placebo_reversed_folder = step(kept.FOLDER)(training.train_reversed_into)
+    placebo_shuffled_folder = step(kept.FOLDER, shared=True)(training.train_shuffled_into)
+    placebo_reversed_folder = step(kept.FOLDER, shared=True)(training.train_reversed_into)
 
     def placebo(self, kind: str) -> TransformersModel:
         """One of these models, ready for tracing."""
         shuffled = kind == "shuffled"
         return self._made_here(self.placebo_shuffled_folder if shuffled else self.placebo_reversed_folder)
 
-    nulls = step(kept.NULLS)(reading.read_nulls)
+    nulls = step(kept.NULLS, shared=True)(reading.read_nulls)
 
     @step(kept.TABLE)
     def comparisons(self) -> pd.DataFrame:
@@ -303,7 +303,7 @@ class Study:
     outcomes = step(kept.RESULTS)(table1_jobs.examine_models)
     table1_rows = cached_property(table1_jobs.rows_of)
     table1_draws = cached_property(table1_jobs.draws_of)
-    table1 = step(kept.TABLE1)(table1_jobs.share_table1)
+    table1 = step(kept.TABLE1, shared=True)(table1_jobs.share_table1)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:

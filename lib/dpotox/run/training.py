@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dpotox.errors import UserError
 from dpotox.inputs import data, networks, sources
 from dpotox.inputs.windows import cut, said_by_user
 from dpotox.memory import halving
 from dpotox.paper import nulls, pairs
 from dpotox.profile import EMBEDDED, Dpo
-from dpotox.run import artifacts
 from dpotox.run.artifacts import part
 from dpotox.run.kept import TABLE
+from dpotox.run.together import meet, rank, world_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,9 +70,9 @@ def pair_blocks(study: Study) -> Path:
 def train_dpo_into(study: Study, folder: Path) -> Path:
     """The weights after DPO, trained or given, and the training curves."""
     if given := study.profile.model.aligned:
-        network = base_to_train(study)
-        revision = study.profile.model.aligned_revision
-        networks.load_aligned(network, sources.fetch(given, revision), revision).save_pretrained(folder)
+        if rank() == 0:
+            network, revision = base_to_train(study), study.profile.model.aligned_revision
+            networks.load_aligned(network, sources.fetch(given, revision), revision).save_pretrained(folder)
     else:
         train_into(folder, study, study.pairs, study.profile.dpo)
 
@@ -98,6 +96,8 @@ def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) ->
     """
     from dpotox.paper import dpo  # trainers are slow to import
 
+    meet()  # where the first has made the folder
+
     def train(*, batch_size: int) -> tuple[PreTrainedModel, pd.DataFrame]:
         network = base_to_train(study)  # anew, as a failed attempt has changed it
         common = {"seed": study.seed, "on_cpu": study.on_cpu, "at_once": batch_size}
@@ -106,30 +106,11 @@ def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) ->
         return network, dpo.train_dpo(network, study.tokenizer, some, settings, cut, folder, **common)
 
     # One of several processes cannot choose another size by itself.
-    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
-    network, curves = (halving(train) if alone else train)(batch_size=settings.batch_size)
-    if int(os.environ.get("RANK", 0)) == 0:
+    network, curves = (halving(train) if world_size() == 1 else train)(batch_size=settings.batch_size)
+    if rank() == 0:
         network.save_pretrained(folder)
         curves.to_parquet(folder / "curves.parquet")
         remove_checkpoints(folder)
-
-
-def join(study: Study) -> None:
-    """Train as one of several processes, of which the first keeps the result (`dpotox.run.train_dpo`).
-
-    Raises:
-        UserError: the pairs are not made yet, and that is not for several processes at once.
-    """
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    if several and not (study.plan.folder_of("pairs") / "settings.json").exists():
-        raise UserError(
-            "the pairs are not made yet; make them in one process, with --prepare instead of accelerate"
-        )
-    kept = study.plan.folder_of("dpo_folder")
-    if int(os.environ.get("RANK", 0)) == 0:
-        _ = study.dpo_folder
-    elif not artifacts.is_made(kept, study.plan.keys.settings("dpo_folder")):
-        train_into(artifacts.unfinished(kept), study, study.pairs, study.profile.dpo)
 
 
 def train_shuffled_into(study: Study, folder: Path) -> Path:

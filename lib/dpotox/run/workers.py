@@ -1,7 +1,10 @@
 """Parts of a step shared out between processes, each with its own models and its share of the threads.
 
 Threads wait for each other after every product of small matrices, and where the machine is shared for long;
-processes wait for nobody. What that gains is measured by `benchmarks/table1.py`.
+processes wait for nobody. What that gains is measured by `benchmarks/processes.py`.
+
+Either this process starts the others, as many as `compute.processes` says, or all were started from outside,
+by `accelerate launch` (`dpotox.run.in_processes`), on GPUs or machines; then each comes here by itself.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dpotox import progress
 from dpotox.errors import UserError
 from dpotox.inputs import networks
 from dpotox.profile import Profile
+from dpotox.run.together import divide, world_size
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
@@ -34,6 +38,8 @@ _make_part: Callable[[int], None]
 def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str) -> None:
     """Make all parts, in `compute.processes` processes, or in this one if that is 1 or there is a GPU.
 
+    Of processes that were started together each makes some, and goes on when all of them have.
+
     Args:
         prepare: a function of a module, or `functools.partial` of one, as it is sent to the processes.
 
@@ -41,11 +47,8 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
         UserError: a part raised it, or a process was ended from outside.
     """
     processes = min(processes_of(study.profile), parts)
-    if processes <= 1:
-        make_part = prepare(study)
-        for number in progress.bar(range(parts), label, unit):
-            make_part(number)
-        return
+    if processes <= 1 or world_size() > 1:
+        return divide(prepare(study), parts, label, unit)
     compute = study.profile.compute
     compute = replace(compute, processes=1, threads=max(1, compute.threads // processes))
     plan = replace(study.plan, profile=replace(study.profile, compute=compute))

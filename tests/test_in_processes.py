@@ -1,0 +1,92 @@
+"""A study in processes that are started together, beside the same in one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from dpotox.model.tracing import read_generation
+from dpotox.run import in_processes, training
+from dpotox.run.plan import Plan
+from dpotox.run.study import Study
+
+REMADE = ("dpo", "readings", "table1")
+
+
+@pytest.fixture(scope="module")
+def two(study, tmp_path_factory) -> Study:
+    """The tiny study, some steps of which two processes have made."""
+    root = tmp_path_factory.mktemp("two")
+    there = root / "tiny" / "seed0"
+    shutil.copytree(study.folder, there, ignore=shutil.ignore_patterns(*REMADE))
+    command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--main_process_port", "0", "--module", "dpotox.run.in_processes"]
+    command += ["--profile", TINY, "--artifacts", str(root)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Study(Plan(study.profile, 0, there))
+
+
+def test_two_processes_train_to_the_weights_of_one(study, two):
+    one, both = (load_file(some.folder / "dpo" / "model.safetensors") for some in (study, two))
+    base = load_file(study.folder / "base" / "model.safetensors")
+    moved = max((one[k] - base[k]).abs().max().item() for k in one)
+    assert moved > 1e-3
+    for name, weight in one.items():
+        assert_close(weight, both[name], atol=moved / 100, rtol=0)
+    curves = [pd.read_parquet(some.folder / "dpo" / "curves.parquet") for some in (study, two)]
+    assert curves[0]["step"].equals(curves[1]["step"])
+    assert np.allclose(curves[0]["loss"], curves[1]["loss"], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["base", "dpo"])
+def test_two_processes_read_what_one_does(two, name):
+    model, sizes = getattr(two, name), two.profile.sizes
+    batch = two.profile.compute.batch_size
+    common = {"batch_size": batch, "chunks": sizes.chunks}
+    written, read = read_generation(model, two.prompts, sizes.new_tokens, two.probe.direction, **common)
+    kept = two.readings
+    assert kept.continuations[name].tolist() == written.texts
+    for field, one in vars(read).items():
+        assert_close(getattr(getattr(kept, name), field), one, atol=1e-5, rtol=1e-5)
+
+
+def test_two_processes_examine_what_one_does(study, two):
+    rows = study.table1.rows
+    assert rows.equals(two.table1.rows)
+    before = rows.loc[rows["model"] == "base"]
+    before = before[~before["kind"].isin(["swap", "copy"])]  # which take from the model trained anew
+    for row in before["name"]:
+        one, both = study.table1[row], two.table1[row]
+        assert_close(one.nll, both.nll, atol=1e-3, rtol=0)  # shifts come from what was read of that model
+
+
+def test_nothing_is_left_unfinished(two):
+    assert not [path.name for path in two.folder.glob(".*-unfinished")]
+
+
+def test_what_is_made_is_not_made_again(two, monkeypatch):
+    monkeypatch.setattr(training, "train_into", None)
+    in_processes.make_together(two, "dpo_folder")
+
+
+def test_a_profile_s_threads_are_shared_out(study, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(in_processes, "make_together", lambda some, name: seen.append(some.profile.compute))
+    monkeypatch.setattr(in_processes, "open_plan", lambda *_: Plan(four, 0, tmp_path))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(sys, "argv", ["in_processes"])
+    four = replace(study.profile, compute=replace(study.profile.compute, threads=4, processes=2))
+    assert in_processes.main() == 0
+    assert {(compute.threads, compute.processes) for compute in seen} == {(2, 1)}
