@@ -164,6 +164,9 @@ report_table1.draws(
 # the same length in random directions. The paper's 2025 version {cite}`yang2025dpo` edits activations along the probe;
 # this is the simplest edit of that kind.
 
+# %% [markdown] tags=["only-remote"]
+# These models ran at NDIF, where no job has two models or changes weights: swaps and copies, marked `-`, were not made.
+
 # %% tags=["hide-input"]
 lessons_edits.which_weights(results)
 

@@ -25,7 +25,10 @@ TINY = str(Path(__file__).with_name("tiny.toml"))
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = shutil.which("chromium")
 
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+# Where several processes test, each has one thread.
+torch.set_num_threads(
+    1 if "PYTEST_XDIST_WORKER" in os.environ else int(os.environ.get("OMP_NUM_THREADS", "2"))
+)
 
 
 @pytest.fixture(scope="session")

@@ -144,10 +144,10 @@ CASES = {
         ),
         [0],
     ),
-    # A model after DPO, and a probe, that are given too.
+    # A model after DPO, and a probe, that are given too; both models as NDIF would run them.
     "finished": (
         profile(
-            f'title = "a finished model"\n{GIVEN}aligned = "../inputs/dpo.pt"\n{FILES}',
+            f'title = "a finished model"\n{GIVEN}aligned = "../inputs/dpo.pt"\nremote = "local"\n{FILES}',
             probe='path = "../inputs/probe.pt"',
             interventions=ALL_SETS,
         ),
@@ -189,6 +189,7 @@ ABOUT = {
     r"DPO is trained the same way|On reversed ones|Reversed preferences, where": "placebos",
     r"second scorer|[Bb]y another scorer": "second-scorer",
     r"Random edits": "draws",
+    r"\bNDIF\b": "remote",
 }
 """Words that belong in a chapter only where something is done, by the names of `dpotox.facts`."""
 OF_OTHERS = ("10_claims", "13_results_by_others")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from base64 import b64decode
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from dpotox.model import logit_lens, weights
 from dpotox.model.logit_lens import nearest_token_ids
 from dpotox.paper.groups import GROUPS, ranking
 from dpotox.places import PROJECT
+from dpotox.results import catalogue
 from dpotox.run import pages
 from dpotox.show import explorer
 from dpotox.show.masking import Mask
@@ -93,9 +95,11 @@ def test_nearest_tokens_of_all_neurons_are_those_of_each(model, monkeypatch):
 def test_the_books_files_are_written_and_hold_only_masked_tokens(results, tmp_path):
     markup = explorer.page().data
     pages.write_explorer(results, tmp_path)
-    for name in ("plotly.min.js", "neurons.js", "neurons.parquet"):
+    for name in ("plotly.min.js", "neurons.js"):
         assert (tmp_path / name).is_file()
         assert f"../_static/{name}" in markup
+    assert Path(explorer.TABLE) == Path("downloads", catalogue.TABLES["neurons"].file)
+    assert "neurons" in pages.SHOWN["05_four_groups"]  # from whose page it is downloaded
     mask = Mask.of(results)
     for token in decoded((tmp_path / "neurons.js").read_text())["tokens"]:
         hidden = token if isinstance(token, str) else token[0]

@@ -39,8 +39,12 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         "placebos": bool(placebos(profile)),
         "second-scorer": bool(profile.scorer.second),
         "draws": profile.interventions.draws > 0,
-        # In half precision the change of a single writer is mostly lost when it is added.
-        "causes": profile.interventions.writers > 0 and profile.compute.dtype == "float32",
+        # In half precision the change of a single writer is mostly lost when it is added; at NDIF no weights
+        # can be swapped.
+        "causes": profile.interventions.writers > 0
+        and profile.compute.dtype == "float32"
+        and not profile.model.remote,
+        "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,
     }

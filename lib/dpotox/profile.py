@@ -54,6 +54,7 @@ class Model:
     aligned: str = ""  # a finished model instead of training here: `dpo.pt`, a folder, a hub id, an adapter
     aligned_revision: str = ""
     chat: bool = False  # put every prompt into the tokenizer's chat template, as the turn of a user
+    remote: bool | Literal["local"] = False  # run both models at NDIF; "local": here, but as NDIF would
 
 
 @_strict

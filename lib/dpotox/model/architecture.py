@@ -19,7 +19,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from dpotox.errors import UserError
 from dpotox.model.interventions import Block
+from dpotox.ndif import send_our_code
 
 if TYPE_CHECKING:  # slow to import
     from nnsight import Envoy
@@ -116,14 +117,29 @@ def is_parallel(config: PretrainedConfig) -> bool:
     return getattr(config, parallel) if isinstance(parallel, str) else parallel
 
 
-def traced(network: PreTrainedModel, tokenizer) -> TransformersModel:
+def traced(
+    network: PreTrainedModel,
+    tokenizer,
+    *,
+    remote: bool | Literal["local"] = False,
+    served: tuple[str, str] = ("", ""),
+) -> TransformersModel:
     """The same network with nnsight around it, its modules under the study's names beside their own.
+
+    Args:
+        remote: whether its forward passes are NDIF's, or `local`, as nnsight tries that without it.
+        served: the hub id of what NDIF then runs, and its revision.
 
     Raises:
         UserError: it is of a family without a record.
     """
     names = architecture_of(network.config).names
-    return TransformersModel(network, task="text-generation", tokenizer=tokenizer, rename=names)
+    model = TransformersModel(network, task="text-generation", tokenizer=tokenizer, rename=names)
+    model.remote, model.signs = remote, None
+    if remote:
+        model.repo_id, model.revision = served[0], served[1] or "main"
+        send_our_code()
+    return model
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,7 @@ class Layer:
     rows: int  # of the batch, which some families lay flat with the positions
     d_mlp: int
     n_heads: int
+    signs: Float[Tensor, "neuron"] | None = None  # of neurons that are turned here and not where it runs
 
     @property
     def heads(self) -> Tensor:
@@ -171,12 +188,17 @@ class Layer:
     def activation(self) -> Tensor:
         """The coefficients of the value vectors; `put` sets them."""
         acts = self.entering_down
-        return acts / self._divisor(acts) if self.record.behind else acts
+        turned = acts if self.signs is None else acts * self.signs.to(acts)
+        return turned / self._divisor(acts) if self.record.behind else turned
 
     def put(self, acts: Float[Tensor, "batch pos neuron"]) -> None:
         """Set the activations; what a norm behind the MLP divides by is taken from what they were."""
+        if self.signs is not None:
+            acts = acts * self.signs.to(acts)
         if self.record.behind:
-            self.entering_down.copy_(acts * self._divisor(self.entering_down))
+            acts = acts * self._divisor(self.entering_down)
+        if self.record.behind or self.signs is not None:  # else they are what was edited
+            self.entering_down.copy_(acts)
 
     @property
     def heads_divided(self) -> Tensor:
@@ -214,7 +236,9 @@ def layers(model: TransformersModel, rows: int) -> list[Layer]:
     """All layers, for a trace of so many rows."""
     record, d_mlp = architecture_of(model.config), neurons_per_layer(model.config)
     heads = model.config.num_attention_heads
-    return [Layer(block, record, rows, d_mlp, heads) for block in model.layers]
+    signs = [None] * len(model.layers) if model.signs is None else model.signs
+    blocks = zip(model.layers, signs, strict=True)
+    return [Layer(block, record, rows, d_mlp, heads, turned) for block, turned in blocks]
 
 
 def matrix(model: TransformersModel, linear) -> Float[Tensor, "inputs outputs"]:
@@ -239,7 +263,10 @@ def turn(model: TransformersModel, signs: Float[Tensor, "layer neuron"]) -> None
     """Turn the signs of gated neurons: a row of `up` and a column of `down` each.
 
     The model computes the same. Where one matrix makes gate and up, the row is one of its second half.
+    One that runs at NDIF has its weights there, so that what is read and edited is turned (`Layer.signs`).
     """
+    if model.remote is True:
+        model.signs = signs
     record = architecture_of(model.config)
     for layer, sign in zip(model.layers, signs, strict=True):
         up = layer.up if "up" in record.names.values() else layer.gate

@@ -60,7 +60,7 @@ class Plan:
             # would take as long again. Gathered, which takes a third of the time of an index in brackets.
             for part in self.parts[layer, site]:
                 here, values = acts[:, part.where], part.values
-                neurons = part.neurons.expand(*here.shape[:-1], -1)
+                neurons = part.neurons.to(acts.device).expand(*here.shape[:-1], -1)
                 if part.copies:
                     values = theirs[layer].to(acts.device)[:, part.where].gather(-1, neurons)
                 here.scatter_(-1, neurons, part.change(here.gather(-1, neurons), values.to(here)))
@@ -104,8 +104,11 @@ def edited(
     """
     swaps = [i for i in interventions if isinstance(i, Swap)]
     edits = [i for i in interventions if isinstance(i, Intervention)]
-    if other is None and (swaps or any(edit.copies for edit in edits)):
+    takes = swaps or any(edit.copies for edit in edits)
+    if takes and other is None:
         raise ValueError("copies and swaps take from another model; give it as `other`")
+    if takes and model.remote:
+        raise ValueError("copies and swaps take from another model, which a job at NDIF cannot")
     parts: dict[tuple[int, Site], list[_Part]] = defaultdict(list)
     for edit in edits:
         for layer, neurons, values in edit.by_layer():
@@ -114,7 +117,7 @@ def edited(
             part = _Part(neurons.to(device), values.to(device), edit.change, where, edit.copies)
             parts[layer, edit.site].append(part)
     with _swapped(model, other, {block for swap in swaps for block in swap.blocks}):
-        yield Plan(dict(parts), other)
+        yield Plan(dict(parts), other if takes else None)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import nnsight
 import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
@@ -13,6 +14,7 @@ from torch import Tensor
 from dpotox.memory import halving
 from dpotox.model.architecture import is_parallel, layers
 from dpotox.model.generation import batches
+from dpotox.ndif import answered
 
 
 class Streams(NamedTuple):
@@ -28,6 +30,7 @@ class Streams(NamedTuple):
 
 
 @halving
+@answered
 def read_streams(
     model: TransformersModel,
     prompts: Sequence[str],
@@ -51,17 +54,27 @@ def read_streams(
         ids, chunk = torch.cat([batch["input_ids"], tokens[rows, :-1]], 1), chunk_of[rows].to(home)
         mask = torch.nn.functional.pad(batch["attention_mask"], (0, new - 1), value=1)
         inside = layers(model, len(rows))
-        with torch.no_grad(), model.trace({"input_ids": ids, "attention_mask": mask}, logits_to_keep=1):
+        given = None if scale is None else scale[:, rows]
+        batch = {"input_ids": ids, "attention_mask": mask}
+        with torch.no_grad(), model.trace(batch, logits_to_keep=1, remote=model.remote):
+            by_writer, read = (
+                nnsight.save(torch.zeros_like(written)),
+                nnsight.save(torch.zeros_like(entering)),
+            )
+            divided_by = nnsight.save(torch.zeros(depth, len(rows), new))
             stream = [model.layers[0].input[:, -new:].to(home, torch.float32)]
             for layer, at in enumerate(inside):
                 stream.append(at.by_attention[:, -new:].to(home, torch.float32))
                 entered = stream[:-1] if parallel else stream
-                scales[layer, rows] = at.scale_of(sum(entered)).cpu()
-                by = (scales if scale is None else scale)[layer, rows, :, None].to(home)
+                divided_by[layer] = at.scale_of(sum(entered)).cpu()
+                by = (divided_by if given is None else given)[layer, :, :, None].to(home)
                 for writer, vectors in enumerate(entered):
-                    written[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
+                    by_writer[:, layer, writer].index_add_(0, chunk, (vectors / by).sum(1))
                 normed = at.normed[:, -new:].float().sum(1)
-                entering[:, layer].index_add_(0, chunk, normed.to(home))
+                read[:, layer].index_add_(0, chunk, normed.to(home))
                 stream.append(at.by_mlp[:, -new:].to(home, torch.float32))
+        written += by_writer
+        entering += read
+        scales[:, rows] = divided_by
     count = torch.bincount(chunk_of, minlength=chunks)[:, None, None] * new
     return Streams(entering.cpu() / count, written.cpu() / count[..., None], scales)

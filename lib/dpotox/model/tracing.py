@@ -26,6 +26,7 @@ from dpotox.model.architecture import architecture_of, bias, gain, layers, matri
 from dpotox.model.edits import GENERATING, IN_TEXT, edited
 from dpotox.model.generation import batches, decoding
 from dpotox.model.interventions import Intervention, Swap
+from dpotox.ndif import answered
 
 LOGITS_AT_ONCE = 2**27
 """Logits of a batch of text windows: half a gigabyte in float32."""
@@ -68,6 +69,7 @@ Interventions = Sequence[Intervention | Swap]
 
 
 @halving
+@answered
 def continue_prompts(
     model: TransformersModel,
     prompts: Sequence[str],
@@ -97,7 +99,7 @@ def continue_prompts(
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens):
             along = plan.read_along(batch["attention_mask"])
             choice, inside = decoding(new_tokens, rows, sampling_seed), layers(model, len(rows))
-            with torch.no_grad(), model.generate(batch, **choice) as tracer:
+            with torch.no_grad(), model.generate(batch, remote=model.remote, **choice) as tracer:
                 seen = nnsight.save([])
                 for _step in tracer.iter[:new_tokens]:
                     theirs = {}
@@ -115,6 +117,7 @@ def continue_prompts(
 
 
 @halving
+@answered
 def read_generation(
     model: TransformersModel,
     prompts: Sequence[str],
@@ -162,7 +165,7 @@ def read_generation(
         for batch, rows in batches(model, prompts, batch_size, label, new_tokens=new_tokens, share=share):
             chunk, choice = chunk_of[rows].to(home), decoding(new_tokens, rows, sampling_seed, forced)
             inside = layers(model, len(rows))
-            with torch.no_grad(), model.generate(batch, **choice) as tracer:
+            with torch.no_grad(), model.generate(batch, remote=model.remote, **choice) as tracer:
                 sums = nnsight.save(torch.zeros_like(total))
                 written = nnsight.save(torch.zeros(2, len(rows), n_layers, device=home))
                 (leaving, entering), (by_mlp, by_attention) = sums, written
@@ -206,6 +209,7 @@ def whole(shares: Sequence[tuple[Continuations, Reading]], tokenizer) -> tuple[C
 
 
 @halving
+@answered
 def window_nll(
     model: TransformersModel,
     windows: Int[Tensor, "window pos"],
@@ -231,7 +235,7 @@ def window_nll(
             along = plan.read_along(batch["attention_mask"])
             theirs = along.activations(rows) if along is not None else {}
             inside = layers(model, len(rows))
-            with torch.no_grad(), model.trace(batch):
+            with torch.no_grad(), model.trace(batch, remote=model.remote):
                 for layer, at in enumerate(inside):
                     plan.apply(at, layer, theirs)
                 logits = model.output.logits[:, :-1].float()
@@ -244,6 +248,7 @@ def window_nll(
 
 
 @halving
+@answered
 def mean_residuals(
     model: TransformersModel, texts: Sequence[str], *, max_tokens: int, batch_size: int
 ) -> Float[Tensor, "text d_model"]:
@@ -251,7 +256,7 @@ def mean_residuals(
     means = torch.zeros(len(texts), model.config.hidden_size)
     for batch, rows in batches(model, texts, batch_size, "comments", max_tokens=max_tokens):
         mask = batch["attention_mask"][..., None]
-        with torch.no_grad(), model.trace(batch):
+        with torch.no_grad(), model.trace(batch, remote=model.remote):
             residual = model.final_norm.input.float()
             weight = mask.to(residual.device)
             mean = nnsight.save((residual * weight).sum(1) / weight.sum(1))

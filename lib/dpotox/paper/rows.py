@@ -74,6 +74,11 @@ class Row:
     positions: Positions = "all"
     published: str = ""  # the intervention's name in the published table, if it is there
 
+    @property
+    def takes(self) -> bool:
+        """Whether something is taken from the other model."""
+        return any(isinstance(edit, Swap) or edit.copies for edit in self.interventions)
+
 
 @dataclass(frozen=True)
 class Draws:

@@ -59,8 +59,9 @@ class Table1:
 
     def rescored(self, score: Score) -> Table1:
         """The same table with greedy toxicity judged by another scorer."""
-        results = {n: replace(r, greedy=score(r.texts.tolist())) for n, r in self.results.items()}
-        return replace(self, results=results)
+        known = {n: r for n, r in self.results.items() if not np.isnan(r.greedy).any()}
+        judged = {n: replace(r, greedy=score(r.texts.tolist())) for n, r in known.items()}
+        return replace(self, results=self.results | judged)
 
     def beyond_draws(self, name: str, resamples: int) -> Estimate:
         """The share of DPO's effect that a row recovers beyond the mean of its random draws.

@@ -17,6 +17,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import find_adapter_config_file
 
+from dpotox import ndif
 from dpotox.errors import UserError, first_line
 from dpotox.inputs import data, networks, scoring, sources
 from dpotox.inputs.windows import added_by_chat, cut
@@ -128,6 +129,8 @@ def look_at(profile: Profile, seed: int) -> Inputs:
                 inputs.lines.append(_line(source, repository))
                 there[source.key] = source
     _look_at_model(inputs, profile, there)
+    if profile.model.remote is True:
+        _look_at_ndif(inputs, profile)
     for key in ("scorer.name", "scorer.second"):
         if key in there and not there[key].is_made:
             with inputs.noting():
@@ -233,6 +236,20 @@ def _look_at_aligned(source: Source, base: PretrainedConfig) -> None:
             raise UserError(
                 f"its {key} is {here}, that of model.base {wanted}; give the model.base that it was made from"
             )
+
+
+def _look_at_ndif(inputs: Inputs, profile: Profile) -> None:
+    """A key, and two models that NDIF runs; nothing can be trained there."""
+    model = profile.model
+    for key, name, revision in (
+        ("model.base", model.base, model.revision),
+        ("model.aligned", model.aligned, model.aligned_revision),
+    ):
+        with inputs.noting(key):
+            if not name or name == EMBEDDED or name.endswith(FILE_ENDINGS) or Path(name).exists():
+                raise UserError("with model.remote it must be the hub id of a whole model that NDIF runs")
+            ndif.check_key()
+            ndif.check_served(name, revision)
 
 
 def lengths(profile: Profile, around: int = 0) -> dict[str, int]:

@@ -87,11 +87,10 @@ def build_pages(results: Results, executed: list[Path], output: Path = OUTPUT) -
 
 
 def write_explorer(results: Results, static: Path) -> None:
-    """Write what the explorer's page loads, and the neuron table to be downloaded."""
+    """Write what the explorer's page loads."""
     static.mkdir(parents=True, exist_ok=True)
     script = explorer.script(results)
     artifacts.write_file(static / "neurons.js", lambda path: path.write_text(script, encoding="ascii"))
-    shutil.copyfile(results.folder / TABLES["neurons"].file, static / explorer.TABLE)
     shutil.copyfile(explorer.plotly_script(), static / "plotly.min.js")
 
 
@@ -126,7 +125,7 @@ def _colophon(results: Results, executed: list[Path], downloads: Path) -> dict:
         given = [file.name for file in files]
         if path.stem in LADDER:
             table, _ = ladder.read(PROJECT / "book" / "packs" / "ladder")
-            table.to_csv(downloads / "ladder.csv", index=False)
+            table.to_csv(downloads / "ladder.csv", index=False, float_format="%.6g")
             given.append("ladder.csv")
         pages[f"notebooks/{path.stem}"] = {
             "date": run.get("end_time", "")[:10],

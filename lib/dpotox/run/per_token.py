@@ -95,7 +95,8 @@ def make(study: Study) -> pd.DataFrame:
     prompts = {number: study.prompts[number] for number in chosen_prompts(study.toxicity)}
     parts, new_tokens = [], study.profile.sizes.new_tokens
     models = {"base": (study.base, study.dpo), "dpo": (study.dpo, study.base)}
-    for row in conditions(study.table1_rows, study.neurons, study.profile.interventions.figure_top):
+    possible = [row for row in study.table1_rows if not (row.takes and study.base.remote)]
+    for row in conditions(possible, study.neurons, study.profile.interventions.figure_top):
         model, other = models[row.model]
         written = continue_prompts(
             model,

@@ -105,7 +105,10 @@ class Study:
     @cached_property
     def given(self) -> TransformersModel:
         """The model before DPO, ready for tracing, its neurons' signs as they are."""
-        return architecture.traced(self.base_network(self.profile.compute), self.tokenizer)
+        model = self.profile.model
+        served = model.base, model.revision
+        network = self.base_network(self.profile.compute)
+        return architecture.traced(network, self.tokenizer, remote=model.remote, served=served)
 
     @cached_property
     def gated(self) -> bool:
@@ -201,8 +204,10 @@ class Study:
         return self._made_here(self.dpo_folder)
 
     def _made_here(self, folder: Path) -> TransformersModel:
+        model = self.profile.model
+        served = model.aligned, model.aligned_revision
         network = networks.load_network(folder, "", self.profile.compute)
-        return self._turned(architecture.traced(network, self.tokenizer))
+        return self._turned(architecture.traced(network, self.tokenizer, remote=model.remote, served=served))
 
     @step(kept.TENSOR)
     def base_values(self) -> Float[Tensor, "layer neuron d_model"]:

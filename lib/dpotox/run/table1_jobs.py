@@ -97,6 +97,8 @@ def table1_jobs(study: Study, folder: Path) -> Callable[[int], None]:
 
     def examine(row: rows.Row) -> dict[str, Result]:
         model, other = models[row.model]
+        if row.takes and model.remote:  # no job at NDIF has two models
+            return {row.name: evaluation.not_examined(exam)}
         return {row.name: known.get(row.name) or evaluation.examine(model, exam, row.interventions, other)}
 
     def draw(model: str, edit) -> Tensor:

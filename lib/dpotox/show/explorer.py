@@ -25,7 +25,7 @@ from dpotox.show.masking import Mask, seen
 
 NUMBERS = ("cosine", "projection_drop", "pre_activation", "post_activation")
 """The columns of the neuron table that the page shows."""
-TABLE = "neurons.parquet"
+TABLE = "downloads/neurons.parquet"
 
 
 def page(static: str = "../_static") -> HTML:
