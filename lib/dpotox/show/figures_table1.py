@@ -144,7 +144,7 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     """
     patched = set(summary.loc[summary["kind"] == "patch", "which"])
     sets = [which for which in SETS if which in patched]
-    known = summary[summary["which"].isin(sets)]
+    known = summary[summary["which"].isin(sets) & summary["perplexity"].notna()]
     if not np.isfinite(known["recovered"]).any():
         return nothing(NO_EFFECT)
     before = summary.loc[summary["name"] == "before DPO", "perplexity"].iloc[0]
@@ -152,7 +152,7 @@ def recovered_by_set(summary: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(3, 2, figsize=size, sharex=True, sharey=True)
     for axes, ((kind, positions), title) in zip(panels.flat, WAYS.items(), strict=True):
         part = known[(known["kind"] == kind) & (known["positions"] == positions)]
-        axes.set_title(title, color=INK, fontsize=9.5)
+        axes.set_title(title if len(part) else f"{title}: not made", color=INK, fontsize=9.5)
         for place in (0, 1):
             axes.axvline(place, color=MUTED, linewidth=0.8, zorder=1)
         if kind == "patch":  # beside it, the same clamp with nothing of DPO in it
