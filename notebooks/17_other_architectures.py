@@ -35,13 +35,13 @@ from dpotox.show.figure_style import use_style
 
 use_style()
 table, _ = ladder.read(PROJECT / "book" / "packs" / "ladder")
-judged = ladder_rules.judge(table, ladder_rules.FAMILIES)
+judged = ladder_rules.judge(table, ladder_rules.ARCHITECTURES)
 
 # %% [markdown]
 # ## What has been run
 
 # %% tags=["hide-input"]
-report_ladder.runs(table, {}, ladder_rules.FAMILIES)
+report_ladder.runs(table, {}, ladder_rules.ARCHITECTURES)
 
 # %% [markdown]
 # ## The predictions

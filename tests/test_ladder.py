@@ -226,7 +226,7 @@ def made_up(values, untrained=None, reach: float = 0.01, **changes) -> pd.DataFr
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
     """All rules of either chapter."""
-    chapters = (ladder_rules.SIZE, ladder_rules.FAMILIES)
+    chapters = (ladder_rules.SIZE, ladder_rules.ARCHITECTURES)
     return pd.concat([ladder_rules.judge(table, chapter) for chapter in chapters])
 
 
@@ -337,7 +337,7 @@ def test_figures_can_be_read_whether_much_or_nothing_was_run(name):
         assert collisions(getattr(figures_ladder, name)(runs)) == []
 
 
-@pytest.mark.parametrize("chapter", [ladder_rules.SIZE, ladder_rules.FAMILIES])
+@pytest.mark.parametrize("chapter", [ladder_rules.SIZE, ladder_rules.ARCHITECTURES])
 @pytest.mark.parametrize("there", [[], ["width-32", "family-llama"], list(NAMES.values())])
 def test_the_sentences_say_what_is_missing_and_what_makes_it(there, chapter):
     table = made_up(everything)
@@ -361,7 +361,7 @@ def test_the_sentences_say_what_is_missing_and_what_makes_it(there, chapter):
 
 def test_families_stand_beside_each_other_and_beside_what_is_published():
     shown = report_ladder.families(made_up(everything)).data.set_index("")
-    assert list(shown)[:4] == list(figures_ladder.FAMILIES.values())
+    assert list(shown)[:4] == list(figures_ladder.FAMILY_NAMES.values())
     assert shown.loc["share of TP- and AN-, own text", "Llama-3.1-8B"] == "0.52"
     assert shown.loc["share of TP- and AN-, own text", "GPT-2 medium"].startswith("0.")
     assert shown.loc["net / gross, own text", "Gemma-2-2B"] == "0.053"

@@ -63,14 +63,7 @@ EDITS = {
 BEYOND = f"{SHIFTED}, minus the best ablation's"
 WITHOUT_NOISE = f"(net + gross of the model against itself) / gross, {OWN}"
 WORDS = "words of the language per dimension of the residual stream"
-COLUMNS = (
-    "rung",
-    "seed",
-    "trained",
-    *("width", "neurons", "layers", "language", "strength"),
-    FAMILY,
-    "vocabulary",
-)
+COLUMNS = ("rung", "seed", "trained", *DIMENSIONS, "vocabulary")
 DECIDING = ("pretraining", "data", "pairs", "dpo")
 """Sections of a profile that are the rung's, or `mini`'s, to the last key."""
 

@@ -40,7 +40,7 @@ from dpotox.results.ladder import (
 
 NO_EVIDENCE, NOT_RUN = "no evidence", "not run"
 """Verdicts beside those on claims."""
-SIZE, FAMILIES = "15_does_size_matter", "17_other_architectures"
+SIZE, ARCHITECTURES = "15_does_size_matter", "17_other_architectures"
 """The chapters that have rules."""
 BASE = "gpt2"
 """The family of which there are several sizes."""
@@ -101,7 +101,7 @@ def judge(table: pd.DataFrame, chapter: str) -> pd.DataFrame:
 
     Args:
         table: of `ladder.read`.
-        chapter: `SIZE` or `FAMILIES`.
+        chapter: `SIZE` or `ARCHITECTURES`.
 
     Returns:
         A row per rule: `id`, `prediction`, `measured`, `rule` (the range), the values `seed 0` and on, their
@@ -116,7 +116,7 @@ def rungs_of(chapter: str) -> list[str]:
     """The names of the rungs that a chapter is about: the architectures, or all of one."""
     families = along(FAMILY)
     among = families + [replace(rung, trained=False) for rung in families]
-    own = [rung for rung in NAMES if (rung in among if chapter == FAMILIES else rung.family == BASE)]
+    own = [rung for rung in NAMES if (rung in among if chapter == ARCHITECTURES else rung.family == BASE)]
     return [NAMES[rung] for rung in own]
 
 

@@ -52,7 +52,7 @@ FEW = {
     f"{ladder.TOP}, {ladder.OWN}": "share of the most toxic .13 %",
     f"{ladder.CHANGE}, {ladder.OWN}": "correlation of change and cosine",
 }
-FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "llama": "Llama, gated", "gemma2": "Gemma 2, gated"}
+FAMILY_NAMES = {"gpt2": "GPT-2", "gpt_neox": "GPT-NeoX", "llama": "Llama, gated", "gemma2": "Gemma 2, gated"}
 DIVIDED = {
     f"{ladder.TOGETHER}, {ladder.OWN}": "share of TP- and AN-, own text",
     f"{ladder.TOGETHER}, {ladder.SAME}": "the same, same text",
@@ -176,7 +176,7 @@ def _labels(dimension: str) -> list[str]:
     """What the rungs along a dimension are called at an axis."""
     values = [getattr(rung, dimension) for rung in ladder.along(dimension)]
     if dimension == ladder.FAMILY:
-        return [FAMILIES[value] for value in values]
+        return [FAMILY_NAMES[value] for value in values]
     return [str(v // SEVERAL if dimension == "neurons" else v).removeprefix("0") for v in values]
 
 

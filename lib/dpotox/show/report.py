@@ -34,10 +34,14 @@ def number(value: float | None) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A value with its interval; the value alone where nothing was sampled, a dash where none is known."""
+    """A value with its interval; the value alone where there is none, a dash where it is not known."""
     if not math.isfinite(value):
         return "-"
-    return number(value) if low == high else f"{number(value)} [{number(low)}, {number(high)}]"
+    return (
+        number(value)
+        if low == high or math.isnan(low)
+        else f"{number(value)} [{number(low)}, {number(high)}]"
+    )
 
 
 def with_ends(line: Mapping, measure: str) -> tuple[float, float, float]:

@@ -32,7 +32,7 @@ from dpotox.results.ladder import (
     words_per_dimension,
 )
 from dpotox.results.ladder_rules import NO_EVIDENCE, NOT_RUN, is_tested, rungs_of, runs_of
-from dpotox.show.figures_ladder import DIVIDED, EDITS, FAMILIES, FEW, RECOVERED, SHARES
+from dpotox.show.figures_ladder import DIVIDED, EDITS, FAMILY_NAMES, FEW, RECOVERED, SHARES
 from dpotox.show.figures_ladder import UNDONE as LEFT
 from dpotox.show.report import interval, lines, number, sentence, shown
 from dpotox.show.report_claims import VERDICTS
@@ -186,9 +186,9 @@ def _with_interval(one: Estimate | None) -> str:
 def families(table: pd.DataFrame) -> Styler:
     """What each family measured, means over seeds, beside what is published."""
     trained, paper = table[table["trained"]], published()
-    columns = [*FAMILIES, *paper[f"{NET}, {OWN}"]]
+    columns = [*FAMILY_NAMES, *paper[f"{NET}, {OWN}"]]
     rates = {rung.family: f"{rung.strength:g}" for rung in along(FAMILY)}
-    named = {FAMILIES.get(column, column): rates.get(column, "-") for column in columns}
+    named = {FAMILY_NAMES.get(column, column): rates.get(column, "-") for column in columns}
     rows = [{"": "DPO's rate, in those of the first"} | named]
     for quantity, name in ({TOXICITY: "toxicity left"} | DIVIDED | RECOVERED).items():
         found = trained[trained["quantity"] == quantity]
@@ -199,7 +199,7 @@ def families(table: pd.DataFrame) -> Styler:
                 mean = over_seeds(*(seeds[end].tolist() for end in ("value", "low", "high")))
                 alone = f"{number(mean.value)} (one seed)"
                 row[rung.family] = interval(*astuple(mean)[:3]) if len(seeds) > 1 else alone
-        rows.append({"": name} | {FAMILIES.get(column, column): row[column] for column in columns})
+        rows.append({"": name} | {FAMILY_NAMES.get(column, column): row[column] for column in columns})
     return shown(rows)
 
 
