@@ -1,5 +1,6 @@
 """Prompts in the chat template of a tokenizer."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from dpotox.inputs.windows import added_by_chat, said_by_user
 from dpotox.profile import EMBEDDED, load_profile
 from dpotox.run.look_up import lengths
 from dpotox.run.reading import prompts_of
+from dpotox.run.training import make_pairs
 
 TEMPLATE = "{{ bos_token }}{% for turn in messages %}[{{ turn['role'] }}] {{ turn['content'] }}\n{% endfor %}"
 TEMPLATE += "{% if add_generation_prompt %}[model] {% endif %}"
@@ -81,3 +83,19 @@ def test_prompts_are_cut_before_they_are_put_into_the_template(tokenizer, tmp_pa
     config.max_position_embeddings = 30
     with pytest.raises(UserError, match="30 positions less 16 for the chat template"):
         prompts_of(study)
+
+
+def test_given_pairs_are_put_into_the_template_as_prompts_are(tokenizer, tmp_path):
+    path, plain = tmp_path / "pairs.jsonl", load_profile("gpt2-medium")
+    texts = {"pert_gen_text": "bad", "unpert_gen_text": "good"}
+    lines = [json.dumps({"prompt_text": f"abcdefgh{i} and"} | texts) for i in range(4)]
+    path.write_text("\n".join(lines))
+    profile = replace(
+        plain,
+        model=replace(plain.model, chat=True),
+        data=replace(plain.data, pairs=str(path)),
+        pairs=replace(plain.pairs, prompt_tokens=10, validation=2),
+    )
+    pairs = make_pairs(SimpleNamespace(profile=profile, tokenizer=tokenizer))
+    assert pairs["prompt"].tolist() == [f"[user] abcdefgh{i}\n[model] " for i in range(4)]
+    assert set(pairs["chosen"]) == {"good"}
