@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cloudpickle.cloudpickle import list_registry_pickle_by_value
 from nnsight import CONFIG
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from test_architectures import ALL, DIRECTION, VOCABULARY
@@ -128,6 +129,12 @@ def test_rows_that_take_from_another_model_have_no_outcome(study):
         nothing.repetition,
     )
     assert all(np.isnan(values).all() for values in measures)
+
+
+def test_our_code_is_sent_for_no_longer_than_a_job_takes(network, windows):
+    there = traced(network, TOKENIZER, remote="local")
+    window_nll(there, windows, batch_size=3)
+    assert "dpotox" not in list_registry_pickle_by_value()
 
 
 # What can fail

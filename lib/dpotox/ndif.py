@@ -8,18 +8,30 @@ model can be asked within one. Weights are looked at here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import nnsight
+from cloudpickle import unregister_pickle_by_value
 from nnsight import CONFIG, TransformersModel
 
 from dpotox.errors import UserError, first_line
 from dpotox.memory import is_out_of_memory
 
 
-def send_our_code() -> None:
-    """Have this package sent along, which the other side does not have."""
-    nnsight.register("dpotox")
+@contextmanager
+def our_code_sent() -> Iterator[None]:
+    """Within it this package is sent along, which the other side does not have.
+
+    Not for longer, as whatever else pickles our functions then, such as other processes here, knows them.
+    """
+    package = sys.modules[__package__]
+    nnsight.register(package)
+    try:
+        yield
+    finally:
+        unregister_pickle_by_value(package)
 
 
 def check_key() -> None:
@@ -40,7 +52,7 @@ def check_served(repository: str, revision: str) -> None:
 
 
 def answered(function: Callable) -> Callable:
-    """A function of a traced model, whose jobs at NDIF may fail: that is said in one line.
+    """A function of a traced model, whose jobs at NDIF get our code, and may fail: that is said in one line.
 
     What does not fit into memory there raises the same as here, so that a smaller batch is tried.
 
@@ -51,14 +63,15 @@ def answered(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def called(model: TransformersModel, *args, **kwargs):
-        if model.remote is not True:
+        if not model.remote:
             return function(model, *args, **kwargs)
         from httpx import HTTPError  # here: slow to import
         from nnsight.intervention.backends.remote import RemoteError
         from websocket import WebSocketException
 
         try:
-            return function(model, *args, **kwargs)
+            with our_code_sent():
+                return function(model, *args, **kwargs)
         except (RemoteError, HTTPError, WebSocketException, ConnectionError) as error:
             if is_out_of_memory(error):
                 raise MemoryError(first_line(error)) from None

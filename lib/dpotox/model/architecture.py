@@ -28,7 +28,6 @@ from torch import Tensor
 
 from dpotox.errors import UserError
 from dpotox.model.interventions import Block
-from dpotox.ndif import send_our_code
 
 if TYPE_CHECKING:  # slow to import
     from nnsight import Envoy
@@ -138,7 +137,6 @@ def traced(
     model.remote, model.signs = remote, None
     if remote:
         model.repo_id, model.revision = served[0], served[1] or "main"
-        send_our_code()
     return model
 
 
