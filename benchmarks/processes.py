@@ -32,11 +32,9 @@ def made_in(processes: int, study: Study, root: Path) -> Study:
     """The study with its readings and table 1 made again in so many processes."""
     folder = root / study.profile.name / f"seed{study.seed}"
     shutil.copytree(study.folder, folder, ignore=shutil.ignore_patterns(*REMADE, "notebooks"))
-    launcher = str(Path(sys.executable).with_name("accelerate"))
-    command = [launcher, "launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command += ["--module", "dpotox.run.in_processes", "--artifacts", str(root)]
-    command += ["--profile", str(root / f"{study.profile.name}.toml")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", str(processes), "-m", "dpotox.run.in_processes"]
+    command += ["--artifacts", str(root), "--profile", str(root / f"{study.profile.name}.toml")]
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return Study(Plan(study.profile, study.seed, folder))
 

@@ -5,21 +5,21 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import TINY
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from dpotox.model.tracing import read_generation
+from dpotox.model.tracing import read_generation, whole
 from dpotox.run import in_processes, training
 from dpotox.run.plan import Plan
 from dpotox.run.study import Study
 
-REMADE = ("dpo", "readings", "table1")
+REMADE = ("dpo", "readings", "nulls", "table1")
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,12 @@ def two(study, tmp_path_factory) -> Study:
     root = tmp_path_factory.mktemp("two")
     there = root / "tiny" / "seed0"
     shutil.copytree(study.folder, there, ignore=shutil.ignore_patterns(*REMADE))
-    command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", "0", "--module", "dpotox.run.in_processes"]
-    command += ["--profile", TINY, "--artifacts", str(root)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "dpotox.run.in_processes", "--profile", TINY, "--artifacts", str(root)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 processes share the work" in done.stderr
     return Study(Plan(study.profile, 0, there))
 
 
@@ -44,7 +43,10 @@ def test_two_processes_train_to_the_weights_of_one(study, two):
     moved = max((one[k] - base[k]).abs().max().item() for k in one)
     assert moved > 1e-3
     for name, weight in one.items():
-        assert_close(weight, both[name], atol=moved / 100, rtol=0)
+        trained = torch.ones_like(weight, dtype=torch.bool)
+        if name.endswith("c_attn.bias"):  # a bias of keys moves no attention: its gradient is rounding alone
+            trained.chunk(3)[1][:] = False
+        assert_close(weight[trained], both[name][trained], atol=moved / 100, rtol=0)
     curves = [pd.read_parquet(some.folder / "dpo" / "curves.parquet") for some in (study, two)]
     assert curves[0]["step"].equals(curves[1]["step"])
     assert np.allclose(curves[0]["loss"], curves[1]["loss"], atol=1e-3)
@@ -81,6 +83,36 @@ def test_what_is_made_is_not_made_again(two, monkeypatch):
     in_processes.make_together(two, "dpo_folder")
 
 
+def test_shares_add_up_whatever_their_batches(two):
+    common = {"new_tokens": 3, "direction": two.probe.direction, "chunks": 4}
+    prompts = two.prompts[:7]
+    every, read = read_generation(two.base, prompts, batch_size=7, **common)
+    shares = [
+        read_generation(two.base, prompts, batch_size=size, share=(one, 3), **common)
+        for one, size in enumerate((1, 2, 7))
+    ]
+    together, summed = whole(shares, two.tokenizer)
+    assert together.texts == every.texts
+    for field, one in vars(read).items():
+        assert_close(getattr(summed, field), one, atol=1e-5, rtol=1e-5)
+
+
+def test_one_process_alone_is_told_how_to_start_several(monkeypatch, capsys):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(sys, "argv", ["in_processes"])
+    assert in_processes.main() == 1
+    assert "torch.distributed.run" in capsys.readouterr().err
+
+
+def test_a_model_spread_over_all_gpus_is_not_for_several_processes(study, monkeypatch, capsys, tmp_path):
+    spread = replace(study.profile, compute=replace(study.profile.compute, device_map="auto"))
+    monkeypatch.setattr(in_processes, "open_plan", lambda *_: Plan(spread, 0, tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sys, "argv", ["in_processes"])
+    assert in_processes.main() == 1
+    assert "compute.device_map" in capsys.readouterr().err
+
+
 def test_a_profile_s_threads_are_shared_out(study, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(in_processes, "make_together", lambda some, name: seen.append(some.profile.compute))
@@ -88,5 +120,6 @@ def test_a_profile_s_threads_are_shared_out(study, monkeypatch, tmp_path):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(sys, "argv", ["in_processes"])
     four = replace(study.profile, compute=replace(study.profile.compute, threads=4, processes=2))
+    monkeypatch.setenv("WORLD_SIZE", "1")
     assert in_processes.main() == 0
     assert {(compute.threads, compute.processes) for compute in seen} == {(2, 1)}

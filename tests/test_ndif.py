@@ -187,7 +187,7 @@ def test_a_missing_key_and_models_that_are_not_served_are_said_before_the_work(m
     assert all("set NDIF_API_KEY" in problem for problem in inputs.problems)
     inputs.problems.clear()
     monkeypatch.setattr(CONFIG.API, "APIKEY", "a key")
-    monkeypatch.setattr(ndif.nnsight, "is_model_running", lambda name, revision: name == "org/base")
+    monkeypatch.setattr(ndif.nnsight, "is_model_running", lambda name, *_, **__: name == "org/base")
     look_up._look_at_ndif(inputs, two)
     (problem,) = inputs.problems
     assert problem.startswith("model.aligned: NDIF does not run 'org/after' at main now")
@@ -196,7 +196,7 @@ def test_a_missing_key_and_models_that_are_not_served_are_said_before_the_work(m
 @pytest.mark.parametrize("aligned", ["", "dpo.pt"])
 def test_a_model_that_is_trained_here_cannot_run_there(monkeypatch, aligned):
     monkeypatch.setattr(CONFIG.API, "APIKEY", "a key")
-    monkeypatch.setattr(ndif.nnsight, "is_model_running", lambda name, revision: True)
+    monkeypatch.setattr(ndif.nnsight, "is_model_running", lambda *_, **__: True)
     inputs = look_up.Inputs()
     look_up._look_at_ndif(
         inputs, Profile(name="x", model=Model(base="org/base", aligned=aligned, remote=True))

@@ -19,6 +19,11 @@ SIGNED = (
     "recovered share of ablating positively active toxic neurons, minus as many of the most toxic",
 )
 """Quantities that hang on the sign of single neurons, which in gated MLPs is a convention."""
+COPIED, SET_BACK = "copied", "set back"
+"""What is done to some neurons to see how many carry DPO's effect (`run/counts.py`)."""
+RANKINGS = ("activation change", "projection drop", "cosine", "projection drop within its layer")
+RANDOM, EVERY = "at random", "all neurons"
+"""How they are chosen."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -44,6 +49,7 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         "causes": profile.interventions.writers > 0
         and profile.compute.dtype == "float32"
         and not profile.model.remote,
+        "counts": bool(profile.interventions.counted) and not profile.model.remote,
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

@@ -16,7 +16,7 @@ import nnsight
 from cloudpickle import unregister_pickle_by_value
 from nnsight import CONFIG, TransformersModel
 
-from dpotox.errors import UserError, first_line
+from dpotox.errors import UserError, first_line, refused
 from dpotox.memory import is_out_of_memory
 
 
@@ -44,7 +44,11 @@ def check_key() -> None:
 
 def check_served(repository: str, revision: str) -> None:
     """Raise a UserError where NDIF does not run a model now, or does not answer."""
-    if not nnsight.is_model_running(repository, revision or "main"):
+    with refused(
+        f"NDIF cannot be asked for {repository!r}", "check its name, the network and your access to it"
+    ):
+        running = nnsight.is_model_running(repository, revision or "main", task="text-generation")
+    if not running:
         raise UserError(
             f"NDIF does not run {repository!r} at {revision or 'main'} now, or does not answer; "
             "nnsight.status() lists what it runs: give one of these, or ask for this one there"

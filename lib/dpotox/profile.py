@@ -181,6 +181,9 @@ class Interventions:
     sets: list[NeuronSet] = Field([s for s in get_args(NeuronSet) if s not in ("TP+", "AN+", "TN-", "AP-")])
     draws: Whole = 20  # random choices of neurons beside some rows
     writers: Whole = 8  # single heads, and single neurons, whose changes are tried; 0: nor those of layers
+    # Shares of all neurons, of which is tried how much of DPO's effect they carry; none: of no number.
+    counted: list[Annotated[float, Field(gt=0, lt=1)]] = Field([0.002, 0.01, 0.03, 0.1, 0.3])
+    counted_draws: Count = 2  # random choices of as many
     figure_top: Count = 21  # most toxic neurons in chapter 4; the paper takes 128 of 98,304
 
 

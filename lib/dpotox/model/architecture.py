@@ -136,7 +136,7 @@ def traced(
     model = TransformersModel(network, task="text-generation", tokenizer=tokenizer, rename=names)
     model.remote, model.signs = remote, None
     if remote:
-        model.repo_id, model.revision = served[0], served[1] or "main"
+        model.repo_id, model.revision = served[0], served[1] or None
     return model
 
 

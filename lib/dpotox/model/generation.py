@@ -5,7 +5,6 @@ Texts are batched by length; no result depends on the batch, not even what is sa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -34,7 +33,7 @@ def batches(
     """Left-padded batches of similar length with the numbers of their texts, longest first.
 
     Args:
-        share: which of how many shares of the batches is wanted, from 0; all of them by default.
+        share: which of how many shares of the texts is wanted, from 0; all of them by default.
     """
     if not texts:
         raise UserError("there are no prompts: the list is empty; check [data] and [sizes]")
@@ -50,8 +49,8 @@ def batches(
             f"is more than the model's {model.config.max_position_embeddings} positions; cut it"
         )
     one, of = share
-    batch_size = min(batch_size, math.ceil(len(ids) / of))
-    for start in bar(range(0, len(ids), batch_size)[one::of], label, "batch"):
+    order = order[one::of]
+    for start in bar(range(0, len(order), batch_size), label, "batch"):
         rows = order[start : start + batch_size]
         batch = model.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
         yield {k: batch[k] for k in ("input_ids", "attention_mask")}, rows

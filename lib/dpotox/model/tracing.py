@@ -108,7 +108,7 @@ def continue_prompts(
                     for layer, at in enumerate(inside):
                         plan.apply(at, layer, theirs)
                     if unit is not None:
-                        seen.append(model.final_norm.input[:, -1].float() @ unit)
+                        seen.append(_newest(model.final_norm.input, home) @ unit)
                 sequences = nnsight.save(tracer.result)
             tokens[rows] = sequences[:, -new_tokens:].cpu()
             if projection is not None:

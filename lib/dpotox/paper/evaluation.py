@@ -108,12 +108,15 @@ def not_examined(exam: Exam) -> Result:
 
 
 def greedy_toxicity(
-    model: TransformersModel, exam: Exam, interventions: Sequence[Intervention]
+    model: TransformersModel,
+    exam: Exam,
+    interventions: Sequence[Intervention],
+    other: TransformersModel | None = None,
 ) -> Float[np.ndarray, "fewer"]:
     """Toxicity of greedy continuations of the first prompts alone, where many interventions are compared."""
     few = exam.prompts[: exam.fewer_prompts]
     written = continue_prompts(
-        model, few, exam.new_tokens, batch_size=exam.batch_size, interventions=interventions
+        model, few, exam.new_tokens, batch_size=exam.batch_size, interventions=interventions, other=other
     )
     return exam.score(written.texts)
 

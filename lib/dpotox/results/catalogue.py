@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dpotox.estimates import RESAMPLED
-from dpotox.facts import PARTS
+from dpotox.facts import COPIED, EVERY, PARTS, RANDOM, RANKINGS, SET_BACK
 from dpotox.paper.groups import GROUPS
 from dpotox.results.schema import Table, column, interval, label, number, text, whole
 
@@ -201,6 +201,25 @@ _ALL = (
         low=number("lower end of its interval", empty=True),
         high=number("upper end", empty=True),
         log_probability=number("by how much that of toxic tokens falls, in nats", empty=True),
+    ),
+    Table("counts.csv", key=("kind", "ranked", "draw", "neurons"), needs="counts", optional=True).of(
+        "How much of DPO's effect some neurons carry: the share of it that is there.",
+        kind=label("copied into the model before DPO, or set back in the model after it", COPIED, SET_BACK),
+        ranked=label("by what the neurons were ranked", *RANKINGS, RANDOM, EVERY),
+        draw=whole("which random choice, else 0"),
+        neurons=whole("how many"),
+        recovered=number("the share of DPO's effect on greedy toxicity that is there", empty=True),
+        low=number("lower end of its interval", empty=True),
+        high=number("upper end", empty=True),
+    ),
+    Table("enough.csv", key=("kind", "ranked", "level"), needs="counts", optional=True).of(
+        "At which share of all neurons that reaches a level.",
+        kind=label("as in `counts.csv`", COPIED, SET_BACK),
+        ranked=label("as there", *RANKINGS, RANDOM),
+        level=number("the share of DPO's effect that is recovered, or left"),
+        share=number("the share of all neurons; none where all do not reach it", empty=True),
+        low=number("lower end of its interval", empty=True),
+        high=number("upper end", empty=True),
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

@@ -169,6 +169,7 @@ def settings(rung: Rung) -> dict[str, dict]:
             "sets": ["TP-", ALL_FOUR, EVERYTHING],
             "draws": 0,
             "writers": 0,
+            "counted": [],
         },
         "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
         "compute": {"neuron_bootstrap": 50, "threads": 1},  # so small that two rungs side by side cost less

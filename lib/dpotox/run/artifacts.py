@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 
 from dpotox.errors import UserError
 from dpotox.progress import note
-from dpotox.run.together import meet
+from dpotox.run.together import meet, tell
 
 if TYPE_CHECKING:  # which load torch
     from dpotox.run.kept import Format
@@ -113,6 +113,8 @@ class step:
         return value
 
     def _write(self, study: Study, folder: Path) -> None:
+        if self.shared:
+            tell(True)
         takes_folder = len(inspect.signature(self.make).parameters) > 1
         value = self.make(study, folder) if takes_folder else self.make(study)
         if self.shared:

@@ -48,7 +48,7 @@ NOTEBOOKS = sorted(SHOWN)
 ACROSS_SEEDS = ("10_claims", "index")
 """Those that show the claims of several seeds."""
 WITH_MODELS = ("09_by_hand",)
-"""Those that run the models; of a pack, which has none, they are shown as they stand."""
+"""Those that run the models here; of a pack, which has none, or of models at NDIF they stand unexecuted."""
 PACKS = {"10_claims", "13_results_by_others", "index"} | {*CHAPTERS}
 """Those that show what lies in `book/packs/`."""
 AT_ONCE = 2
@@ -115,7 +115,7 @@ def execute_notebooks(results: Results, profile: str, among: list[int]) -> list[
             there = folder.glob(f"*{ENDING}")
             settings["packs"] = {path.name: file_identity(str(path)) for path in there}
         make = partial(_execute, results, source, parameters=parameters)
-        if is_pack(profile) and name in WITH_MODELS:
+        if name in WITH_MODELS and (is_pack(profile) or results.holds["remote"]):
             make = partial(_as_it_stands, results, source)
         return artifacts.keep(kept, settings, make) / f"{name}.ipynb"
 

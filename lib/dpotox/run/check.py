@@ -119,6 +119,8 @@ def before_the_work(study: Study, missing: set[str]) -> None:
         UserError: something is wrong; all that is.
     """
     found = look_at(study.profile, study.seed)
+    if study.profile.model.remote is True:
+        return _say_nothing_of_time(found)
     seconds, measured, _ = outlook(study, found, missing)
     for warning in found.warnings:
         note(warning)
@@ -126,6 +128,13 @@ def before_the_work(study: Study, missing: set[str]) -> None:
     total, download = estimate.duration(seconds.sum()), found.to_download
     fetched = f"; {size(download)} to be downloaded" if download else ""
     note(f"will take about {total} ({parts}){fetched}; an estimate from {measured:.0f} s of measuring")
+
+
+def _say_nothing_of_time(found: Inputs) -> None:
+    if found.problems:
+        raise UserError(*found.problems)
+    for line in (*found.warnings, "models run at NDIF, so how long it will take is not known"):
+        note(line)
 
 
 def report(study: Study) -> None:
@@ -136,6 +145,8 @@ def report(study: Study) -> None:
     """
     profile, missing, found = study.profile, study.plan.missing(), look_at(study.profile, study.seed)
     print(*found.lines, sep="\n", flush=True)
+    if profile.model.remote is True:
+        return _say_nothing_of_time(found)
     try:
         seconds, measured, space = outlook(study, found, missing)
     finally:

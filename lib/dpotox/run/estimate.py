@@ -72,6 +72,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     examinations, beside, draws = row_counts(profile.interventions)
     few = min(sizes.fewer_prompts, sizes.prompts)
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + costs.score)
+    trials = len(profile.interventions.counted) * (4 + profile.interventions.counted_draws) + 1
     windows = sizes.text_windows * sizes.window_tokens * costs.token
     resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
@@ -89,6 +90,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "streams": (2 + len(trained)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
         "undone": 2 * read,
         "causes": (2 * profile.interventions.writers + IN_LAYERS) * (drawn + windows),
+        "tried": 2 * trials * drawn / processes_of(profile),
         "outcomes": 2 * examined,
         "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
         "summary": 9 * (examinations + 2) * costs.bootstrap,

@@ -42,6 +42,7 @@ SHOWN = {
     "14_offset": ["offset_sets", "offset_writers", "offset_layers", "offset_neurons", "table1", "draws"],
     **{name: [] for name in LADDER},
     "16_whole_account": ["account", "causes", "undone"],
+    "18_how_many_neurons": ["counts", "enough"],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}

@@ -54,6 +54,8 @@ class Plan:
             absent.add("pairs")  # a finished model needs none
         if not facts(self.profile)["causes"]:
             absent |= {"undone", "causes"}
+        if not facts(self.profile)["counts"]:
+            absent.add("tried")
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

@@ -15,6 +15,7 @@ from dpotox.inputs.scoring import AT_ONCE, Score, load_scorer
 from dpotox.profile import EMBEDDED
 from dpotox.progress import bar
 from dpotox.run import artifacts
+from dpotox.run.together import rank
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
@@ -36,7 +37,12 @@ def _scorer(study: Study, name: str, revision: str) -> Score:
     if name == EMBEDDED:
         return score
     identity = f"{name} {revision} {study.plan.keys.of_scorer(name)}"
-    return remembered(score, identity, study.folder.parent.parent / "scores.sqlite")
+    return remembered(score, identity, study.folder.parent.parent / _store())
+
+
+def _store() -> str:
+    """The name of the file; processes started together have one each, as not every shared disk locks."""
+    return f"scores-{rank()}.sqlite" if rank() else "scores.sqlite"
 
 
 def remembered(score: Score, identity: str, path: Path) -> Score:

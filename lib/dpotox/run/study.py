@@ -29,7 +29,7 @@ from dpotox.inputs.windows import added_by_chat
 from dpotox.model import architecture, logit_lens, tracing, weights
 from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
 from dpotox.profile import EMBEDDED, Compute, Pairs, Profile
-from dpotox.run import causes, kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.run import causes, counts, kept, offset, per_token, reading, scores, table1_jobs, training
 from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.tables import write_results
@@ -107,7 +107,7 @@ class Study:
         """The model before DPO, ready for tracing, its neurons' signs as they are."""
         model = self.profile.model
         served = model.base, model.revision
-        network = self.base_network(self.profile.compute)
+        network = self.base_network(self._compute)
         return architecture.traced(network, self.tokenizer, remote=model.remote, served=served)
 
     @cached_property
@@ -131,6 +131,12 @@ class Study:
         return torch.where(
             weights.cosines(weights.value_vectors(self.given), self.probe.direction) < 0, -1.0, 1.0
         )
+
+    @property
+    def _compute(self) -> Compute:
+        """Where the models lie: of those that run at NDIF what is brought back is on the processor."""
+        compute = self.profile.compute
+        return replace(compute, device="cpu", device_map="") if self.profile.model.remote is True else compute
 
     def base_network(self, compute: Compute) -> PreTrainedModel:
         """The same without nnsight, on the device and in the precision asked for."""
@@ -206,7 +212,7 @@ class Study:
     def _made_here(self, folder: Path) -> TransformersModel:
         model = self.profile.model
         served = model.aligned, model.aligned_revision
-        network = networks.load_network(folder, "", self.profile.compute)
+        network = networks.load_network(folder, "", self._compute)
         return self._turned(architecture.traced(network, self.tokenizer, remote=model.remote, served=served))
 
     @step(kept.TENSOR)
@@ -309,6 +315,8 @@ class Study:
     table1_rows = cached_property(table1_jobs.rows_of)
     table1_draws = cached_property(table1_jobs.draws_of)
     table1 = step(kept.TABLE1, shared=True)(table1_jobs.share_table1)
+
+    tried = step(kept.TABLE, shared=True)(counts.tried)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, artifacts, causes
+from dpotox.run import account, artifacts, causes, counts
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -71,6 +71,8 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "account": lambda: whole_account(study),
         "undone": lambda: study.undone,
         "causes": lambda: study.causes,
+        "counts": lambda: counts.counts(study),
+        "enough": lambda: counts.enough(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(

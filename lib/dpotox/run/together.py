@@ -1,4 +1,4 @@
-"""Processes that were started together by `accelerate launch`, and how they wait for each other."""
+"""Processes that a launcher, accelerate's or torch's, started together, and how they wait for each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes were started together, by `accelerate launch`."""
+    """How many processes were started together."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -24,6 +24,31 @@ def meet() -> None:
         from accelerate import PartialState  # slow to import
 
         PartialState().wait_for_everyone()
+
+
+_told = 0
+
+
+def tell(begins: bool) -> None:
+    """As the first process, tell the others whether a step that is made together begins, or was there."""
+    global _told
+    _told += 1
+    if world_size() > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list([begins])
+
+
+def told() -> int:
+    """How often the others have been told something."""
+    return _told
+
+
+def hear() -> bool:
+    """As another process, wait for what the first tells."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([None])[0]
 
 
 def divide(make_part: Callable[[int], None], parts: int, label: str, unit: str) -> None:

@@ -4,7 +4,7 @@ Threads wait for each other after every product of small matrices, and where the
 processes wait for nobody. What that gains is measured by `benchmarks/processes.py`.
 
 Either this process starts the others, as many as `compute.processes` says, or all were started from outside,
-by `accelerate launch` (`dpotox.run.in_processes`), on GPUs or machines; then each comes here by itself.
+by a launcher (`dpotox.run.in_processes`), on GPUs or machines; then each comes here by itself.
 """
 
 from __future__ import annotations
