@@ -101,7 +101,7 @@ report_ladder.verdicts(judged)
 # ## The answer
 
 # %% tags=["hide-input"]
-report_ladder.answer_families(judged)
+report_ladder.answer_families(judged, table)
 
 # %% [markdown]
 # ## How to change this

@@ -347,7 +347,7 @@ def test_the_sentences_say_what_is_missing_and_what_makes_it(there, chapter):
     said = report_ladder.runs(table, {"x.zip": "its <name>"} if there else {}, chapter).data
     said += report_ladder.about(rules, rules["id"]).data
     said += report_ladder.features(table).data + report_ladder.answer(rules).data
-    said += report_ladder.answer_families(rules).data
+    said += report_ladder.answer_families(rules, table).data
     assert "nan" not in said
     assert "<name>" not in said
     assert report_ladder.verdicts(rules).to_html().count("<tr") == len(rules) + 1
