@@ -19,7 +19,7 @@ from dpotox.show.report import interval, lines, sentence, share, shown
 NOT_MADE = "These results were made before this was part of them; make them anew to see it."
 NO_EFFECT = "No share of an effect on toxicity can be taken here."
 STYLES = dict(zip((*RANKINGS, RANDOM), (DPO, PAPER, ABLATED, INK, GREY), strict=True))
-TITLES = {COPIED: "copied into the model before DPO", SET_BACK: "set back in the model after DPO"}
+TITLES = {COPIED: "share of the effect, neurons copied", SET_BACK: "what is left of it, neurons set back"}
 RULES = {
     (COPIED, 0.5): Claim(
         *("few-carry", "Half of the effect can be copied with few neurons"),
@@ -64,7 +64,7 @@ def curves(results: Results) -> Figure:
         for level in (0, 1):
             axes.axhline(level, color=MUTED, linewidth=0.6, zorder=0)
         axes.set_xscale("log")
-        name_y(axes, f"share of DPO's effect that is there, neurons {title}")
+        name_y(axes, title)
     panels[-1].set_xlabel("neurons")
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, ncols=2, loc="outside upper left", frameon=False, fontsize=SMALL)
@@ -137,14 +137,17 @@ def answer(results: Results) -> Markdown:
         f"copying all neurons recovers {share(every[COPIED])} of DPO's effect, and setting all of them back "
         f"leaves {share(every[SET_BACK])}"
     ]
-    for kind, done in ((COPIED, "recovers half of the effect"), (SET_BACK, "leaves half of it")):
+    half = {
+        COPIED: ("copying", "of all neurons", "recovers half of the effect"),
+        SET_BACK: ("setting", "of them back", "leaves half of it"),
+    }
+    for kind, (verb, those, done) in half.items():
         halves = results.enough.query("kind == @kind and level == .5").set_index("ranked")["share"]
         known = halves.drop(RANDOM).dropna()
         if known.empty:
-            said.append(f"no number of neurons {kind} {done}")
+            said.append(f"{verb} no number {those} {done}")
             continue
-        by, random = known.idxmin(), halves[RANDOM]
-        beside = f"{random:.1%} at random" if math.isfinite(random) else "at random all are too few"
-        best = f"{known.min():.1%} of the neurons {kind} {done}"
-        said.append(f"{best}, if they are those with the largest {by}; {beside}")
+        beside = f"{halves[RANDOM]:.1%} are needed" if math.isfinite(halves[RANDOM]) else "all are too few"
+        best = f"{verb} {known.min():.1%} {those} {done}, if they are those with the largest {known.idxmin()}"
+        said.append(f"{best}, the best of the orders here; at random {beside}")
     return lines(*said)
