@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpotox.estimates import ENDS, PROMPTS, Estimate, estimate, recovered_share, unknown
+from dpotox.estimates import ENDS, PROMPTS, Estimate, estimate, has_effect, recovered_share, unknown
 from dpotox.facts import COPIED, EVERY, RANDOM, RANKINGS, SET_BACK
 from dpotox.model.interventions import copy
 from dpotox.paper.evaluation import greedy_toxicity
@@ -96,11 +96,16 @@ def trial_jobs(study: Study, folder: Path) -> Callable[[int], None]:
 
 
 def _outcomes(study: Study) -> tuple[pd.DataFrame, Float[np.ndarray, "trial prompt"], tuple, int]:
-    """The trials, their outcomes, those of both models on the same prompts, and the number of resamples."""
-    columns = ["kind", "ranked", "draw", "neurons"]
+    """The trials, their outcomes, those of both models on the same prompts, and the number of resamples.
+
+    Outcomes are unknown if DPO has no sure effect on these prompts.
+    """
+    columns, resamples = ["kind", "ranked", "draw", "neurons"], study.profile.compute.bootstrap
     outcomes = study.tried.drop(columns=columns).to_numpy()
     ends = tuple(one.greedy[: outcomes.shape[1]] for one in study.outcomes.values())
-    return study.tried[columns], outcomes, ends, study.profile.compute.bootstrap
+    if not has_effect(*ends, resamples):  # of nothing there are no shares
+        outcomes = np.full_like(outcomes, np.nan)
+    return study.tried[columns], outcomes, ends, resamples
 
 
 def counts(study: Study) -> pd.DataFrame:

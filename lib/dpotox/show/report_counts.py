@@ -92,10 +92,11 @@ def enough(results: Results) -> Styler:
     """At which share of all neurons half and nine tenths are recovered, or gone."""
     if "enough" not in results.tables:
         return shown([])
+    none = "-" if results.counts["recovered"].isna().all() else "more than all"
     rows = []
     for ranked in STYLES:
         some = results.enough[results.enough["ranked"] == ranked]
-        cells = {_asked(line.kind, line.level): _percent(line) for line in some.itertuples()}
+        cells = {_asked(line.kind, line.level): _percent(line, none) for line in some.itertuples()}
         rows.append({"neurons, chosen by": ranked} | cells)
     return shown(rows)
 
@@ -104,9 +105,9 @@ def _asked(kind: str, level: float) -> str:
     return f"{level:.0%} recovered" if kind == COPIED else f"{1 - level:.0%} gone"
 
 
-def _percent(line) -> str:
+def _percent(line, none: str) -> str:
     if not math.isfinite(line.share):
-        return "more than all"
+        return none
     ends = f" [{line.low:.1%}, {line.high:.1%}]" if math.isfinite(line.low) else ""
     return f"{line.share:.1%}{ends}"
 
@@ -142,7 +143,8 @@ def answer(results: Results) -> Markdown:
         SET_BACK: ("setting", "of them back", "leaves half of it"),
     }
     for kind, (verb, those, done) in half.items():
-        halves = results.enough.query("kind == @kind and level == .5").set_index("ranked")["share"]
+        asked = (results.enough["kind"] == kind) & (results.enough["level"] == 0.5)
+        halves = results.enough[asked].set_index("ranked")["share"]
         known = halves.drop(RANDOM).dropna()
         if known.empty:
             said.append(f"{verb} no number {those} {done}")
