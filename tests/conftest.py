@@ -46,6 +46,16 @@ def results(study) -> Results:
     return Results(study.results_folder)
 
 
+LONG = ("test_browser.py", "test_book.py", "test_in_processes.py", "test_dpo.py", "test_hub.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Begin with the files that take longest, so that no process is left alone with one at the end."""
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
+
 def pytest_addoption(parser) -> None:
     parser.addoption("--site", help="check these pages in the browser instead of the tiny study's")
 
