@@ -68,6 +68,8 @@ ablate_top_positive = [2, 4]
 scale_top = 3
 scale_factors = [2.0]
 figure_top = 5
+counted = [0.2]
+counted_draws = 1
 {interventions}
 
 [nulls]
