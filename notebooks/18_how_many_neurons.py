@@ -54,11 +54,12 @@ report_counts.verdicts(results)
 #
 # Neurons are chosen in five orders. *Activation change*: by the size of DPO's change on the {term}`same text`, whatever its sign. *{term}`Projection
 # drop`*: by what the paper counts. *Cosine*: the most toxic by their {term}`value vector`, as for an {term}`ablation`. *Within its layer*: by projection drop again,
-# but as many of each layer. *At random* are the controls, a mean over draws. All use what was read of both models, so
-# this is no way to find neurons before training.
+# but as many of each layer. *At random* are the controls, a mean over `counted_draws` draws. All but cosine and chance use what was read of the
+# model after DPO, so they are no way to find neurons before training. Toxicity is that of greedy text after the first `sizes.fewer_prompts` prompts.
 #
 # In {numref}`fig-counts`, a curve that rises late says that the effect lies in many neurons; a curve above the random one says that it
-# matters which. Look also at where the curves end: what all neurons together do not recover is done by attention and the other weights.
+# matters which. Look also at where the curves end: what all activations together do not recover takes something that is not copied: {term}`value vectors <value vector>`,
+# attention or other weights.
 
 # %% tags=["hide-input", "only-counts"] mystnb={"figure": {"caption": "How much of DPO's effect some neurons carry. Above: copied, from nothing (0) to all that DPO does (1); below: set back, from all that DPO does to nothing. The band is the 95 % interval over prompts of the order that the rules are about.", "name": "fig-counts"}, "image": {"alt": "Two line charts of the share of DPO's effect against the number of neurons copied, and set back, for five ways to choose them"}}
 figure = report_counts.curves(results)

@@ -1,6 +1,6 @@
 """Direct preference optimisation of the model under study, by trl (section 2 of the paper).
 
-One process or several, started by `accelerate launch` (`dpotox.run.in_processes`), train to the same weights:
+One process or several that were started together (`dpotox.run.in_processes`) train to the same weights:
 the profile's batch is divided between them. The reference model's log-probabilities are computed once and
 kept with the checkpoints, so that a run that was killed goes on from the last evaluation.
 """

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from transformers import PretrainedConfig
 
-from dpotox.facts import placebos
+from dpotox.facts import RANKINGS, placebos
 from dpotox.model.architecture import neurons_per_layer
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
@@ -72,7 +72,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     examinations, beside, draws = row_counts(profile.interventions)
     few = min(sizes.fewer_prompts, sizes.prompts)
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + costs.score)
-    trials = len(profile.interventions.counted) * (4 + profile.interventions.counted_draws) + 1
+    trials = len(profile.interventions.counted) * (len(RANKINGS) + profile.interventions.counted_draws) + 1
     windows = sizes.text_windows * sizes.window_tokens * costs.token
     resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
