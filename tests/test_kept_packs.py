@@ -110,13 +110,15 @@ def test_the_readme_tells_what_an_ablation_and_dpo_of_several_rates_take_out():
 def test_the_readme_tells_what_an_ablation_recovers_in_other_architectures():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     table, _ = ladder.read(KEPT / "ladder")
-    neox, llama, gemma = (
-        f"{report_ladder.by_ablation(table)[f]:.2f}"[1:] for f in ("gpt_neox", "llama", "gemma2")
+    twice = report_ladder.by_ablation(table, "strength")[2]
+    others = {f: e for f, e in report_ladder.by_ablation(table).items() if f != "gpt2"}
+    own, neox, llama, gemma = (
+        f"{e.value:.2f}"[1:] for e in (twice, *(others[f] for f in ("gpt_neox", "llama", "gemma2")))
     )
+    assert f"At twice the rate it recovers {own} in `mini`" in readme
     assert f"{neox} in a GPT-NeoX, {llama} in a Llama and {gemma} in a Gemma 2 (three seeds each" in readme
-    twice = report_ladder.by_strength(table).data.set_index("DPO's rate").loc["2"]
-    at_that_rate = f"{twice['recovered by the best ablation']:.2f}"[1:]
-    assert f"At twice the rate it recovers {at_that_rate} in `mini`" in readme
+    assert [family for family, e in others.items() if e.high < twice.low] == ["gemma2"]
+    assert "only the Gemma 2 is surely lower" in readme
     runs = table[table["trained"] & (table["rung"].str.startswith("family-"))]
     assert {rung.strength for rung in ladder.along("family") if rung.family != "gpt2"} == {2}
     assert (runs.groupby("rung")["seed"].nunique() == len(ladder.SEEDS)).all()

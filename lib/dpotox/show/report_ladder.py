@@ -203,11 +203,15 @@ def families(table: pd.DataFrame) -> Styler:
     return shown(rows)
 
 
-def by_ablation(table: pd.DataFrame) -> dict[str, float]:
-    """What the best ablation recovers in each family, in the mean over seeds."""
+def by_ablation(table: pd.DataFrame, dimension: str = FAMILY) -> dict[str, Estimate]:
+    """What the best ablation recovers at each rung along a dimension, over its seeds."""
     some = table[table["trained"] & (table["quantity"] == BEST)]
-    means = some.groupby("rung")["value"].mean()
-    return {rung.family: means[NAMES[rung]] for rung in along(FAMILY) if NAMES[rung] in means}
+    seeds = {getattr(rung, dimension): some[some["rung"] == NAMES[rung]] for rung in along(dimension)}
+    return {
+        name: over_seeds(*(found[end].tolist() for end in ("value", "low", "high")))
+        for name, found in seeds.items()
+        if len(found)
+    }
 
 
 def answer_families(judged: pd.DataFrame, table: pd.DataFrame) -> Markdown:
@@ -215,10 +219,11 @@ def answer_families(judged: pd.DataFrame, table: pd.DataFrame) -> Markdown:
     if (judged["verdict"] == NOT_RUN).all():
         return sentence("no rule has been run whole, so there is no answer yet")
     said = [f"{rule['prediction']}: {SAID[rule['verdict']]}" for rule in judged.to_dict("records")]
-    shares = [f"{value:.2f} in {FAMILY_NAMES[family]}" for family, value in by_ablation(table).items()]
+    found = by_ablation(table).items()
+    shares = [f"{interval(e.value, e.low, e.high)} in {FAMILY_NAMES[family]}" for family, e in found]
     said.append(
-        "**Ablation**, for which no rule was written down: the best one by cosine recovers, in the mean over "
-        f"seeds, {', '.join(shares)}"
+        "**Ablation**, for which no rule was written down: over seeds the best one by cosine recovers "
+        f"{', '.join(shares)}"
     )
     return lines(*said)
 
