@@ -87,7 +87,7 @@ report_counts.enough(results)
 
 # %% [markdown] tags=["only-counts"]
 # A copy assumes that the rest of the model does with an activation what it does after DPO. It may not: weights before and behind have changed
-# as well, and a copied activation meets a {term}`residual stream` that it would not meet after DPO. If that failed, copies would
+# as well, and a copied activation meets a {term}`residual stream` that it would not meet after DPO. If that failed, copies could
 # recover less than the neurons carry, and setting back undo more. The toxicity of greedy text moves in jumps besides, when a word flips; so
 # a curve need not rise at every step.
 
@@ -115,4 +115,4 @@ report_counts.answer(results)
 # ## How to change this
 #
 # `[interventions] counted` has the shares of all neurons that are tried, and `counted_draws` the number of random choices. With 20 draws and ten shares expect
-# smoother curves, and ten times the run. Another order is a line in `orders` in `lib/dpotox/run/counts.py`.
+# smoother curves, and eight times the trials. Another order is a line in `orders` in `lib/dpotox/run/counts.py`.
