@@ -1,6 +1,7 @@
 """Whatever a profile does, its chapters are whole: no label that is referred to is left out."""
 
 import re
+from collections import defaultdict
 from itertools import product
 
 import jupytext
@@ -17,29 +18,51 @@ NAMES = list(facts(load_profile("mini")))
 NOTEBOOKS = {name: jupytext.read(ROOT / "notebooks" / f"{name}.py") for name in book.NOTEBOOKS}
 
 
-def left(name: str, holds: dict[str, bool]) -> list:
-    return [c for c in NOTEBOOKS[name].cells if passages.belongs(c.metadata.get("tags", []), holds)]
+NEEDS = {"generated": "made-here", "sampled-pairs": "trained-dpo", "placebos": "trained-dpo"}
+"""Facts that hold only where another one does."""
 
 
-def possible() -> list[dict[str, bool]]:
-    """Every combination of facts that a profile can have."""
-    combinations = (dict(zip(NAMES, v, strict=True)) for v in product([True, False], repeat=len(NAMES)))
-    needs = {"generated": "made-here", "sampled-pairs": "trained-dpo", "placebos": "trained-dpo"}
-    return [holds for holds in combinations if all(holds[b] for a, b in needs.items() if holds[a])]
+def conditions(cell) -> list[str]:
+    """The tags of a cell that say for which profiles it stays."""
+    return [tag for tag in cell.metadata.get("tags", []) if tag.startswith(("only-", "not-"))]
 
 
-@pytest.mark.parametrize("holds", possible(), ids=lambda h: " ".join(k for k, v in h.items() if v) or "none")
-def test_no_reference_is_left_without_its_label(holds):
-    labels, references = set(), set()
-    for name in NOTEBOOKS:
-        cells = left(name, holds)
-        assert cells[0].source.startswith("# ")
-        for cell in cells:
+def labels_and_references() -> tuple[dict[str, list], dict[str, list]]:
+    """The conditions of all cells that have each label, and of all that refer to it."""
+    labels, references = defaultdict(list), defaultdict(list)
+    for notebook in NOTEBOOKS.values():
+        for cell in notebook.cells:
             figure = cell.metadata.get("mystnb", {}).get("figure", {})
-            labels |= {figure.get("name"), *re.findall(r"^\((.+)\)=$", cell.source, re.M)}
-            captions = cell.source + figure.get("caption", "")
-            references |= set(re.findall(r"\{numref\}`(.+?)`|\]\(#(.+?)\)", captions))
-    assert {one or other for one, other in references} <= labels
+            for label in {figure.get("name"), *re.findall(r"^\((.+)\)=$", cell.source, re.M)} - {None}:
+                labels[label].append(conditions(cell))
+            told = cell.source + figure.get("caption", "")
+            for one, other in re.findall(r"\{numref\}`(.+?)`|\]\(#(.+?)\)", told):
+                references[one or other].append(conditions(cell))
+    return labels, references
+
+
+def possible(names: set[str]) -> list[dict[str, bool]]:
+    """Every combination of these facts, and those that they need, that a profile can have."""
+    names = sorted(names | {NEEDS[name] for name in names & set(NEEDS)})
+    combinations = (dict(zip(names, v, strict=True)) for v in product([True, False], repeat=len(names)))
+    return [h for h in combinations if all(h[NEEDS[a]] for a in set(names) & set(NEEDS) if h[a])]
+
+
+LABELS, REFERENCES = labels_and_references()
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCES))
+def test_no_reference_is_left_without_its_label(name):
+    concerned = {tag.split("-", 1)[1] for tags in LABELS[name] + REFERENCES[name] for tag in tags}
+    for holds in possible(concerned):
+        if any(passages.belongs(tags, holds) for tags in REFERENCES[name]):
+            assert any(passages.belongs(tags, holds) for tags in LABELS[name]), holds
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_chapter_begins_with_its_title(name):
+    first = NOTEBOOKS[name].cells[0]
+    assert first.source.startswith("# ") and not conditions(first)
 
 
 @pytest.mark.parametrize("name", NAMES)
