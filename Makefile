@@ -31,8 +31,8 @@ ladder: .venv/ready  ## run models of other shapes and pack their results, seeds
 check: .venv/ready  ## look every input up and estimate what `make book` will take
 	@$(BIN)/python -m dpotox.run.check --profile "$(PROFILE)" --seed "$(SEED)"
 
-test: .venv/ready  ## run all tests, a file at a time in up to four processes
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: .venv/ready  ## run all tests, a file at a time in up to four processes (SITE=_build/html: look at those pages)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(SITE),--site $(SITE))
 
 matrix: .venv/ready  ## make the whole book of every kind of profile, at tiny sizes
 	$(BIN)/python tests/matrix.py

@@ -28,13 +28,13 @@ seed = 0
 
 # %% tags=["hide-input"]
 from dpotox.places import PROJECT
-from dpotox.results import ladder, ladder_rules
+from dpotox.results import ladder_packs, ladder_rules
 from dpotox.results.pack import packs_in
 from dpotox.show import figures_ladder, report_ladder
 from dpotox.show.figure_style import use_style
 
 use_style()
-table, refused = ladder.read(PROJECT / "book" / "packs" / "ladder")
+table, refused = ladder_packs.read(PROJECT / "book" / "packs" / "ladder")
 judged = ladder_rules.judge(table, ladder_rules.SIZE)
 table = table[
     table["family"] == ladder_rules.BASE

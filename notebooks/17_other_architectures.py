@@ -29,12 +29,12 @@ seed = 0
 
 # %% tags=["hide-input"]
 from dpotox.places import PROJECT
-from dpotox.results import ladder, ladder_rules
+from dpotox.results import ladder_packs, ladder_rules
 from dpotox.show import figures_ladder, report_ladder
 from dpotox.show.figure_style import use_style
 
 use_style()
-table, _ = ladder.read(PROJECT / "book" / "packs" / "ladder")
+table, _ = ladder_packs.read(PROJECT / "book" / "packs" / "ladder")
 judged = ladder_rules.judge(table, ladder_rules.ARCHITECTURES)
 
 # %% [markdown]

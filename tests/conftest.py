@@ -2,14 +2,17 @@
 
 import copy
 import os
+import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpotox.inputs.language import Language
@@ -25,19 +28,35 @@ TINY = str(Path(__file__).with_name("tiny.toml"))
 SHARED = Path(__file__).parents[2] / "shared"
 CHROMIUM = shutil.which("chromium")
 
-# Where several processes test, each has one thread.
-torch.set_num_threads(
-    1 if "PYTEST_XDIST_WORKER" in os.environ else int(os.environ.get("OMP_NUM_THREADS", "2"))
-)
+ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+torch.set_num_threads(1 if ONE_OF_SEVERAL else int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+def once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills; of several processes that test the first one does so, for all of them."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if ONE_OF_SEVERAL else own) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            begun = folder.with_name(f"{name}-begun")
+            begun.mkdir()
+            make(begun)
+            begun.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
-    """The tiny study with every step made."""
-    made = open_study(TINY, 0, tmp_path_factory.mktemp("artifacts"))
-    for step in made.plan.steps:
-        getattr(made, step)
-    return made
+    """The tiny study with every step made, in a folder of this process."""
+
+    def make(folder: Path) -> Study:
+        made = open_study(TINY, 0, folder)
+        for step in made.plan.steps:
+            getattr(made, step)
+        return made
+
+    there = once(tmp_path_factory, "study", make)
+    return make(shutil.copytree(there, tmp_path_factory.mktemp("artifacts"), dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="session")
@@ -71,19 +90,31 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def job(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Study]:
+def packs(tmp_path_factory) -> Path:
+    """Where what is read of packs is kept for all books that tests make."""
+    return once(tmp_path_factory, "packs", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def job(tmp_path_factory, packs) -> tuple[subprocess.CompletedProcess, Study]:
     """The tiny study with executed notebooks, made by the Slurm example in a folder of its own."""
-    output = tmp_path_factory.mktemp("job")
     variables = {"SLURM_ARRAY_TASK_ID": "0", "PROFILE": TINY, "PYTHON": sys.executable}
-    done = subprocess.run(
-        ["bash", "examples/seeds.slurm"],
-        env=os.environ | variables | {"DPOTOX_OUTPUT": str(output)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done, open_study(TINY, 0, output / "artifacts")
+
+    def make(output: Path) -> None:
+        (output / "artifacts").mkdir()
+        (output / "artifacts" / "packs").symlink_to(packs)
+        done = subprocess.run(
+            ["bash", "examples/seeds.slurm"],
+            env=os.environ | variables | {"DPOTOX_OUTPUT": str(output)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (output / "done").write_bytes(pickle.dumps(done))
+
+    output = once(tmp_path_factory, "job", make)
+    return pickle.loads((output / "done").read_bytes()), open_study(TINY, 0, output / "artifacts")
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,12 @@
     python tests/matrix.py                     # all cases
     python tests/matrix.py given finished      # some of them
     python tests/matrix.py --folder somewhere  # keep what is made
+    python tests/matrix.py --pages mini        # none, but read the pages that `make book` made of a profile
 
-The inputs are written here, in the formats that people have. Then `make book` is run for each case, with its
-artifacts and pages in a folder of its own, and the pages are read: every one is there, no figure is empty, no
-number is missing without a word, and nothing is told of what this profile does not do.
+The embedded model has no case here, as its book is the one that everybody makes. The inputs are written
+here, in the formats that people have. Then `make book` is run for each case, with its artifacts and pages
+in a folder of its own, and the pages are read: every one is there, no figure is empty, no number is missing
+without a word, and nothing is told of what this profile does not do.
 """
 
 from __future__ import annotations
@@ -117,8 +119,6 @@ def profile(head: str, **sections: str) -> str:
 
 
 CASES = {
-    # The embedded model, with all that it has.
-    "embedded": (Path(__file__).with_name("tiny.toml").read_text(encoding="utf-8"), [0]),
     # A model pre-trained on text files, two seeds.
     "texts": (
         profile(
@@ -217,6 +217,10 @@ def make(case: str, folder: Path) -> Path:
     """
     toml, seeds = write_profile(case, folder), CASES[case][1]
     here = toml.parent
+    (folder / "packs").mkdir(exist_ok=True)  # what is read of them is the same in every case
+    (here / "artifacts").mkdir(exist_ok=True)
+    if not (here / "artifacts" / "packs").exists():
+        (here / "artifacts" / "packs").symlink_to(folder / "packs")
     command = [sys.executable, "-m", "dpotox.run.book", "--profile", str(toml), "--seeds", *map(str, seeds)]
     with Hub(folder / "inputs" / "hub") as hub:
         environment = os.environ | hub.environment(here / "cache") | {"DPOTOX_OUTPUT": str(here)}
@@ -246,8 +250,13 @@ def chapters(html: Path) -> dict[str, BeautifulSoup]:
 
 def faults(case: str, folder: Path) -> list[str]:
     """What is wrong with the pages of a case, a line each."""
-    html, gated = folder / case / "_build" / "html", case == "hub"
-    holds = facts(load_profile(str(folder / case / f"{case}.toml")), gated, gated)
+    here = folder / case
+    return faults_of(here / "_build" / "html", str(here / f"{case}.toml"), gated=case == "hub")
+
+
+def faults_of(html: Path, profile: str, *, gated: bool = False) -> list[str]:
+    """What is wrong with pages made of a profile, a line each."""
+    holds = facts(load_profile(profile), gated, gated)
     contents = yaml.safe_load((PROJECT / "_toc.yml").read_text(encoding="utf-8"))
     pages = [contents["root"], *(c["file"] for part in contents["parts"] for c in part["chapters"])]
     found = [f"the page {page} is missing" for page in pages if not (html / f"{page}.html").is_file()]
@@ -284,7 +293,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", help="default: all")
     parser.add_argument("--folder", type=Path, help="keep everything here (default: a temporary folder)")
+    parser.add_argument("--pages", metavar="PROFILE", help="read the pages in _build/html, made of this")
     arguments = parser.parse_args()
+    if arguments.pages:
+        wrong = faults_of(PROJECT / "_build" / "html", arguments.pages)
+        print("\n".join(wrong) or f"the pages of {arguments.pages}: well")
+        return int(bool(wrong))
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         if not (folder / "inputs").exists():

@@ -9,7 +9,7 @@ from conftest import ROOT
 from made_up import a_record
 
 from dpotox.profile import load_profile
-from dpotox.results import claims, ladder, pack
+from dpotox.results import claims, ladder, ladder_packs, pack
 from dpotox.results.record import Record, difference, settings_of
 from dpotox.run.keys import behind_quantities
 from dpotox.show import report_ladder
@@ -95,7 +95,7 @@ def test_the_readme_tells_of_the_best_ablation_and_of_untrained_networks_as_they
 
 def test_the_readme_tells_what_an_ablation_and_dpo_of_several_rates_take_out():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    shown = report_ladder.by_strength(ladder.read(KEPT / "ladder")[0]).data.set_index("DPO's rate")
+    shown = report_ladder.by_strength(ladder_packs.read(KEPT / "ladder")[0]).data.set_index("DPO's rate")
     by_ablation = set(shown["taken out by the best ablation"].map("{:.2f}".format))
     weak, own, strong = (f"{1 - shown.loc[rate, 'toxicity left']:.2f}" for rate in ("0.75", "1", "4"))
     assert (by_ablation, strong) == ({"0.36"}, "1.00")
@@ -109,7 +109,7 @@ def test_the_readme_tells_what_an_ablation_and_dpo_of_several_rates_take_out():
 
 def test_the_readme_tells_what_an_ablation_recovers_in_other_architectures():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    table, _ = ladder.read(KEPT / "ladder")
+    table, _ = ladder_packs.read(KEPT / "ladder")
     twice = report_ladder.by_ablation(table, "strength")[2]
     others = {f: e for f, e in report_ladder.by_ablation(table).items() if f != "gpt2"}
     own, neox, llama, gemma = (

@@ -15,7 +15,7 @@ from dpotox.estimates import Estimate
 from dpotox.facts import NOISE
 from dpotox.places import PROJECT
 from dpotox.profile import load_profile
-from dpotox.results import ladder, ladder_rules, pack
+from dpotox.results import ladder, ladder_packs, ladder_rules, pack
 from dpotox.results.agreement import BEST
 from dpotox.results.claims import FAILS, HOLDS, OPEN
 from dpotox.results.ladder import NAMED, NAMES, PERPLEXITY, SEEDS, TOXICITY
@@ -146,7 +146,7 @@ def test_packs_are_read_as_one_table_and_those_that_are_no_run_of_the_ladder_are
     write_pack(tmp_path, "width-64-seed2", rung, 2, rows=64)
     write_pack(tmp_path, "copy-of-seed1", rung, 1)
     (tmp_path / "width-32-seed0.zip").write_bytes(b"no pack")
-    table, refused = ladder.read(tmp_path)
+    table, refused = ladder_packs.read(tmp_path, tmp_path / "kept")
     values = table.set_index("quantity")["value"]
     assert set(table["rung"]) == {"width-64"}
     assert set(table["seed"]) == {1}
@@ -156,6 +156,20 @@ def test_packs_are_read_as_one_table_and_those_that_are_no_run_of_the_ladder_are
     assert refused["width-64-seed2.zip"] == "its pretraining.rows is not that of the rung width-64"
     assert "named after" in refused["copy-of-seed1.zip"]
     assert "cannot be unpacked" in refused["width-32-seed0.zip"]
+
+
+def test_what_was_read_of_packs_is_kept_until_one_of_them_changes(tmp_path, monkeypatch):
+    kept = tmp_path / "kept"
+    write_pack(tmp_path, "width-64-seed1", NAMED["width-64"], 1)
+    (tmp_path / "width-32-seed0.zip").write_bytes(b"no pack")
+    first, refused = ladder_packs.read(tmp_path, kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(ladder_packs, "unpacked", None)
+        again, still = ladder_packs.read(tmp_path, kept)
+    pd.testing.assert_frame_equal(first, again)
+    assert refused == still
+    write_pack(tmp_path, "width-64-seed0", NAMED["width-64"], 0)
+    assert set(ladder_packs.read(tmp_path, kept)[0]["seed"]) == {0, 1}
 
 
 def test_rungs_are_not_among_the_results_by_others(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 PROMPTS, WINDOWS, CHUNKS = "prompts", "windows", "chunks of prompts"
 DRAWS, DIRECTIONS, SEEDS, NOTHING = "prompts and draws", "chunks and directions", "seeds", "nothing"
@@ -53,6 +53,8 @@ def estimate(
         statistic: maps arrays `(..., prompt)` to values `(...)`, for example `lambda a: a.mean(-1)`.
         below: the chance that the truth lies below the interval.
     """
+    from scipy import stats  # slow to import, and not needed to show what was estimated before
+
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # a ratio of nothing: inconclusive
         value = float(statistic(*samples))
@@ -109,7 +111,7 @@ def around(value: float, draws: Float[np.ndarray, "draw"], blocks: int, resample
     if blocks < 2 or not len(draws) or not np.isfinite(value):
         return unknown(value, resampled)
     spread = np.sqrt(np.mean((draws - value) ** 2) * blocks / (blocks - 1))
-    reach = float(stats.t.ppf(ENDS[1], blocks - 1) * spread)
+    reach = float(special.stdtrit(blocks - 1, ENDS[1]) * spread)
     return Estimate(value, value - reach, value + reach, resampled)
 
 
@@ -124,7 +126,7 @@ def rank(others: Float[np.ndarray, "direction"], own: Estimate, seed: int = 0) -
     n, rng = len(others), np.random.default_rng(seed)
     if not n or not np.isfinite([own.value, own.low, own.high]).all():
         return unknown(float("nan"), DIRECTIONS)
-    spread = (own.high - own.low) / 2 / stats.norm.ppf(ENDS[1])
+    spread = (own.high - own.low) / 2 / special.ndtri(ENDS[1])
     larger = n - np.searchsorted(others, rng.normal(own.value, spread, 20_000), side="right")
     least = np.where(larger > 0, rng.beta(np.maximum(larger, 1), n - larger + 1), 0.0)
     most = np.where(larger < n, rng.beta(larger + 1, np.maximum(n - larger, 1)), 1.0)
@@ -150,13 +152,14 @@ def over_seeds(
         return unknown(float(sample.mean()), SEEDS)
     if rank:
         n, successes = len(sample), min(max(float(sample.sum()), 0.0), len(sample))
-        low = stats.beta.ppf(ENDS[0], successes, n - successes + 1) if successes > 0 else 0.0
-        high = stats.beta.ppf(ENDS[1], successes + 1, n - successes) if successes < n else 1.0
+        low = special.betaincinv(successes, n - successes + 1, ENDS[0]) if successes > 0 else 0.0
+        high = special.betaincinv(successes + 1, n - successes, ENDS[1]) if successes < n else 1.0
         return Estimate(float(sample.mean()), float(low), float(high), SEEDS)
     middle, reach = float(sample[0]), 0.0
     if np.ptp(sample) > 0:
         middle = float(sample.mean())
-        reach = stats.t.ppf(ENDS[1], len(sample) - 1) * stats.sem(sample)
+        n = len(sample)
+        reach = special.stdtrit(n - 1, ENDS[1]) * sample.std(ddof=1) / n**0.5
 
     def side(ends: Sequence[float]) -> float:
         own = np.abs(sample - np.asarray(ends, dtype=float)) if len(ends) else np.zeros(1)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 REDUCING = ("TP-", "AN-", "TN+", "AP+")
 INCREASING = ("TP+", "AN+", "TN-", "AP-")
@@ -166,6 +165,8 @@ def quantities(neurons: pd.DataFrame) -> dict[str, float]:
 
 def change_with(neurons: pd.DataFrame, column: str) -> float:
     """Pearson's correlation of the change in activation with a column; NaN where nothing changes."""
+    from scipy import stats  # slow to import, and not needed to show what was measured before
+
     change = neurons["activation_change"]
     return stats.pearsonr(change, neurons[column]).statistic if np.ptp(change) else float("nan")
 

@@ -1,9 +1,8 @@
 """The ladder: what runs of models of different shapes measured, as one table.
 
-    table, refused = read(PROJECT / "book" / "packs" / "ladder")
-
 A *rung* is a shape, a language and a strength of DPO, with a trained model or with the untrained network
-beside it. One dimension changes at a time (`ladder.toml`). `dpotox.results.ladder_rules` judges the table.
+beside it. One dimension changes at a time (`ladder.toml`). `ladder_packs` reads the table, `ladder_rules`
+judges it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import tomllib
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 import pandas as pd
 
@@ -28,9 +26,7 @@ from dpotox.results.agreement import BEST
 from dpotox.results.claims import as_estimates, published_evidence
 from dpotox.results.folder import ENDING, Results
 from dpotox.results.nothing import UNTRAINED
-from dpotox.results.pack import unpacked
 from dpotox.results.record import difference
-from dpotox.results.schema import printable
 
 CONTENT: dict = tomllib.loads(files("dpotox.results").joinpath("ladder.toml").read_text(encoding="utf-8"))
 DIMENSIONS = tuple(CONTENT["dimensions"])
@@ -187,36 +183,8 @@ def _changes(one: Profile, other: Profile) -> dict[str, dict]:
     return {section: some for section, some in changes.items() if some}
 
 
-def read(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """What the packs in a folder measured, and why others do not count.
-
-    Returns:
-        A row per run and quantity: `COLUMNS`, `quantity`, `value`, `low`, `high`; and by the names of packs
-        that are no run of the ladder the reason.
-    """
-    rows, refused = [], {}
-    for path in sorted(folder.glob(f"*{ENDING}")):
-        try:
-            with unpacked(path) as results:
-                rows += _rows(path, results)
-        except UserError as error:
-            refused[printable(path.name)] = str(error)
-    return pd.DataFrame(rows, columns=[*COLUMNS, "quantity", "value", "low", "high"]), refused
-
-
-def _rows(path: Path, results: Results) -> list[dict]:
-    rung = rung_of(results.profile)
-    if rung not in NAMES or path.name != pack_name(rung, results.seed):
-        raise UserError("it is not of the rung and the seed that it is named after")
-    if wrong := different(results.profile, rung):
-        raise UserError(wrong)
-    run = {"rung": NAMES[rung], "seed": results.seed, "vocabulary": results.record.shape.vocabulary}
-    found = measured(results).items()
-    return [run | asdict(rung) | {"quantity": quantity} | asdict(one) for quantity, one in found]
-
-
 def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `read` with a row per run and a column per quantity, values only."""
+    """The table of `ladder_packs.read` with a row per run and a column per quantity, values only."""
     return table.pivot(index=list(COLUMNS), columns="quantity", values="value").reset_index()
 
 

@@ -19,7 +19,7 @@ from statistics import fmean
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from dpotox.estimates import ENDS, Estimate, Evidence, over_seeds, unknown
 from dpotox.estimates import SEEDS as OVER_SEEDS
@@ -100,7 +100,7 @@ def judge(table: pd.DataFrame, chapter: str) -> pd.DataFrame:
     """What came out for every rule of a chapter.
 
     Args:
-        table: of `ladder.read`.
+        table: of `ladder_packs.read`.
         chapter: `SIZE` or `ARCHITECTURES`.
 
     Returns:
@@ -204,11 +204,13 @@ def _over(several: Callable[[list[float]], float], values: list[Estimate]) -> Es
 
 def correlation(one: Sequence[Estimate], other: Sequence[Estimate]) -> Estimate:
     """Spearman's correlation; its interval is of values drawn anew, as their own intervals have them."""
+    from scipy import stats  # slow to import
+
     rng = np.random.default_rng(0)
 
     def ranks(some: Sequence[Estimate]) -> np.ndarray:
         values, low, high = np.array([[e.value, e.low, e.high] for e in some]).T
-        spread = np.nan_to_num((high - low) / 2 / stats.norm.ppf(ENDS[1]))
+        spread = np.nan_to_num((high - low) / 2 / special.ndtri(ENDS[1]))
         drawn = rng.normal(values, spread, (DRAWS, len(values)))
         return stats.rankdata(np.vstack([values, drawn]), axis=1)
 

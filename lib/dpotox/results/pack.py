@@ -38,6 +38,8 @@ LARGEST_PACK, LARGEST_OTHER = 64_000_000, 1_000_000
 LARGEST = {".parquet": 64_000_000, ".csv": 8_000_000}
 """Bytes of a pack and, unpacked, of its files; GPT-2 medium's neuron table has 14 million."""
 MOST_LINES = 10
+PACKS = OUTPUT / "artifacts" / "packs"
+"""Where what was read of packs is kept, named after their content."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -80,7 +82,7 @@ def write(results: Results, path: Path, small: bool = False) -> Path:
     return path
 
 
-def opened(path: Path, root: Path = OUTPUT / "artifacts" / "packs") -> Results:
+def opened(path: Path, root: Path = PACKS) -> Results:
     """The results in a pack, checked, and written anew from what was read.
 
     So nothing is kept, shown or given to be downloaded but what the checks have seen.

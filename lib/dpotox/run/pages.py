@@ -16,7 +16,7 @@ import nbformat
 
 from dpotox.errors import UserError
 from dpotox.places import OUTPUT, PROJECT
-from dpotox.results import catalogue, ladder
+from dpotox.results import catalogue, ladder_packs
 from dpotox.results.catalogue import TABLES
 from dpotox.results.folder import CLAIMS, ENDING, PROBE, RECORD, Results
 from dpotox.run import artifacts
@@ -125,7 +125,7 @@ def _colophon(results: Results, executed: list[Path], downloads: Path) -> dict:
             shutil.copyfile(file, downloads / file.name)
         given = [file.name for file in files]
         if path.stem in LADDER:
-            table, _ = ladder.read(PROJECT / "book" / "packs" / "ladder")
+            table, _ = ladder_packs.read(PROJECT / "book" / "packs" / "ladder")
             table.to_csv(downloads / "ladder.csv", index=False, float_format="%.6g")
             given.append("ladder.csv")
         pages[f"notebooks/{path.stem}"] = {

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.ticker import PercentFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from scipy.optimize import isotonic_regression
 
 # Toxic groups are warm, anti-toxic ones cool; the strong ones reduce toxicity, and each has a muted relative
 # that increases it. Lightness and hue together keep them apart for colour-blind readers.
@@ -115,6 +114,8 @@ def layer_axis(axes: Axes, layers: int) -> None:
 
 def spread(places: Sequence[float], gap: float) -> np.ndarray:
     """The places moved as little apart as gives each pair of neighbours the gap; order stays."""
+    from scipy.optimize import isotonic_regression  # slow to import
+
     places = np.asarray(places, float)
     order = np.argsort(places, kind="stable")
     shift = np.arange(len(places)) * gap
