@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
@@ -96,6 +97,7 @@ def by_token(results: Results) -> Figure:
         axes.plot(line["token"], line["kl"], "o-", **style)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("new token")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_y(axes, "KL divergence of after DPO from before, nats")
     figure.legend(ncols=2, loc="outside upper left", frameon=False, fontsize=SMALL)
     return figure

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
@@ -61,7 +61,7 @@ def spectrum(results: Results) -> Figure:
 
 def _count_directions(axes) -> None:
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("directions")
 
 
@@ -77,8 +77,8 @@ def layers(results: Results) -> Styler:
             "of the stream: half": _whole(line.stream_half),
             "nine tenths of it": _whole(line.stream_most),
         }
-        row |= {"first with the probe": line.first_probe, "first with the mean": line.first_mean}
-        rows.append(row | {"mean with the probe": line.mean_probe})
+        row |= {"cosine of first and probe": line.first_probe, "of first and mean": line.first_mean}
+        rows.append(row | {"of mean and probe": line.mean_probe})
     return shown(rows)
 
 
@@ -206,8 +206,8 @@ def answer(results: Results) -> Markdown:
     if not math.isfinite(last["half"]):
         return sentence(NO_CHANGE)
     said = [
-        f"after the last layer {_number(last['half'])} of {width:,} hold half of the squared change, and "
-        f"{last['most']:,.0f} nine tenths; of the stream itself {_number(last['stream_half'])} hold half",
+        f"after the last layer half of the squared change lies in {_number(last['half'])} of {width:,}, and "
+        f"nine tenths in {last['most']:,.0f}; half of the stream itself lies in {last['stream_half']:,.0f}",
     ]
     if math.isfinite(last["neutral"]):
         told = interval(*with_ends(last, "neutral"))
@@ -227,8 +227,8 @@ def _carried(results: Results, width: int) -> list[str]:
         beside = halves.get(RANDOM, math.nan)
         control = f"; at random it takes {beside:.0%}" if math.isfinite(beside) else ""
         said.append(
-            f"half of the effect is recovered by {_dimensions(halves[LEADING], width)} of its {width:,} "
-            f"dimensions, those of the largest change{control}"
+            f"half of the effect is recovered by about {halves[LEADING] * width:,.1f} of its {width:,} "
+            f"dimensions ({halves[LEADING]:.1%}), those of the largest change{control}"
         )
     else:
         said.append("no number of directions recovers half of the effect")
@@ -237,7 +237,3 @@ def _carried(results: Results, width: int) -> list[str]:
 
 def _number(directions: float) -> str:
     return f"{directions:,.0f} direction{'s' if directions > 1 else ''}"
-
-
-def _dimensions(part: float, width: int) -> str:
-    return f"{part:.1%} (about {part * width:,.1f})"
