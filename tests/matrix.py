@@ -74,6 +74,10 @@ counted = [0.2]
 counted_draws = 1
 {interventions}
 
+[beyond]
+ranks = [2]
+along = [0.5]
+
 [nulls]
 directions = 20
 shuffled_labels = 5

@@ -104,6 +104,7 @@ def with_what_follows(first: set[str]) -> set[str]:
 
 
 TRAINED = {"dpo_folder", "placebo_shuffled_folder", "placebo_reversed_folder"}
+BEYOND = {"stream_changes", "streams_tried", "along"}
 WRITTEN = {"results_folder"}
 """What the pages show."""
 GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "neuron_evidence"}
@@ -115,9 +116,9 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("inputs/pretraining.py", "_architecture", {"base_folder"}),
         ("inputs/pretraining.py", "MuonAndAdamW.step", {"base_folder"}),
         ("inputs/data.py", "_embedded_comments", {"comments"}),
-        ("inputs/data.py", "references", {"outcomes", "table1", "causes", "tried"}),
+        ("inputs/data.py", "references", {"outcomes", "table1", "causes", "tried", *BEYOND}),
         ("model/tracing.py", "mean_residuals", {"comments"}),
-        ("model/tracing.py", "window_nll", {"outcomes", "table1", "causes"}),
+        ("model/tracing.py", "window_nll", {"outcomes", "table1", "causes", "along"}),
         ("model/logit_lens.py", "nearest_token_ids", {"nearest_tokens"}),
         ("model/logit_lens.py", "along_the_probe", {"directions"}),
         ("model/weights.py", "shape", {"shape"}),
@@ -127,7 +128,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("paper/pairs.py", "_sample", {"pairs"}),
         ("paper/dpo.py", "_token_ids", TRAINED),
         ("paper/nulls.py", "placebo_pairs", TRAINED - {"dpo_folder"}),
-        ("paper/groups.py", "shares", GROUPED),
+        ("paper/groups.py", "shares", GROUPED | {"along"}),
         ("paper/evaluation.py", "token_f1", {"outcomes", "table1"}),
         ("paper/table1.py", "Table1.summary", {"summary"}),
         ("paper/table1.py", "Table1.beyond_draws", {"table1_evidence", "offset_evidence"}),
@@ -137,6 +138,12 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("run/causes.py", "toxic_tokens", {"causes"}),
         ("run/counts.py", "orders", {"tried"}),
         ("run/counts.py", "reached", WRITTEN),
+        ("run/directions_tried.py", "spectrum", {"stream_changes"}),
+        ("run/directions_tried.py", "random_basis", {"streams_tried"}),
+        ("run/directions_tried.py", "holding", WRITTEN),
+        ("run/beside.py", "divergence", {"along"}),
+        ("run/along.py", "blend", {"along"}),
+        ("run/along.py", "quarters", WRITTEN),
         ("run/per_token.py", "pieces", {"step_through"}),
         ("paper/evidence.py", "residual_evidence", {"residual_evidence"}),
         ("estimates.py", "around", {"comparisons", "neuron_evidence", "offset_evidence"}),

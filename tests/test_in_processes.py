@@ -19,7 +19,7 @@ from dpotox.run import in_processes, training
 from dpotox.run.plan import Plan
 from dpotox.run.study import Study
 
-REMADE = ("dpo", "readings", "nulls", "table1", "tried")
+REMADE = ("dpo", "readings", "nulls", "table1", "tried", "streams-tried", "along")
 
 
 @pytest.fixture(scope="module")

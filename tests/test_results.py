@@ -43,6 +43,16 @@ def again(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
     return read_table(folder / TABLES[name].file, name)
 
 
+def test_settings_that_there_were_not_yet_are_taken_for_what_they_are_by_default():
+    plain = load_profile("mini")
+    now = record.settings_of(plain)
+    earlier = {section: value for section, value in now.items() if section != "beyond"}
+    assert record.difference(earlier, now) == ""
+    asked = record.settings_of(replace(plain, beyond=replace(plain.beyond, ranks=[3])))
+    assert record.difference(earlier, asked) == "beyond.ranks"
+    assert record.difference(now, asked) == "beyond.ranks"
+
+
 # What is written is read again
 
 

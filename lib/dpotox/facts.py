@@ -24,6 +24,12 @@ COPIED, SET_BACK = "copied", "set back"
 RANKINGS = ("activation change", "projection drop", "cosine", "projection drop within its layer")
 RANDOM, EVERY = "at random", "all neurons"
 """How they are chosen."""
+LEADING, PROBE, EVERY_DIRECTION = "largest change", "probe", "all directions"
+"""How directions of the residual stream are chosen, besides at random (`run/directions_tried.py`)."""
+PROMPTED, NEUTRAL = "after the prompts", "neutral text"
+"""On which text the change of the residual stream is taken."""
+BEFORE_TEXT, AFTER_TEXT = "text from before DPO", "text from after DPO"
+"""On which text models are compared token by token (`run/along.py`)."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -50,6 +56,8 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         and profile.compute.dtype == "float32"
         and not profile.model.remote,
         "counts": bool(profile.interventions.counted) and not profile.model.remote,
+        "ranks": bool(profile.beyond.ranks) and not profile.model.remote,
+        "along": bool(profile.beyond.along) and not profile.model.remote,
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

@@ -198,6 +198,17 @@ class Nulls:
 
 
 @_strict
+class Beyond:
+    """What the chapters beyond the paper try; an empty list turns a chapter off."""
+
+    # Numbers of directions of the residual stream, of which is tried how much of DPO's effect they carry.
+    ranks: list[Count] = Field([1, 4, 16])
+    rank_draws: Count = 1  # random choices of as many
+    # How far to go from the weights before DPO (0) to those after it (1), besides these two.
+    along: list[float] = Field([-1.0, -0.5, 0.5, 1.5, 2.0])
+
+
+@_strict
 class Compute:
     """Where and how it is computed."""
 
@@ -228,6 +239,7 @@ class Profile:
     dpo: Dpo = Dpo()
     interventions: Interventions = Interventions()
     nulls: Nulls = Nulls()
+    beyond: Beyond = Beyond()
     compute: Compute = Compute()
 
     def settings(self, *names: str) -> dict:

@@ -19,6 +19,7 @@ from torch import Tensor
 from dpotox.model.architecture import Layer, layers, parameters
 from dpotox.model.interventions import SITES, Block, Change, Intervention, Site, Swap
 
+Place = tuple[int, Site]
 GENERATING, IN_TEXT = slice(-1, None), slice(0, 1)
 """Where the newest position is: the last while generating; in given text, the published code's first."""
 
@@ -38,19 +39,21 @@ class _Part:
 class Plan:
     """The edits of every layer and site, in their order."""
 
-    parts: dict[tuple[int, Site], list[_Part]]
+    parts: dict[Place, list[_Part]]
     other: TransformersModel | None
 
     def read_along(self, mask: Int[Tensor, "batch pos"]) -> ReadAlong | None:
         """The other model set to read what follows, in the layers in which something is copied from it."""
-        copied = sorted({layer for (layer, _), parts in self.parts.items() if any(p.copies for p in parts)})
+        copied = {place for place, parts in self.parts.items() if any(part.copies for part in parts)}
         return ReadAlong(self.other, copied, mask) if copied else None
 
-    def apply(self, at: Layer, layer: int, theirs: dict[int, Tensor], sites: Sequence[Site] = SITES) -> None:
+    def apply(
+        self, at: Layer, layer: int, theirs: dict[Place, Tensor], sites: Sequence[Site] = SITES
+    ) -> None:
         """Edit one layer of a running trace, in forward order.
 
         Args:
-            theirs: the other model's activations by layer, `(batch, pos, neuron)`, where they are copied.
+            theirs: what the other model has, `(batch, pos, neuron)`, where it is copied.
         """
         for site in sites:
             if (layer, site) not in self.parts:
@@ -62,7 +65,7 @@ class Plan:
                 here, values = acts[:, part.where], part.values
                 neurons = part.neurons.to(acts.device).expand(*here.shape[:-1], -1)
                 if part.copies:
-                    values = theirs[layer].to(acts.device)[:, part.where].gather(-1, neurons)
+                    values = theirs[layer, site].to(acts.device)[:, part.where].gather(-1, neurons)
                 here.scatter_(-1, neurons, part.change(here.gather(-1, neurons), values.to(here)))
             if site == "activation":
                 at.put(acts)
@@ -71,14 +74,15 @@ class Plan:
 class ReadAlong:
     """Another model that reads the tokens a traced one is about to process, step by step."""
 
-    def __init__(self, model: TransformersModel, some: list[int], mask: Int[Tensor, "batch pos"]) -> None:
+    def __init__(self, model: TransformersModel, some: set[Place], mask: Int[Tensor, "batch pos"]) -> None:
         from transformers import DynamicCache  # slow to import
 
-        self.model, self.layers, self.mask = model, some, mask
+        self.model, self.mask = model, mask
+        self.places = sorted(some, key=lambda place: (place[0], SITES.index(place[1])))  # as they are passed
         self.cache = DynamicCache(config=model.config)
 
-    def activations(self, ids: Int[Tensor, "batch pos"]) -> dict[int, Float[Tensor, "batch pos neuron"]]:
-        """Activations at the next tokens, in the layers that are copied."""
+    def activations(self, ids: Int[Tensor, "batch pos"]) -> dict[Place, Float[Tensor, "batch pos neuron"]]:
+        """What is there at the next tokens, in the layers and at the sites that are copied."""
         device, length = self.model.device, self.cache.get_seq_length() + ids.shape[1]
         mask = torch.nn.functional.pad(self.mask, (0, length - self.mask.shape[1]), value=1)
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -86,8 +90,8 @@ class ReadAlong:
         batch |= {"attention_mask": mask.to(device), "past_key_values": self.cache, "use_cache": True}
         inside = layers(self.model, len(ids))
         with torch.no_grad(), self.model.trace(batch):
-            acts = nnsight.save([inside[layer].activation for layer in self.layers])
-        return dict(zip(self.layers, acts, strict=True))
+            acts = nnsight.save([getattr(inside[layer], site) for layer, site in self.places])
+        return dict(zip(self.places, acts, strict=True))
 
 
 @contextmanager
@@ -109,7 +113,7 @@ def edited(
         raise ValueError("copies and swaps take from another model; give it as `other`")
     if takes and model.remote:
         raise ValueError("copies and swaps take from another model, which a job at NDIF cannot")
-    parts: dict[tuple[int, Site], list[_Part]] = defaultdict(list)
+    parts: dict[Place, list[_Part]] = defaultdict(list)
     for edit in edits:
         for layer, neurons, values in edit.by_layer():
             device = model.layers[layer].down.weight.device

@@ -39,7 +39,7 @@ class Intervention:
         positions: `all` of the text; or, as the published patching does it, only the `newest`, which
             predicts the token being generated. In a text whose loss is measured that is the first position,
             where the published code's counter stands.
-        copies: the values are another model's activations on the same text, position by position.
+        copies: the values are what another model has there on the same text, position by position.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Intervention:
             raise ValueError(f"site is {self.site!r}; it must be one of {', '.join(SITES)}")
         if self.positions not in get_args(Positions):
             raise ValueError(f"positions is {self.positions!r}; it must be 'all' or 'newest'")
-        if self.copies and self.site != "activation":
-            raise ValueError("only activations can be copied from another model")
+        if self.copies and self.site == "gelu_input":
+            raise ValueError("what enters the GELU cannot be copied from another model")
 
     def by_layer(self) -> Iterator[tuple[int, Int[Tensor, "neuron"], Float[Tensor, "neuron"]]]:
         """Each touched layer with its neurons and their values."""
@@ -106,6 +106,17 @@ def shift(
 def copy(neurons: pd.DataFrame, name: str = "copy") -> Intervention:
     """Give neurons the activations that the other model has on the same text, token by token. Ours."""
     return Intervention(name, _with_value(neurons, 0.0), lambda _, theirs: theirs.clone(), copies=True)
+
+
+def copy_stream(layer: int, basis: Float[Tensor, "d_model k"], name: str = "copy stream") -> Intervention:
+    """Give the residual stream after a layer the part along an orthonormal basis that the other has. Ours."""
+
+    def change(stream: Tensor, theirs: Tensor) -> Tensor:
+        along = basis.to(stream.device)
+        return stream + ((theirs - stream).float() @ along @ along.T).to(stream)
+
+    coordinates = pd.DataFrame({"layer": layer, "neuron": range(len(basis))})
+    return Intervention(name, _with_value(coordinates, 0.0), change, site="residual", copies=True)
 
 
 def scale_keys(

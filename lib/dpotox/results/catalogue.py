@@ -5,8 +5,22 @@ from __future__ import annotations
 import pandas as pd
 
 from dpotox.estimates import RESAMPLED
-from dpotox.facts import COPIED, EVERY, PARTS, RANDOM, RANKINGS, SET_BACK
-from dpotox.paper.groups import GROUPS
+from dpotox.facts import (
+    AFTER_TEXT,
+    BEFORE_TEXT,
+    COPIED,
+    EVERY,
+    EVERY_DIRECTION,
+    LEADING,
+    NEUTRAL,
+    PARTS,
+    PROBE,
+    PROMPTED,
+    RANDOM,
+    RANKINGS,
+    SET_BACK,
+)
+from dpotox.paper.groups import GROUPS, REDUCING
 from dpotox.results.schema import Table, column, interval, label, number, text, whole
 
 STREAM = "residual stream"
@@ -220,6 +234,77 @@ _ALL = (
         share=number("the share of all neurons; none where all do not reach it", empty=True),
         low=number("lower end of its interval", empty=True),
         high=number("upper end", empty=True),
+    ),
+    Table("stream_ranks.csv", key=("layer", "directions"), most=10_000, needs="ranks", optional=True).of(
+        "How much of DPO's change of the residual stream lies in its first directions, after the prompts.",
+        layer=whole("after which layer, from 0"),
+        directions=whole("how many directions, the largest first"),
+        share=number("their share of the squared change", empty=True),
+    ),
+    Table("stream_changes.csv", key=("layer",), needs="ranks", optional=True).of(
+        "What that change is like after each layer.",
+        layer=whole("the layer, from 0"),
+        size=number("root mean square of the change over that of the stream before DPO"),
+        half=number("how many directions hold half of the squared change", empty=True),
+        most=number("how many hold nine tenths", empty=True),
+        stream_half=number("how many directions hold half of the squared stream before DPO", empty=True),
+        stream_most=number("how many hold nine tenths of that", empty=True),
+        first_probe=number("cosine of the change's first direction with the probe", empty=True),
+        first_mean=number("its cosine with the mean change", empty=True),
+        mean_probe=number("cosine of the mean change with the probe", empty=True),
+        neutral_length=number("length of the mean change on neutral text over that here", empty=True),
+        **interval("neutral", "cosine of the mean change with that on neutral text"),
+    ),
+    Table("stream_tokens.csv", key=("layer", "text"), needs="ranks", optional=True, whole=True).of(
+        "The tokens nearest to the mean change; toxic ones that are not mild are masked.",
+        layer=whole("after which layer, from 0"),
+        text=label("on which text", PROMPTED, NEUTRAL),
+        more=text("the tokens nearest to it, nearest first"),
+        less=text("the tokens nearest to its opposite"),
+    ),
+    Table(
+        "streams_tried.csv", key=("layer", "ranked", "draw", "directions"), needs="ranks", optional=True
+    ).of(
+        "How much of DPO's effect some directions of the residual stream carry, copied after a layer.",
+        layer=whole("after which layer, from 0"),
+        ranked=label("how the directions were chosen", LEADING, RANDOM, PROBE, EVERY_DIRECTION),
+        draw=whole("which random choice, else 0"),
+        directions=whole("how many"),
+        recovered=number("the share of DPO's effect on greedy toxicity that is there", empty=True),
+        low=number("lower end of its interval", empty=True),
+        high=number("upper end", empty=True),
+    ),
+    Table("streams_enough.csv", key=("layer", "ranked", "level"), needs="ranks", optional=True).of(
+        "At which share of the stream's dimensions that reaches a level.",
+        layer=whole("after which layer, from 0"),
+        ranked=label("as in `streams_tried.csv`", LEADING, RANDOM),
+        level=number("the share of DPO's effect that is recovered"),
+        share=number("the share of the dimensions; none where all do not reach it", empty=True),
+        low=number("lower end of its interval", empty=True),
+        high=number("upper end", empty=True),
+    ),
+    Table("along.csv", key=("a",), needs="along", optional=True).of(
+        "Models on the straight way from the weights before DPO to those after it, and past both.",
+        a=number("how far: 0 is before DPO, 1 after"),
+        **interval("toxicity", "mean toxicity of greedy continuations"),
+        **interval("rise", "the same minus that before DPO"),
+        **interval("recovered", "the part of DPO's effect on it"),
+        **interval("perplexity", "perplexity on neutral text"),
+        net=number("net / gross reduction on the text from before DPO", empty=True),
+        **{group: number(f"share of gross of {group} on that text", empty=True) for group in REDUCING},
+    ),
+    Table("kl_by_token.csv", key=("text", "token"), most=10_000, needs="along", optional=True).of(
+        "How far what the model after DPO would write next diverges from what the model before would.",
+        text=label("on which text", BEFORE_TEXT, AFTER_TEXT),
+        token=whole("the new token's place, from 1"),
+        kl=number("KL divergence of after from before, mean over prompts", "nats"),
+    ),
+    Table("kl_quarters.csv", key=("text",), needs="along", optional=True).of(
+        "The same over the first and the last quarter of the new tokens.",
+        text=label("on which text", BEFORE_TEXT, AFTER_TEXT),
+        **interval("first", "mean over the first quarter", "nats"),
+        **interval("last", "mean over the last quarter", "nats"),
+        **interval("ratio", "the first over the last"),
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

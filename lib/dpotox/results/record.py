@@ -129,11 +129,11 @@ def settings_of(profile: Profile) -> dict:
 def difference(made_with: dict, asked_for: dict) -> str:
     """The first setting in which two differ, but for what the computer decides.
 
-    A setting that there was not yet when something was made is taken for what it is by default.
+    A setting or a section that there was not yet when something was made is taken for what it is by default.
     """
     usual = asdict(Profile(name=""))
     for section, settings in asked_for.items():
-        before = made_with.get(section)
+        before = made_with.get(section, {} if isinstance(settings, dict) else None)
         if isinstance(before, dict):
             before = usual.get(section, {}) | before
         if section in ("compute", "name", "extends") or before == settings:

@@ -95,25 +95,37 @@ def trial_jobs(study: Study, folder: Path) -> Callable[[int], None]:
     return lambda number: part(folder / f"{number:03}", TENSOR, partial(outcome, asked[number]))
 
 
-def _outcomes(study: Study) -> tuple[pd.DataFrame, Float[np.ndarray, "trial prompt"], tuple, int]:
+COLUMNS = ["kind", "ranked", "draw", "neurons"]
+
+
+def judged(
+    study: Study, trials: pd.DataFrame, columns: list[str]
+) -> tuple[pd.DataFrame, Float[np.ndarray, "trial prompt"], tuple, int]:
     """The trials, their outcomes, those of both models on the same prompts, and the number of resamples.
 
     Outcomes are unknown if DPO has no sure effect on these prompts.
+
+    Args:
+        trials: a row per trial: what the columns tell of it, and its toxicity after every prompt.
     """
-    columns, resamples = ["kind", "ranked", "draw", "neurons"], study.profile.compute.bootstrap
-    outcomes = study.tried.drop(columns=columns).to_numpy()
+    resamples, outcomes = study.profile.compute.bootstrap, trials.drop(columns=columns).to_numpy()
     ends = tuple(one.greedy[: outcomes.shape[1]] for one in study.outcomes.values())
     if not has_effect(*ends, resamples):  # of nothing there are no shares
         outcomes = np.full_like(outcomes, np.nan)
-    return study.tried[columns], outcomes, ends, resamples
+    return trials[columns], outcomes, ends, resamples
 
 
-def counts(study: Study) -> pd.DataFrame:
+def shares(study: Study, trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """The share of DPO's effect that is there in every trial, `recovered`, with its ends `low` and `high`."""
-    named, outcomes, (before, after), resamples = _outcomes(study)
+    named, outcomes, (before, after), resamples = judged(study, trials, columns)
     found = [estimate(recovered_share, before, row, after, resamples=resamples) for row in outcomes]
     ends = [{"recovered": one.value, "low": one.low, "high": one.high} for one in found]
     return named.join(pd.DataFrame(ends))
+
+
+def counts(study: Study) -> pd.DataFrame:
+    """`shares` of the trials of neurons."""
+    return shares(study, study.tried, COLUMNS)
 
 
 def enough(study: Study) -> pd.DataFrame:
@@ -121,7 +133,7 @@ def enough(study: Study) -> pd.DataFrame:
 
     `kind`, `ranked`, `level`, and `share` with its ends: NaN where all that were tried do not reach it.
     """
-    named, outcomes, ends, resamples = _outcomes(study)
+    named, outcomes, ends, resamples = judged(study, study.tried, COLUMNS)
     rows, total = [], len(study.neurons)
     for (kind, ranked), some in named[named["ranked"] != EVERY].groupby(["kind", "ranked"], sort=False):
         every = named.index[(named["kind"] == kind) & (named["ranked"] == EVERY)]

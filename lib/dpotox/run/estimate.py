@@ -27,6 +27,8 @@ PASSES = 4
 """Times that the prompts are continued and read, for the readings and, without placebos, for the nulls."""
 IN_LAYERS = 16
 """Whole layers of heads and of neurons whose changes are tried, in a model of eight."""
+IN_TWO_LAYERS = 2
+"""After how many layers directions of the residual stream are tried."""
 TRAINING = 3.0
 """Seconds in which a trainer of trl is set up."""
 WRITTEN = 300e6
@@ -73,6 +75,8 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     few = min(sizes.fewer_prompts, sizes.prompts)
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + costs.score)
     trials = len(profile.interventions.counted) * (len(RANKINGS) + profile.interventions.counted_draws) + 1
+    tried, drawings = len(profile.beyond.ranks), profile.beyond.rank_draws
+    streams = IN_TWO_LAYERS * (tried * (1 + drawings) + 2)
     windows = sizes.text_windows * sizes.window_tokens * costs.token
     resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
@@ -91,6 +95,9 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "undone": 2 * read,
         "causes": (2 * profile.interventions.writers + IN_LAYERS) * (drawn + windows),
         "tried": 2 * trials * drawn / processes_of(profile),
+        "stream-changes": 2 * (sizes.prompts * (prompt + sizes.new_tokens * costs.token) + windows),
+        "streams-tried": 2 * streams * drawn / processes_of(profile),
+        "along": (len(profile.beyond.along) * (drawn + read + windows) + 2 * read) / processes_of(profile),
         "outcomes": 2 * examined,
         "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
         "summary": 9 * (examinations + 2) * costs.bootstrap,
@@ -144,7 +151,8 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
     """Bytes of the device's memory at the most: for what cannot be halved, and with whole batches.
 
     While DPO trains, there are the model before it, the weights in training with gradients and the
-    optimiser's moments, all but the first in float32; otherwise the models before and after DPO.
+    optimiser's moments, all but the first in float32; otherwise the models before and after
+    DPO, and one on the way between them.
     """
     sizes, given, trained = profile.sizes, profile.pairs, not profile.model.aligned
     width, layers, vocabulary = config.hidden_size, config.num_hidden_layers, config.vocab_size
@@ -158,8 +166,9 @@ def memory_bytes(profile: Profile, parameters: int, config: PretrainedConfig) ->
     tokens = 2 * profile.dpo.batch_size * (given.prompt_tokens + given.new_tokens)
     learning = trained * tokens * 4 * (18 * layers * width + 4 * vocabulary)
     processes = processes_of(profile)
-    fixed = max(processes * 2 * weights, training)
-    return fixed, max(processes * (2 * weights + generating), training + learning)
+    networks = 3 if profile.beyond.along else 2  # one on the way between the two
+    fixed = max(processes * networks * weights, training)
+    return fixed, max(processes * (networks * weights + generating), training + learning)
 
 
 def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, missing: Collection[str]) -> int:

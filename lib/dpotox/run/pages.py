@@ -43,6 +43,14 @@ SHOWN = {
     **{name: [] for name in LADDER},
     "16_whole_account": ["account", "causes", "undone"],
     "18_how_many_neurons": ["counts", "enough"],
+    "19_how_many_directions": [
+        "stream_ranks",
+        "stream_changes",
+        "stream_tokens",
+        "streams_tried",
+        "streams_enough",
+    ],
+    "20_how_far_along": ["along", "kl_by_token", "kl_quarters"],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}

@@ -56,6 +56,10 @@ class Plan:
             absent |= {"undone", "causes"}
         if not facts(self.profile)["counts"]:
             absent.add("tried")
+        if not facts(self.profile)["ranks"]:
+            absent |= {"stream_changes", "streams_tried"}
+        if not facts(self.profile)["along"]:
+            absent.add("along")
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

@@ -29,7 +29,19 @@ from dpotox.inputs.windows import added_by_chat
 from dpotox.model import architecture, logit_lens, tracing, weights
 from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
 from dpotox.profile import EMBEDDED, Compute, Pairs, Profile
-from dpotox.run import causes, counts, kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.run import (
+    along,
+    causes,
+    counts,
+    directions_tried,
+    kept,
+    offset,
+    per_token,
+    reading,
+    scores,
+    table1_jobs,
+    training,
+)
 from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.tables import write_results
@@ -317,6 +329,12 @@ class Study:
     table1 = step(kept.TABLE1, shared=True)(table1_jobs.share_table1)
 
     tried = step(kept.TABLE, shared=True)(counts.tried)
+
+    # Beyond the paper: in how many directions the change lies, and what lies on the way to DPO and past it
+
+    stream_changes = step(kept.TENSORS)(directions_tried.changes_of)
+    streams_tried = step(kept.TABLE, shared=True)(directions_tried.tried)
+    along = step(kept.TENSORS, shared=True)(along.gone)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:

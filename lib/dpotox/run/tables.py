@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, artifacts, causes, counts
+from dpotox.run import account, along, artifacts, causes, counts, directions_tried
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -73,6 +73,14 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "causes": lambda: study.causes,
         "counts": lambda: counts.counts(study),
         "enough": lambda: counts.enough(study),
+        "stream_ranks": lambda: directions_tried.stream_ranks(study),
+        "stream_changes": lambda: directions_tried.stream_changes(study),
+        "stream_tokens": lambda: directions_tried.stream_tokens(study),
+        "streams_tried": lambda: directions_tried.streams_tried(study),
+        "streams_enough": lambda: directions_tried.streams_enough(study),
+        "along": lambda: along.along(study),
+        "kl_by_token": lambda: along.kl_by_token(study),
+        "kl_quarters": lambda: along.kl_quarters(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(
