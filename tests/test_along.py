@@ -11,7 +11,7 @@ from test_directions_tried import NEW, Made
 from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from dpotox.facts import AFTER_TEXT, BEFORE_TEXT
+from dpotox.facts import AFTER_TEXT, BEFORE_TEXT, RATIO
 from dpotox.model.architecture import traced, turn
 from dpotox.places import PROJECT
 from dpotox.run import along, beside
@@ -186,7 +186,8 @@ def test_what_was_not_tried_decides_nothing_and_no_share_is_taken_of_no_effect(r
     ],
 )
 def test_where_a_text_changes_is_told_by_the_interval(results, low, value, high, said):
-    table = results.kl_quarters.assign(ratio=value, ratio_low=low, ratio_high=high)
+    table = results.kl_quarters.copy()
+    table.loc[table["part"] == RATIO, ["value", "low", "high"]] = value, low, high
     made = Made(results, along=results.along, kl_by_token=results.kl_by_token, kl_quarters=table)
     assert said in report_along.answer(made).data.lower()
 

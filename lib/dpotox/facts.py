@@ -30,6 +30,8 @@ PROMPTED, NEUTRAL = "after the prompts", "neutral text"
 """On which text the change of the residual stream is taken."""
 BEFORE_TEXT, AFTER_TEXT = "text from before DPO", "text from after DPO"
 """On which text models are compared token by token (`run/along.py`)."""
+QUARTERS = FIRST, LAST, RATIO = "first quarter", "last quarter", "first / last"
+"""Which new tokens of a text, and the two beside each other."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 

@@ -16,6 +16,7 @@ from dpotox.facts import (
     PARTS,
     PROBE,
     PROMPTED,
+    QUARTERS,
     RANDOM,
     RANKINGS,
     SET_BACK,
@@ -299,12 +300,11 @@ _ALL = (
         token=whole("the new token's place, from 1"),
         kl=number("KL divergence of after from before, mean over prompts", "nats"),
     ),
-    Table("kl_quarters.csv", key=("text",), needs="along", optional=True).of(
+    Table("kl_quarters.csv", key=("text", "part"), needs="along", optional=True).of(
         "The same over the first and the last quarter of the new tokens.",
         text=label("on which text", BEFORE_TEXT, AFTER_TEXT),
-        **interval("first", "mean over the first quarter", "nats"),
-        **interval("last", "mean over the last quarter", "nats"),
-        **interval("ratio", "the first over the last"),
+        part=label("over which tokens the mean is taken, in nats; or the first over the last", *QUARTERS),
+        **VALUE,
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

@@ -20,7 +20,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.estimates import Estimate, estimate, has_effect, mean, perplexity, recovered_share, unknown
-from dpotox.facts import AFTER_TEXT, BEFORE_TEXT
+from dpotox.facts import AFTER_TEXT, BEFORE_TEXT, FIRST, LAST, RATIO
 from dpotox.model import architecture, weights
 from dpotox.model.tracing import read_generation, window_nll
 from dpotox.paper import groups
@@ -151,8 +151,8 @@ def along(study: Study) -> pd.DataFrame:
         common = {"resamples": resamples}
         row = {"a": a} | _with_ends("toxicity", estimate(mean, here, **common))
         row |= _with_ends("rise", estimate(_difference, here, before, **common))
-        part = estimate(recovered_share, before, here, after, **common) if sure else unknown(np.nan, "")
-        row |= _with_ends("recovered", part) | _with_ends("perplexity", estimate(perplexity, nll, **common))
+        effect = estimate(recovered_share, before, here, after, **common) if sure else unknown(np.nan, "")
+        row |= _with_ends("recovered", effect) | _with_ends("perplexity", estimate(perplexity, nll, **common))
         rows.append(row | dict(zip(SHARES, shares, strict=True)))
     return pd.DataFrame(rows)
 
@@ -173,13 +173,15 @@ def kl_by_token(study: Study) -> pd.DataFrame:
 
 
 def kl_quarters(study: Study) -> pd.DataFrame:
-    """The mean divergence over the first and the last quarter of the new tokens, and their `ratio`."""
+    """The mean divergence over the first and the last quarter of the tokens, and the first over the last."""
     rows, resamples = [], study.profile.compute.bootstrap
     for text, name in TEXTS.items():
         first, last = quarters(study.along[name].double().numpy())
-        row = {"text": text} | _with_ends("first", estimate(mean, first, resamples=resamples))
-        row |= _with_ends("last", estimate(mean, last, resamples=resamples))
-        rows.append(row | _with_ends("ratio", estimate(_ratio, first, last, resamples=resamples)))
+        asked = {FIRST: (mean, first), LAST: (mean, last), RATIO: (_ratio, first, last)}
+        for which, samples in asked.items():
+            found = estimate(*samples, resamples=resamples)
+            ends = {"value": found.value, "low": found.low, "high": found.high}
+            rows.append({"text": text, "part": which} | ends)
     return pd.DataFrame(rows)
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
-from dpotox.facts import AFTER_TEXT, BEFORE_TEXT
+from dpotox.facts import AFTER_TEXT, BEFORE_TEXT, FIRST, LAST, RATIO
 from dpotox.paper.groups import REDUCING, TURNED
 from dpotox.results.claims import Claim
 from dpotox.results.folder import Results
@@ -108,13 +108,8 @@ def quarters(results: Results) -> Styler:
     if "kl_quarters" not in results.tables:
         return shown([])
     rows = [
-        {
-            "text": line["text"],
-            "first quarter": interval(*with_ends(line, "first")),
-            "last quarter": interval(*with_ends(line, "last")),
-            "first / last": interval(*with_ends(line, "ratio")),
-        }
-        for line in results.kl_quarters.to_dict("records")
+        {"text": text} | {line.part: interval(line.value, line.low, line.high) for line in some.itertuples()}
+        for text, some in results.kl_quarters.groupby("text", sort=False)
     ]
     return shown(rows)
 
@@ -125,9 +120,10 @@ def _at(results: Results, a: float, measure: str) -> Estimate | None:
     return Estimate(*with_ends(lines[0], measure)) if lines else None
 
 
-def _shallow(results: Results) -> Estimate:
-    table = results.kl_quarters.set_index("text")
-    return Estimate(*with_ends(table.loc[AFTER_TEXT], "ratio"))
+def _quarter(results: Results, part: str) -> Estimate:
+    """Of the text from after DPO."""
+    table = results.kl_quarters.set_index(["text", "part"])
+    return Estimate(*table.loc[(AFTER_TEXT, part), ["value", "low", "high"]].astype(float))
 
 
 def verdicts(results: Results) -> Markdown:
@@ -137,7 +133,7 @@ def verdicts(results: Results) -> Markdown:
     judged = {
         HALF_WAY: ("between .35 and .65", _at(results, 0.5, "recovered")),
         BACKWARDS: ("> 0", _at(results, -1.0, "rise")),
-        SHALLOW: ("> 1", _shallow(results)),
+        SHALLOW: ("> 1", _quarter(results, RATIO)),
     }
     said = []
     for rule, (limits, found) in judged.items():
@@ -175,10 +171,10 @@ def _became(line: pd.Series, table: pd.DataFrame) -> str:
 
 
 def _where(results: Results) -> str:
-    found, table = _shallow(results), results.kl_quarters.set_index("text")
+    found = _quarter(results, RATIO)
     if not math.isfinite(found.value):
         return "both models would write the same at every token"
-    first, last = (number(table.loc[AFTER_TEXT, quarter]) for quarter in ("first", "last"))
+    first, last = (number(_quarter(results, part).value) for part in (FIRST, LAST))
     told = f"{first} nats over the first quarter of the new tokens and {last} over the last"
     if found.low > 1:
         return f"DPO changes the first tokens most: the divergence is {told}"
