@@ -24,6 +24,14 @@ COPIED, SET_BACK = "copied", "set back"
 RANKINGS = ("activation change", "projection drop", "cosine", "projection drop within its layer")
 RANDOM, EVERY = "at random", "all neurons"
 """How they are chosen."""
+ON_PAIRS, ON_SHUFFLED = "the pairs", "shuffled pairs"
+"""On what another objective than DPO's, or DPO, is trained (`run/objectives.py`)."""
+ENOUGH = (0.95, 1.05)
+"""The shares of DPO's effect on greedy toxicity between which an objective is matched."""
+WEAK, MATCHED, JUMPED = "too little", "matched", "jumped over"
+"""What a try at that came to."""
+CHANGED = ("all parameters", "attention", "MLP in", "MLP out")
+"""Of which weights the changes are compared."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -50,6 +58,7 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         and profile.compute.dtype == "float32"
         and not profile.model.remote,
         "counts": bool(profile.interventions.counted) and not profile.model.remote,
+        "objectives": trained and bool(profile.beyond.objectives) and not profile.model.remote,
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

@@ -29,6 +29,8 @@ NeuronSet = Literal[
     *("all four groups", "the other four groups", "all neurons"),
 ]
 """Neurons by group: each of the eight, those that reduce toxicity, their complement, and both."""
+Objective = Literal["ipo", "hinge", "kto", "sft", "simpo", "orpo"]
+"""What else than DPO's loss is trained by (`dpotox.paper.objectives`)."""
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -198,6 +200,16 @@ class Nulls:
 
 
 @_strict
+class Beyond:
+    """What is asked beyond the paper, a chapter each."""
+
+    # Trained on the same pairs until they do as much as DPO; none: not asked.
+    objectives: list[Objective] = Field(["ipo", "sft"])
+    objective_tries: Count = 5  # learning rates that are tried at most for it to do as much
+    objective_placebos: bool = True  # each trained on shuffled preferences too
+
+
+@_strict
 class Compute:
     """Where and how it is computed."""
 
@@ -228,6 +240,7 @@ class Profile:
     dpo: Dpo = Dpo()
     interventions: Interventions = Interventions()
     nulls: Nulls = Nulls()
+    beyond: Beyond = Beyond()
     compute: Compute = Compute()
 
     def settings(self, *names: str) -> dict:

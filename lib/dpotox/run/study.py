@@ -29,7 +29,19 @@ from dpotox.inputs.windows import added_by_chat
 from dpotox.model import architecture, logit_lens, tracing, weights
 from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
 from dpotox.profile import EMBEDDED, Compute, Pairs, Profile
-from dpotox.run import causes, counts, kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.run import (
+    causes,
+    counts,
+    kept,
+    matching,
+    objectives,
+    offset,
+    per_token,
+    reading,
+    scores,
+    table1_jobs,
+    training,
+)
 from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.tables import write_results
@@ -317,6 +329,15 @@ class Study:
     table1 = step(kept.TABLE1, shared=True)(table1_jobs.share_table1)
 
     tried = step(kept.TABLE, shared=True)(counts.tried)
+
+    # Beyond the paper: other objectives on the same pairs
+
+    objectives_folder = step(kept.FOLDER, shared=True)(matching.train_all_into)
+    objective_trials = step(kept.TENSORS, shared=True)(objectives.measure_all)
+
+    def objective(self, name: str) -> TransformersModel:
+        """A model trained by another objective, by its place in the folder, ready for tracing."""
+        return self._made_here(self.objectives_folder / name)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:
