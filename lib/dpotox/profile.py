@@ -30,6 +30,7 @@ NeuronSet = Literal[
 ]
 """Neurons by group: each of the eight, those that reduce toxicity, their complement, and both."""
 Objective = Literal["ipo", "hinge", "kto", "sft", "simpo", "orpo"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 """What else than DPO's loss is trained by (`dpotox.paper.objectives`)."""
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))

@@ -5,8 +5,21 @@ from __future__ import annotations
 import pandas as pd
 
 from dpotox.estimates import RESAMPLED
-from dpotox.facts import COPIED, EVERY, PARTS, RANDOM, RANKINGS, SET_BACK
+from dpotox.facts import (
+    COPIED,
+    EVERY,
+    JUMPED,
+    MATCHED,
+    ON_PAIRS,
+    ON_SHUFFLED,
+    PARTS,
+    RANDOM,
+    RANKINGS,
+    SET_BACK,
+    WEAK,
+)
 from dpotox.paper.groups import GROUPS
+from dpotox.profile import OBJECTIVES
 from dpotox.results.schema import Table, column, interval, label, number, text, whole
 
 STREAM = "residual stream"
@@ -220,6 +233,25 @@ _ALL = (
         share=number("the share of all neurons; none where all do not reach it", empty=True),
         low=number("lower end of its interval", empty=True),
         high=number("upper end", empty=True),
+    ),
+    Table(
+        "objectives.csv", key=("objective", "trained_on", "quantity"), needs="objectives", optional=True
+    ).of(
+        "Models trained by DPO and by other objectives, and what each does: a row per quantity.",
+        objective=label("the objective", "dpo", *OBJECTIVES),
+        trained_on=label("on what: the pairs, or as a placebo on shuffled ones", ON_PAIRS, ON_SHUFFLED),
+        quantity=label("the quantity"),
+        **VALUE,
+    ),
+    Table("objective_tries.csv", key=("objective", "attempt"), needs="objectives", optional=True).of(
+        "The tries to train an objective until it does as much as DPO.",
+        objective=label("the objective", *OBJECTIVES),
+        attempt=whole("which try, from 1"),
+        learning_rate=number("its learning rate"),
+        steps=whole("the steps after which it ended"),
+        gone=number("the part of DPO's effect on greedy toxicity that was gone then"),
+        outcome=label("what it came to", WEAK, MATCHED, JUMPED),
+        shown=column(bool, "whether its model is the one that is compared"),
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

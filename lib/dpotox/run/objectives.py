@@ -164,7 +164,8 @@ def cosines_of_changes(
     sums = {}
     for block in BLOCKS:
         products = torch.zeros(3, dtype=torch.double)
-        for old, *new in zip(*(parameters(model, block) for model in (before, one, other)), strict=True):
+        alike = zip(*(parameters(model, block) for model in (before, one, other)), strict=True)
+        for old, *new in {id(some[0]): some for some in alike}.values():  # tied ones stand there twice
             a, b = ((after - old).detach().double().flatten() for after in new)
             products += torch.stack([a @ b, a @ a, b @ b])
         sums[block] = products
