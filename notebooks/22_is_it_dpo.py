@@ -123,5 +123,5 @@ report_objectives.answer(results)
 # ## How to change this
 #
 # `[beyond] objectives` names the losses, of `ipo`, `hinge`, `kto`, `sft`, `simpo` and `orpo`; each takes as long as DPO for every learning rate that is tried, at most `objective_tries` of
-# them, and once more for its placebo, which `objective_placebos = false` leaves out. A loss of your own is a function of two mean log-probabilities
+# them from DPO's times what `objective_rates` says, and once more for its placebo, which `objective_placebos = false` leaves out. A loss of your own is a function of two mean log-probabilities
 # in `lib/dpotox/paper/objectives.py` and a line in `options` there.

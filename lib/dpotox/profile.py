@@ -205,8 +205,9 @@ class Beyond:
     """What is asked beyond the paper, a chapter each."""
 
     # Trained on the same pairs until they do as much as DPO; none: not asked.
-    objectives: list[Objective] = Field(["ipo", "sft"])
+    objectives: list[Objective] = Field(["sft"])
     objective_tries: Count = 5  # learning rates that are tried at most for it to do as much
+    objective_rates: dict[Objective, Positive] = Field({})  # the first of them, in DPO's; of others 1
     objective_placebos: bool = True  # each trained on shuffled preferences too
 
 

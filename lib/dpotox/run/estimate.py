@@ -24,7 +24,7 @@ from dpotox.run.workers import processes_of
 YIELD = 0.75
 """The share of prompts assumed to give a pair, after all rounds of steering."""
 TRIES = 2.5
-"""Times that another objective is assumed to be trained until it does as much as DPO, at most as asked for."""
+"""Times that another objective is assumed to be trained until it does as much as DPO."""
 MEASURED = 12
 """How often toxicity is measured in each of them."""
 PASSES = 4

@@ -93,7 +93,8 @@ def _matched(study: Study, objective: str, scratch: Path) -> tuple[PreTrainedMod
     """The model whose effect is nearest to DPO's, and all tries: a row each, of which one is `shown`."""
     from dpotox.run.stopping import Until  # trainers are slow to import
 
-    rate, tried, nearest, gone = study.profile.dpo.learning_rate, [], None, judge(study)
+    first = study.profile.beyond.objective_rates.get(objective, 1)
+    rate, tried, nearest, gone = first * study.profile.dpo.learning_rate, [], None, judge(study)
     while rate:
         watch = Until(gone)
         network = _train(study, objective, scratch, study.pairs, rate, watch)

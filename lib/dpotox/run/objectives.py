@@ -104,7 +104,7 @@ def measured(study: Study, objective: str, on: str) -> dict[str, Tensor]:
     windows = exam.windows[torch.from_numpy(exam.neutral)]
     found = {"greedy": greedy_toxicity(model, every, ()), "copied": np.stack(copied)}
     return {name: torch.from_numpy(values) for name, values in found.items()} | {
-        "shares": torch.from_numpy(shares[list(MEASURED)].to_numpy()),
+        "shares": torch.tensor(shares[list(MEASURED)].to_numpy()),
         "nll": window_nll(model, windows, batch_size=batch).double(),
         "cosine": torch.tensor(cosines(study, objective, on)),
     }
