@@ -127,7 +127,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("paper/pairs.py", "_sample", {"pairs"}),
         ("paper/dpo.py", "_token_ids", TRAINED),
         ("paper/nulls.py", "placebo_pairs", (TRAINED - {"dpo_folder"}) | {"objectives_folder"}),
-        ("paper/groups.py", "shares", GROUPED),
+        ("paper/groups.py", "shares", GROUPED | {"objective_trials"}),
         ("paper/evaluation.py", "token_f1", {"outcomes", "table1"}),
         ("paper/table1.py", "Table1.summary", {"summary"}),
         ("paper/table1.py", "Table1.beyond_draws", {"table1_evidence", "offset_evidence"}),

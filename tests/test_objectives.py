@@ -214,7 +214,8 @@ def test_a_network_in_training_is_judged_by_what_dpo_does(study):
 
 
 def test_where_dpo_has_no_effect_nothing_is_trained(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(matching, "_ends", lambda _: (np.array([0.1, 0.9]), np.array([0.9, 0.1])))
+    ends = np.linspace(0.1, 0.5, 9), np.linspace(0.5, 0.1, 9)
+    monkeypatch.setattr(matching, "_ends", lambda _: ends)
     monkeypatch.setattr(matching, "share_out", lambda *_: pytest.fail("something is trained"))
     matching.train_all_into(study, tmp_path)
 
@@ -243,7 +244,8 @@ def test_the_cosine_of_weight_changes_is_that_of_all_parameters_and_of_blocks(mo
 
 
 def test_dpo_s_own_row_is_that_of_the_study(study):
-    table = compared.compared(study).set_index(["objective", "trained_on", "quantity"]).loc[("dpo", ON_PAIRS)]
+    table = compared.compared(study).set_index(["objective", "trained_on", "quantity"]).sort_index()
+    table = table.loc[("dpo", ON_PAIRS)]
     same = study.comparisons[study.comparisons["comparison"] == SAME_TEXT].set_index("quantity")
     for quantity in compared.MEASURED:
         for end in ("value", "low", "high"):

@@ -27,7 +27,7 @@ from dpotox.show.figure_style import (
     panel,
     rows_only,
 )
-from dpotox.show.report import interval, lines, number, part, sentence, shown
+from dpotox.show.report import NO_DROP, interval, lines, number, part, sentence, shown
 
 NOT_MADE = "These results were made before this was part of them; make them anew to see it."
 NOTHING_TO_MATCH = "DPO has no sure effect on toxicity here, with which another objective could be matched."
@@ -159,6 +159,9 @@ def shares(results: Results) -> Figure:
     if "objectives" not in results.tables:
         return nothing(NOT_MADE)
     which = [g for g in REDUCING if not (are_turned(results.neurons) and g in TURNED)]
+    shares = results.objectives["quantity"].str.endswith("share of gross")
+    if results.objectives.loc[shares, "value"].isna().all():
+        return nothing(sentence(NO_DROP).data)
     figure, axes, names = _drawn(results, 0.85)
     for y, name in enumerate(names):
         for i, group in enumerate(which):
@@ -167,6 +170,7 @@ def shares(results: Results) -> Figure:
                 low = 0.05 if on == ON_SHUFFLED else 0.0
                 place = y - 0.18 + 0.6 * (i + 0.5) / len(which) + low
                 _mark(axes, found, place, COLOURS[group], hollow=on == ON_SHUFFLED)
+    axes.set_xlim(left=0)
     axes.set_xlabel("share of the gross reduction, same text")
     _legend(figure, axes, {group: COLOURS[group] for group in which})
     return figure
