@@ -114,7 +114,7 @@ def tries(results: Results) -> Styler:
         {
             "objective": NAMES[line.objective],
             "try": str(line.attempt),
-            "learning rate": number(line.learning_rate),
+            "learning rate": f"{line.learning_rate:.2g}",
             "steps": line.steps,
             "of DPO's effect gone": f"{line.gone:.2f}",
             "outcome": line.outcome,
