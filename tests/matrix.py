@@ -83,6 +83,11 @@ directions = 20
 shuffled_labels = 5
 {nulls}
 
+[beyond]
+objectives = ["sft"]
+objective_tries = 1
+objective_placebos = false
+
 [compute]
 batch_size = 64
 bootstrap = 50

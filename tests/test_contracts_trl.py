@@ -36,7 +36,7 @@ REVERSED = [row | {"chosen_ids": row["rejected_ids"], "rejected_ids": row["chose
 def make(network, model, tmp_path):
     """Makes a trainer of a copy of the random network, as `dpo.train_dpo` makes it."""
 
-    def make(settings=SETTINGS, rows=ROWS, unseen=ROWS[:4], at_once=None, kind=dpo._PairTrainer, **changes):
+    def make(settings=SETTINGS, rows=ROWS, unseen=ROWS[:4], at_once=None, kind=dpo.PairTrainer, **changes):
         arguments = dpo._arguments(settings, tmp_path / "checkpoints", 0, True, at_once)
         for name, value in changes.items():
             setattr(arguments, name, value)
@@ -88,9 +88,9 @@ def weights(network) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["_prepare_dataset", "_get_train_sampler"])
 def test_what_our_trainer_overrides_is_there_to_be_overridden(name):
-    """`_PairTrainer`: under another name it would never be called."""
+    """`PairTrainer`: under another name it would never be called."""
     assert callable(getattr(DPOTrainer, name, None))
-    assert name in vars(dpo._PairTrainer)
+    assert name in vars(dpo.PairTrainer)
 
 
 def test_rows_of_token_ids_are_taken_as_they_are_without_an_end_of_text(make):
@@ -135,7 +135,7 @@ def test_reference_log_probabilities_are_found_beside_the_rows_again(make, netwo
     def fail(*_):
         raise AssertionError("they are computed again")
 
-    monkeypatch.setattr(dpo._PairTrainer, "compute_ref_log_probs", fail)
+    monkeypatch.setattr(dpo.PairTrainer, "compute_ref_log_probs", fail)
     assert make().train_dataset["ref_chosen_logps"][:] == first
 
 

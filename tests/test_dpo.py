@@ -43,7 +43,7 @@ class Killed(Exception):
 def kill_at_step(monkeypatch):
     """Make training fail at a step, and count how often reference log-probabilities are computed."""
     counts = {"reference": 0, "kill": None}
-    step, compute = dpo._PairTrainer.training_step, dpo._PairTrainer.compute_ref_log_probs
+    step, compute = dpo.PairTrainer.training_step, dpo.PairTrainer.compute_ref_log_probs
 
     def training_step(self, *args, **kwargs):
         if self.state.global_step == counts["kill"]:
@@ -54,8 +54,8 @@ def kill_at_step(monkeypatch):
         counts["reference"] += 1
         return compute(self, *args, **kwargs)
 
-    monkeypatch.setattr(dpo._PairTrainer, "training_step", training_step)
-    monkeypatch.setattr(dpo._PairTrainer, "compute_ref_log_probs", compute_ref_log_probs)
+    monkeypatch.setattr(dpo.PairTrainer, "training_step", training_step)
+    monkeypatch.setattr(dpo.PairTrainer, "compute_ref_log_probs", compute_ref_log_probs)
     return counts
 
 
@@ -82,14 +82,14 @@ def test_training_that_was_killed_goes_on_to_the_same_weights(study, tmp_path, k
 def test_a_batch_that_does_not_fit_goes_through_in_parts_to_the_same_weights(
     study, tmp_path, monkeypatch, capsys, full_at_step
 ):
-    step = dpo._PairTrainer.training_step
+    step = dpo.PairTrainer.training_step
 
     def training_step(self, model, inputs, *args, **kwargs):
         if self.state.global_step >= full_at_step and len(inputs["input_ids"]) > 2 * 2:  # chosen and rejected
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(dpo._PairTrainer, "training_step", training_step)
+    monkeypatch.setattr(dpo.PairTrainer, "training_step", training_step)
     training.train_into(tmp_path, study, study.pairs, study.profile.dpo)
     got, curves = (
         load_file(tmp_path / "model.safetensors")[WEIGHT],
@@ -113,7 +113,7 @@ def test_a_checkpoint_that_was_cut_off_is_not_used(tmp_path):
 
 def test_training_ends_when_validation_no_longer_improves_and_takes_the_best(study, tmp_path, monkeypatch):
     losses = {0: 0.7, 2: 0.6, 4: 0.5, 6: 0.55, 8: 0.52, 10: 0.4}
-    weights, loop = {}, dpo._PairTrainer.evaluation_loop
+    weights, loop = {}, dpo.PairTrainer.evaluation_loop
 
     def evaluation_loop(self, *args, **kwargs):
         step = self.state.global_step
@@ -122,7 +122,7 @@ def test_training_ends_when_validation_no_longer_improves_and_takes_the_best(stu
         output.metrics["eval_loss"] = losses[step]
         return output
 
-    monkeypatch.setattr(dpo._PairTrainer, "evaluation_loop", evaluation_loop)
+    monkeypatch.setattr(dpo.PairTrainer, "evaluation_loop", evaluation_loop)
     got, curves = train(study, tmp_path, eval_every=2, steps=40, patience=2)
     validation = curves[curves["split"] == "validation"]
     assert dict(zip(validation["step"], validation["loss"], strict=True)) == {

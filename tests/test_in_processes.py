@@ -19,7 +19,17 @@ from dpotox.run import in_processes, training
 from dpotox.run.plan import Plan
 from dpotox.run.study import Study
 
-REMADE = ("dpo", "readings", "nulls", "table1", "tried", "streams-tried", "along")
+REMADE = (
+    "dpo",
+    "readings",
+    "nulls",
+    "table1",
+    "tried",
+    "streams-tried",
+    "along",
+    "objectives",
+    "objective-trials",
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +88,18 @@ def test_two_processes_examine_what_one_does(study, two):
 
 def test_nothing_is_left_unfinished(two):
     assert not [path.name for path in two.folder.glob(".*-unfinished")]
+
+
+def test_two_processes_train_by_another_objective_together_and_end_together(study, two):
+    one, both = (some.folder / "objectives" / "sft" for some in (study, two))
+    tried = [pd.read_parquet(folder / "tries.parquet") for folder in (one, both)]
+    assert tried[0]["learning_rate"].equals(tried[1]["learning_rate"])
+    if tried[0]["steps"].equals(tried[1]["steps"]):  # else a word has flipped where DPO was trained otherwise
+        alike, base = load_file(one / "model.safetensors"), load_file(study.folder / "base/model.safetensors")
+        moved = max((weight - base[name]).abs().max().item() for name, weight in alike.items())
+        name = "transformer.h.0.mlp.c_proj.weight"
+        assert_close(load_file(both / "model.safetensors")[name], alike[name], atol=moved / 20, rtol=0)
+    assert set(two.objective_trials) == set(study.objective_trials)
 
 
 def test_what_is_made_is_not_made_again(two, monkeypatch):

@@ -32,6 +32,14 @@ BEFORE_TEXT, AFTER_TEXT = "text from before DPO", "text from after DPO"
 """On which text models are compared token by token (`run/along.py`)."""
 QUARTERS = FIRST, LAST, RATIO = "first quarter", "last quarter", "first / last"
 """Which new tokens of a text, and the two beside each other."""
+ON_PAIRS, ON_SHUFFLED = "the pairs", "shuffled pairs"
+"""On what another objective than DPO's, or DPO, is trained (`run/objectives.py`)."""
+ENOUGH = (0.95, 1.05)
+"""The shares of DPO's effect on greedy toxicity between which an objective is matched."""
+WEAK, MATCHED, JUMPED = "too little", "matched", "jumped over"
+"""What a try at that came to."""
+CHANGED = ("all parameters", "attention", "MLP in", "MLP out")
+"""Of which weights the changes are compared."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -60,6 +68,7 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         "counts": bool(profile.interventions.counted) and not profile.model.remote,
         "ranks": bool(profile.beyond.ranks) and not profile.model.remote,
         "along": bool(profile.beyond.along) and not profile.model.remote,
+        "objectives": trained and bool(profile.beyond.objectives) and not profile.model.remote,
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

@@ -29,6 +29,9 @@ NeuronSet = Literal[
     *("all four groups", "the other four groups", "all neurons"),
 ]
 """Neurons by group: each of the eight, those that reduce toxicity, their complement, and both."""
+Objective = Literal["ipo", "hinge", "kto", "sft", "simpo", "orpo"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+"""What else than DPO's loss is trained by (`dpotox.paper.objectives`)."""
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -206,6 +209,11 @@ class Beyond:
     rank_draws: Count = 1  # random choices of as many
     # How far to go from the weights before DPO (0) to those after it (1), besides these two.
     along: list[float] = Field([-1.0, -0.5, 0.5, 1.5, 2.0])
+    # Losses that are trained by on the same pairs until they do as much as DPO.
+    objectives: list[Objective] = Field(["sft"])
+    objective_tries: Count = 5  # learning rates that are tried at most for it to do as much
+    objective_rates: dict[Objective, Positive] = Field({})  # the first of them, in DPO's; of others 1
+    objective_placebos: bool = True  # each trained on shuffled preferences too
 
 
 @_strict

@@ -7,13 +7,15 @@ kept with the checkpoints, so that a run that was killed goes on from the last e
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 from datasets import Dataset, disable_progress_bars, load_from_disk
 from torch.utils.data import RandomSampler
-from transformers import EarlyStoppingCallback, PreTrainedModel
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 from dpotox import profile
@@ -23,7 +25,7 @@ from dpotox.inputs.training_progress import show_progress
 disable_progress_bars()  # ours shows what takes long
 
 
-class _PairTrainer(DPOTrainer):
+class PairTrainer(DPOTrainer):
     """trl's trainer on pairs that are token ids already.
 
     trl would end every completion with an end-of-text token. Ours are cut at a fixed length, so that
@@ -51,6 +53,10 @@ def train_dpo(
     on_cpu: bool,
     at_once: int | None = None,
     checkpoint: Path | None = None,
+    trainer: type[PairTrainer] = PairTrainer,
+    config: Callable[..., DPOConfig] = DPOConfig,
+    watch: Sequence[TrainerCallback] = (),
+    label: str = "DPO",
 ) -> pd.DataFrame:
     """Train `network` in place on all but the last `cut.validation` pairs.
 
@@ -62,6 +68,9 @@ def train_dpo(
         folder: takes token ids, reference log-probabilities and checkpoints, as trl needs one.
         at_once: pairs that go through the network together, at most; gradients add up to a whole batch's.
         checkpoint: the one to go on from.
+        trainer, config: whose loss is minimised, and what makes its settings of DPO's; DPO's own, or those of
+            `dpotox.paper.objectives`.
+        watch: what looks on, and may end the training.
 
     Returns:
         The curves: `step`, `split` (train or validation), `loss`, `margin` (reward of chosen minus
@@ -72,29 +81,34 @@ def train_dpo(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # trl uses names that transformers renames
-        arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu, at_once)
+        arguments = _arguments(settings, folder / "checkpoints", seed, on_cpu, at_once, config)
         with arguments.main_process_first(local=False, desc="writing token ids"):  # one folder for all
             rows = _token_rows(tokenizer, pairs, cut, folder / "token_ids")
-        arguments.eval_on_start = checkpoint is None
-        trainer = _PairTrainer(
+        arguments.eval_on_start = checkpoint is None and arguments.eval_strategy != "no"
+        training = trainer(
             network,
             args=arguments,
             train_dataset=rows["train"],
             eval_dataset=rows["validation"],
             processing_class=tokenizer,
-            callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
+            callbacks=[*watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])],
         )
-        with show_progress(trainer, "DPO"):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.accelerator.wait_for_everyone()
+        with show_progress(training, label):
+            training.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        training.accelerator.wait_for_everyone()
     network.eval()
-    return _curves(trainer.state.log_history)
+    return _curves(training.state.log_history)
 
 
 def _arguments(
-    settings: profile.Dpo, checkpoints: Path, seed: int, on_cpu: bool, at_once: int | None = None
+    settings: profile.Dpo,
+    checkpoints: Path,
+    seed: int,
+    on_cpu: bool,
+    at_once: int | None = None,
+    config: Callable[..., DPOConfig] = DPOConfig,
 ) -> DPOConfig:
-    arguments = DPOConfig(
+    arguments = config(
         output_dir=str(checkpoints),
         beta=settings.beta,
         learning_rate=settings.learning_rate,
@@ -163,7 +177,7 @@ def _curves(history: list[dict]) -> pd.DataFrame:
     named = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
     return pd.DataFrame(
         {"step": int(entry["step"]), "split": split}
-        | {name: float(entry[prefix + theirs]) for name, theirs in named.items()}
+        | {name: float(entry.get(prefix + theirs, math.nan)) for name, theirs in named.items()}
         for split, prefix in (("train", ""), ("validation", "eval_"))
         for entry in history
         if f"{prefix}loss" in entry

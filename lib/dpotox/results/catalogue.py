@@ -11,8 +11,12 @@ from dpotox.facts import (
     COPIED,
     EVERY,
     EVERY_DIRECTION,
+    JUMPED,
     LEADING,
+    MATCHED,
     NEUTRAL,
+    ON_PAIRS,
+    ON_SHUFFLED,
     PARTS,
     PROBE,
     PROMPTED,
@@ -20,8 +24,10 @@ from dpotox.facts import (
     RANDOM,
     RANKINGS,
     SET_BACK,
+    WEAK,
 )
 from dpotox.paper.groups import GROUPS, REDUCING
+from dpotox.profile import OBJECTIVES
 from dpotox.results.schema import Table, column, interval, label, number, text, whole
 
 STREAM = "residual stream"
@@ -305,6 +311,25 @@ _ALL = (
         text=label("on which text", BEFORE_TEXT, AFTER_TEXT),
         part=label("over which tokens the mean is taken, in nats; or the first over the last", *QUARTERS),
         **VALUE,
+    ),
+    Table(
+        "objectives.csv", key=("objective", "trained_on", "quantity"), needs="objectives", optional=True
+    ).of(
+        "Models trained by DPO and by other objectives, and what each does: a row per quantity.",
+        objective=label("the objective", "dpo", *OBJECTIVES),
+        trained_on=label("on what: the pairs, or as a placebo on shuffled ones", ON_PAIRS, ON_SHUFFLED),
+        quantity=label("the quantity"),
+        **VALUE,
+    ),
+    Table("objective_tries.csv", key=("objective", "attempt"), needs="objectives", optional=True).of(
+        "The tries to train an objective until it does as much as DPO.",
+        objective=label("the objective", *OBJECTIVES),
+        attempt=whole("which try, from 1"),
+        learning_rate=number("its learning rate"),
+        steps=whole("the steps after which it ended"),
+        gone=number("the part of DPO's effect on greedy toxicity that was gone then"),
+        outcome=label("what it came to", WEAK, MATCHED, JUMPED),
+        shown=column(bool, "whether its model is the one that is compared"),
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

@@ -23,6 +23,10 @@ from dpotox.run.workers import processes_of
 
 YIELD = 0.75
 """The share of prompts assumed to give a pair, after all rounds of steering."""
+TRIES = 2.5
+"""Times that another objective is assumed to be trained until it does as much as DPO."""
+MEASURED = 12
+"""How often toxicity is measured in each of them."""
 PASSES = 4
 """Times that the prompts are continued and read, for the readings and, without placebos, for the nulls."""
 IN_LAYERS = 16
@@ -98,6 +102,8 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "stream-changes": 2 * (sizes.prompts * (prompt + sizes.new_tokens * costs.token) + windows),
         "streams-tried": 2 * streams * drawn / processes_of(profile),
         "along": (len(profile.beyond.along) * (drawn + read + windows) + 2 * read) / processes_of(profile),
+        "objectives": _objectives_seconds(profile, dpo, drawn),
+        "objective-trials": _compared(profile) * (read + resampled + 4 * drawn) / processes_of(profile),
         "outcomes": 2 * examined,
         "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
         "summary": 9 * (examinations + 2) * costs.bootstrap,
@@ -108,6 +114,19 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "resampled-neuron-quantities": resampled,
     }
     return pd.Series({step: value for step, value in seconds.items() if step in missing}, dtype=float)
+
+
+def _compared(profile: Profile) -> int:
+    """How many models are compared with DPO's, at most."""
+    beyond = profile.beyond
+    return 1 + len(beyond.objectives) * (1 + beyond.objective_placebos) + ("shuffled" in placebos(profile))
+
+
+def _objectives_seconds(profile: Profile, dpo: float, drawn: float) -> float:
+    """Seconds of training by other objectives, each as long as DPO at most, while toxicity is measured."""
+    beyond = profile.beyond
+    each = min(TRIES, beyond.objective_tries) * (dpo + MEASURED * drawn) + beyond.objective_placebos * dpo
+    return len(beyond.objectives) * each / min(processes_of(profile), max(1, len(beyond.objectives)))
 
 
 def pair_seconds(profile: Profile, costs: Costs) -> float:
@@ -187,6 +206,7 @@ def disk_bytes(profile: Profile, parameters: int, config: PretrainedConfig, miss
         # Twice, as parts are kept until the whole is written.
         "readings": 2 * 4 * 2 * 4 * chunks * neurons,
         "streams": 4 * chunks * depth * (2 * depth + 5) * width,
+        "objectives": 2 * weights * (_compared(profile) - 1),
         "nulls": (4 + len(kinds)) * 3 * 4 * chunks * neurons + len(kinds) * vectors,
     }
     return 100_000_000 + sum(size for step, size in made.items() if step in missing)

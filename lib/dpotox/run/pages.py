@@ -51,6 +51,7 @@ SHOWN = {
         "streams_enough",
     ],
     "20_how_far_along": ["along", "kl_by_token", "kl_quarters"],
+    "22_is_it_dpo": ["objectives", "objective_tries"],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}

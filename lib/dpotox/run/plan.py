@@ -60,6 +60,8 @@ class Plan:
             absent |= {"stream_changes", "streams_tried"}
         if not facts(self.profile)["along"]:
             absent.add("along")
+        if not facts(self.profile)["objectives"]:
+            absent |= {"objectives_folder", "objective_trials"}
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

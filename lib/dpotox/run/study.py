@@ -35,6 +35,8 @@ from dpotox.run import (
     counts,
     directions_tried,
     kept,
+    matching,
+    objectives,
     offset,
     per_token,
     reading,
@@ -335,6 +337,14 @@ class Study:
     stream_changes = step(kept.TENSORS)(directions_tried.changes_of)
     streams_tried = step(kept.TABLE, shared=True)(directions_tried.tried)
     along = step(kept.TENSORS, shared=True)(along.gone)
+    # Beyond the paper: other objectives on the same pairs
+
+    objectives_folder = step(kept.FOLDER, shared=True)(matching.train_all_into)
+    objective_trials = step(kept.TENSORS, shared=True)(objectives.measure_all)
+
+    def objective(self, name: str) -> TransformersModel:
+        """A model trained by another objective, by its place in the folder, ready for tracing."""
+        return self._made_here(self.objectives_folder / name)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:

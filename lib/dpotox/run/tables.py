@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, along, artifacts, causes, counts, directions_tried
+from dpotox.run import account, along, artifacts, causes, counts, directions_tried, objectives
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -81,6 +81,8 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "along": lambda: along.along(study),
         "kl_by_token": lambda: along.kl_by_token(study),
         "kl_quarters": lambda: along.kl_quarters(study),
+        "objectives": lambda: objectives.compared(study),
+        "objective_tries": lambda: objectives.tries(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(

@@ -51,6 +51,16 @@ def hear() -> bool:
     return broadcast_object_list([None])[0]
 
 
+def by_first(make: Callable[[], float]) -> float:
+    """A number that the first process makes, in all of those that were started together."""
+    made = [make() if rank() == 0 else None]
+    if world_size() > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(made)
+    return made[0]
+
+
 def divide(make_part: Callable[[int], None], parts: int, label: str, unit: str) -> None:
     """Make those parts that fall to this process, all if it is alone, and go on when all are made."""
     meet()  # where the first has made the folder for them

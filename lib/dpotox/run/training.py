@@ -89,24 +89,33 @@ def base_to_train(study: Study) -> PreTrainedModel:
     return study.base_network(replace(compute, device="cpu", dtype="float32", device_map=""))
 
 
-def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) -> None:
-    """Train on pairs and write weights and curves; where a batch does not fit, it goes through in parts.
+def trained(
+    folder: Path, study: Study, some: pd.DataFrame, settings: Dpo, **options
+) -> tuple[PreTrainedModel, pd.DataFrame]:
+    """A network trained on pairs, and its curves; where a batch does not fit, it goes through in parts.
 
-    Of several processes the first writes.
+    Args:
+        folder: takes what the trainer keeps meanwhile.
+        options: of `train_dpo`, where it is not DPO.
     """
     from dpotox.paper import dpo  # trainers are slow to import
-
-    meet()  # where the first has made the folder
 
     def train(*, batch_size: int) -> tuple[PreTrainedModel, pd.DataFrame]:
         network = base_to_train(study)  # anew, as a failed attempt has changed it
         common = {"seed": study.seed, "on_cpu": study.on_cpu, "at_once": batch_size}
         common["checkpoint"] = latest_checkpoint(folder / "checkpoints")
         cut = study.pair_lengths
+        common |= options
         return network, dpo.train_dpo(network, study.tokenizer, some, settings, cut, folder, **common)
 
     # One of several processes cannot choose another size by itself.
-    network, curves = (halving(train) if world_size() == 1 else train)(batch_size=settings.batch_size)
+    return (halving(train) if world_size() == 1 else train)(batch_size=settings.batch_size)
+
+
+def train_into(folder: Path, study: Study, some: pd.DataFrame, settings: Dpo) -> None:
+    """Train by DPO and write weights and curves; of several processes the first writes."""
+    meet()  # where the first has made the folder
+    network, curves = trained(folder, study, some, settings)
     if rank() == 0:
         network.save_pretrained(folder)
         curves.to_parquet(folder / "curves.parquet")
