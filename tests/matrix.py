@@ -72,6 +72,10 @@ counted = [0.2]
 counted_draws = 1
 {interventions}
 
+[beyond]
+strengths = [8.0]
+best_of = [2]
+
 [nulls]
 directions = 20
 shuffled_labels = 5

@@ -24,6 +24,17 @@ COPIED, SET_BACK = "copied", "set back"
 RANKINGS = ("activation change", "projection drop", "cosine", "projection drop within its layer")
 RANDOM, EVERY = "at random", "all neurons"
 """How they are chosen."""
+EDITING, STEERING, DIFFERENCE = (
+    "editing by group",
+    "steering along the probe",
+    "steering along the mean difference",
+)
+SHIFTS = "shift of the four groups", "shift of all neurons"
+BY_STRENGTH = (EDITING, STEERING, DIFFERENCE, *SHIFTS)
+"""Ways to lower toxicity without training that have a strength (`run/without_training.py`)."""
+UNCHANGED, BEST_OF, TRAINED_ON = "nothing", "best of n", "DPO"
+RATIO = f"{EDITING} / {STEERING}"
+"""What stands beside them: the model as it is, samples of it, the model after DPO, and two ways compared."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -50,6 +61,7 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         and profile.compute.dtype == "float32"
         and not profile.model.remote,
         "counts": bool(profile.interventions.counted) and not profile.model.remote,
+        "untrained-edits": bool(profile.beyond.strengths),
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

@@ -212,6 +212,17 @@ class Compute:
 
 
 @_strict
+class Beyond:
+    """What the chapters beyond the paper ask for; an empty list turns a chapter, or a part of it, off."""
+
+    # How strongly toxicity is edited or steered away without training, in multiples of the unit below.
+    strengths: list[Positive] = Field([1.0, 4.0, 16.0, 32.0])
+    edit_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of each group, by cosine: the authors' beta
+    edit_alpha: Positive = 0.05  # by which part of its mean a neuron is moved at strength 1: their alpha
+    best_of: list[Annotated[int, Field(ge=2)]] = Field([2, 4])  # samples of which the least toxic is taken
+
+
+@_strict
 class Profile:
     """Everything that decides a result, but for the seed."""
 
@@ -228,6 +239,7 @@ class Profile:
     dpo: Dpo = Dpo()
     interventions: Interventions = Interventions()
     nulls: Nulls = Nulls()
+    beyond: Beyond = Beyond()
     compute: Compute = Compute()
 
     def settings(self, *names: str) -> dict:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from dpotox.estimates import RESAMPLED
-from dpotox.facts import COPIED, EVERY, PARTS, RANDOM, RANKINGS, SET_BACK
+from dpotox.facts import (
+    BEST_OF,
+    BY_STRENGTH,
+    COPIED,
+    EVERY,
+    PARTS,
+    RANDOM,
+    RANKINGS,
+    RATIO,
+    SET_BACK,
+    TRAINED_ON,
+    UNCHANGED,
+)
 from dpotox.paper.groups import GROUPS
 from dpotox.results.schema import Table, column, interval, label, number, text, whole
 
@@ -219,6 +231,26 @@ _ALL = (
         level=number("the share of DPO's effect that is recovered, or left"),
         share=number("the share of all neurons; none where all do not reach it", empty=True),
         low=number("lower end of its interval", empty=True),
+        high=number("upper end", empty=True),
+    ),
+    Table("without_training.csv", key=("way", "strength"), needs="untrained-edits", optional=True).of(
+        "What ways to lower toxicity without training do to the model before DPO, beside DPO.",
+        way=label("what is done", UNCHANGED, *BY_STRENGTH, BEST_OF, TRAINED_ON),
+        strength=number("how strongly; of best of n how many samples"),
+        **interval("toxicity", "mean toxicity of greedy continuations; of best of n of the chosen samples"),
+        **interval("removed", "by how much it is less than before DPO, of best of n than in one sample"),
+        **interval("perplexity", "perplexity on neutral text"),
+        **interval("added", "by how much it is more than before DPO"),
+        **interval("kl", "KL divergence from the model before DPO on neutral text", "nats per token"),
+        **interval("f1", "F1 of continuations against the true ones"),
+        second=number("mean toxicity of the same texts by the second scorer", empty=True),
+        front=column(bool, "whether none of the others removes as much and adds as little perplexity"),
+    ),
+    Table("half_way.csv", key=("way",), needs="untrained-edits", optional=True).of(
+        "The perplexity that each way adds where it removes half as much toxicity as DPO does.",
+        way=label("what is done; last, what one adds over what another adds", *BY_STRENGTH, RATIO),
+        value=number("perplexity added, or the ratio; none where no strength removes as much", empty=True),
+        low=number("lower end of its 95 % interval", empty=True),
         high=number("upper end", empty=True),
     ),
     Table("weight_change.csv", key=("parameters",)).of(

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from transformers import PretrainedConfig
 
-from dpotox.facts import RANKINGS, placebos
+from dpotox.facts import BY_STRENGTH, RANKINGS, placebos
 from dpotox.model.architecture import neurons_per_layer
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
@@ -90,6 +90,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "streams": (2 + len(trained)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
         "undone": 2 * read,
         "causes": (2 * profile.interventions.writers + IN_LAYERS) * (drawn + windows),
+        "without-training": _untrained(profile, costs, drawn) / processes_of(profile),
         "tried": 2 * trials * drawn / processes_of(profile),
         "outcomes": 2 * examined,
         "table1": ((examinations + beside) * examined + draws * drawn) / processes_of(profile),
@@ -133,6 +134,17 @@ def _examine(profile: Profile, costs: Costs) -> float:
     texts = sizes.prompts * (greedy + costs.score) + few * (sampled + costs.score)
     texts += sizes.references * greedy
     return texts + 1.25 * sizes.text_windows * sizes.window_tokens * costs.token
+
+
+def _untrained(profile: Profile, costs: Costs, drawn: float) -> float:
+    """Seconds of the trials without training, of which one writes as much as a draw, and for references."""
+    sizes, beyond = profile.sizes, profile.beyond
+    references = sizes.references * (sizes.prompt_tokens * costs.token + sizes.new_tokens * _edited(costs))
+    windows = 3 * sizes.text_windows * sizes.window_tokens * costs.token
+    trials = 1 + len(beyond.strengths) * len(BY_STRENGTH) + 1
+    few = min(sizes.fewer_prompts, sizes.prompts) + sizes.references
+    samples = max([1, *beyond.best_of]) * few * (sizes.new_tokens * costs.sampled + costs.score)
+    return trials * (drawn + references + windows) + samples
 
 
 def _edited(costs: Costs) -> float:

@@ -56,6 +56,8 @@ class Plan:
             absent |= {"undone", "causes"}
         if not facts(self.profile)["counts"]:
             absent.add("tried")
+        if not facts(self.profile)["untrained-edits"]:
+            absent.add("without_training")
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

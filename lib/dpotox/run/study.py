@@ -29,7 +29,18 @@ from dpotox.inputs.windows import added_by_chat
 from dpotox.model import architecture, logit_lens, tracing, weights
 from dpotox.paper import evidence, neurons, nulls, probe, readings, selections, table1_evidence
 from dpotox.profile import EMBEDDED, Compute, Pairs, Profile
-from dpotox.run import causes, counts, kept, offset, per_token, reading, scores, table1_jobs, training
+from dpotox.run import (
+    causes,
+    counts,
+    kept,
+    offset,
+    per_token,
+    reading,
+    scores,
+    table1_jobs,
+    training,
+    without_training,
+)
 from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
 from dpotox.run.tables import write_results
@@ -317,6 +328,7 @@ class Study:
     table1 = step(kept.TABLE1, shared=True)(table1_jobs.share_table1)
 
     tried = step(kept.TABLE, shared=True)(counts.tried)
+    without_training = step(kept.TABLE, shared=True)(without_training.examined)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:

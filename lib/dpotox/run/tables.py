@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, artifacts, causes, counts
+from dpotox.run import account, artifacts, causes, costs, counts
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -73,6 +73,8 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "causes": lambda: study.causes,
         "counts": lambda: counts.counts(study),
         "enough": lambda: counts.enough(study),
+        "without_training": lambda: costs.effects(study),
+        "half_way": lambda: costs.half_way(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(
