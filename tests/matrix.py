@@ -75,6 +75,7 @@ counted_draws = 1
 [beyond]
 strengths = [8.0]
 best_of = [2]
+relearning_steps = [2]
 
 [nulls]
 directions = 20

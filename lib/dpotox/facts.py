@@ -35,6 +35,21 @@ BY_STRENGTH = (EDITING, STEERING, DIFFERENCE, *SHIFTS)
 UNCHANGED, BEST_OF, TRAINED_ON = "nothing", "best of n", "DPO"
 RATIO = f"{EDITING} / {STEERING}"
 """What stands beside them: the model as it is, samples of it, the model after DPO, and two ways compared."""
+RELEARNT, CONTROL, PLACEBO = (
+    "after DPO, on toxic texts",
+    "before DPO, on toxic texts",
+    "after DPO, on other texts",
+)
+"""What is trained on to see whether DPO's effect lasts (`run/relearning.py`)."""
+STEPS, STEPS_SHARE, GONE, AUC = (
+    "steps until toxicity is that before DPO",
+    "the same, as a share of DPO's steps",
+    "part of DPO's effect gone after as many steps on other texts",
+    "AUC of the probe after DPO minus before",
+)
+"""What is asked of it."""
+OWN_PROBE, NEW_PROBE = PROBES = "the study's own", "fitted anew"
+"""Probes that read a model after DPO."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -62,6 +77,7 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         and not profile.model.remote,
         "counts": bool(profile.interventions.counted) and not profile.model.remote,
         "untrained-edits": bool(profile.beyond.strengths),
+        "relearning": bool(profile.beyond.relearning_steps) and not profile.model.remote,
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

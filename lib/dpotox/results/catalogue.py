@@ -6,15 +6,23 @@ import pandas as pd
 
 from dpotox.estimates import RESAMPLED
 from dpotox.facts import (
+    AUC,
     BEST_OF,
     BY_STRENGTH,
+    CONTROL,
     COPIED,
     EVERY,
+    GONE,
     PARTS,
+    PLACEBO,
+    PROBES,
     RANDOM,
     RANKINGS,
     RATIO,
+    RELEARNT,
     SET_BACK,
+    STEPS,
+    STEPS_SHARE,
     TRAINED_ON,
     UNCHANGED,
 )
@@ -252,6 +260,26 @@ _ALL = (
         value=number("perplexity added, or the ratio; none where no strength removes as much", empty=True),
         low=number("lower end of its 95 % interval", empty=True),
         high=number("upper end", empty=True),
+    ),
+    Table("relearning.csv", key=("run", "step"), needs="relearning", optional=True).of(
+        "Fine-tuning on texts as DPO trains: what becomes of toxicity on the way.",
+        run=label("which model is trained, and on what", RELEARNT, CONTROL, PLACEBO),
+        step=whole("after how many steps"),
+        **interval("toxicity", "mean toxicity of greedy continuations"),
+        **interval("perplexity", "perplexity on neutral text, at the last step"),
+    ),
+    Table("how_long.csv", key=("quantity",), needs="relearning", optional=True).of(
+        "How soon DPO's effect is gone, and whether the probe reads on.",
+        quantity=label("what is measured", STEPS, STEPS_SHARE, GONE, AUC),
+        **VALUE,
+        most=number("of steps: how many were tried, beyond which a value is not known", empty=True),
+    ),
+    Table("probes.csv", key=("probe",), needs="relearning", optional=True).of(
+        "How well probes tell toxic comments that they were not fitted to, read by the models.",
+        probe=label("the study's own, or one fitted anew to what each model reads", *PROBES),
+        **interval("before", "AUC, read by the model before DPO"),
+        **interval("after", "AUC, read by the model after DPO"),
+        **interval("difference", "the latter less the former"),
     ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",

@@ -171,7 +171,7 @@ def settings(rung: Rung) -> dict[str, dict]:
             "writers": 0,
             "counted": [],
         },
-        "beyond": {"strengths": []},
+        "beyond": {"strengths": [], "relearning_steps": []},
         "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
         "compute": {"neuron_bootstrap": 50, "threads": 1},  # so small that two rungs side by side cost less
     }

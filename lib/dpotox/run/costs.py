@@ -76,9 +76,8 @@ def half_way(study: Study) -> pd.DataFrame:
     """
     table, resamples = study.without_training, study.profile.compute.bootstrap
     nothing, trained = _reference(table, UNCHANGED), _reference(table, TRAINED_ON)
-    by_prompts, by_windows = (
-        _weights(len(sample), resamples, seed) for seed, sample in enumerate((nothing.toxicity, nothing.nll))
-    )
+    by_prompts = weights_of(len(nothing.toxicity), resamples, 0)
+    by_windows = weights_of(len(nothing.nll), resamples, 1)
     level = by_prompts @ (nothing.toxicity - trained.toxicity) / 2
     if not has_effect(nothing.toxicity, trained.toxicity, resamples):
         level = np.full_like(level, np.nan)
@@ -90,13 +89,13 @@ def half_way(study: Study) -> pd.DataFrame:
         removed = by_prompts @ (nothing.toxicity - np.stack(some["toxicity"])).T
         added = np.exp(by_windows @ np.stack(some["nll"]).T) - np.exp(by_windows @ nothing.nll)[:, None]
         costs[way] = cost_at(removed, added, level)
-    found = {way: _ends(cost, cost, cost) for way, cost in costs.items()}
+    found = {way: ends_of(cost) for way, cost in costs.items()}
     found[RATIO] = ratio_of(costs[EDITING], costs[STEERING])
     columns = ["value", "low", "high"]
     return pd.DataFrame.from_dict(found, "index", columns=columns).rename_axis("way").reset_index()
 
 
-def _weights(n: int, resamples: int, seed: int) -> Float[np.ndarray, "draw prompt"]:
+def weights_of(n: int, resamples: int, seed: int) -> Float[np.ndarray, "draw prompt"]:
     """Of a sample and then of resamples what each value weighs in the mean."""
     even = np.full(n, 1 / n)
     return np.vstack([even, np.random.default_rng(seed).multinomial(n, even, resamples) / n])
@@ -129,16 +128,20 @@ def ratio_of(one: Float[np.ndarray, "draw"], other: Float[np.ndarray, "draw"]) -
     """
     known = np.isfinite(one) & np.isfinite(other) & (other > 0)
     ratio = np.divide(one, other, out=np.full_like(one, np.inf), where=known)
-    return _ends(ratio, np.where(known, ratio, 0.0), ratio)
+    return ends_of(ratio, least=np.where(known, ratio, 0.0))
 
 
-def _ends(
-    values: Float[np.ndarray, "draw"], least: Float[np.ndarray, "draw"], most: Float[np.ndarray, "draw"]
+def ends_of(
+    values: Float[np.ndarray, "draw"], least: Float[np.ndarray, "draw"] | None = None
 ) -> tuple[float, float, float]:
-    """The first value with an interval of the others; what is infinite is unknown."""
+    """The first value with a 95 % interval of the others; what is infinite is unknown.
+
+    Args:
+        least: what the others are at least, for the lower end.
+    """
     if not np.isfinite(values[0]) or len(values) < 3:
         return (float(values[0]) if np.isfinite(values[0]) else np.nan), np.nan, np.nan
     with np.errstate(invalid="ignore"):  # of what is infinite
-        low = np.quantile(least[1:], ENDS[0], method="lower")
-        high = np.quantile(most[1:], ENDS[1], method="higher")
-    return float(values[0]), float(low), float(high) if np.isfinite(high) else np.nan
+        low = np.quantile((values if least is None else least)[1:], ENDS[0], method="lower")
+        high = np.quantile(values[1:], ENDS[1], method="higher")
+    return float(values[0]), *(float(end) if np.isfinite(end) else np.nan for end in (low, high))

@@ -43,6 +43,7 @@ SHOWN = {
     **{name: [] for name in LADDER},
     "16_whole_account": ["account", "causes", "undone"],
     "18_how_many_neurons": ["counts", "enough"],
+    "21_does_it_last": ["relearning", "how_long", "probes", "table1"],
     "23_without_training": ["without_training", "half_way"],
 }
 """The tables that each notebook shows, as far as the results have them."""

@@ -58,6 +58,8 @@ class Plan:
             absent.add("tried")
         if not facts(self.profile)["untrained-edits"]:
             absent.add("without_training")
+        if not facts(self.profile)["relearning"]:
+            absent |= {"relearning", "comments_after"}
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

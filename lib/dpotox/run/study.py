@@ -33,9 +33,11 @@ from dpotox.run import (
     causes,
     counts,
     kept,
+    lasting,
     offset,
     per_token,
     reading,
+    relearning,
     scores,
     table1_jobs,
     training,
@@ -329,6 +331,8 @@ class Study:
 
     tried = step(kept.TABLE, shared=True)(counts.tried)
     without_training = step(kept.TABLE, shared=True)(without_training.examined)
+    relearning = step(kept.TABLE, shared=True)(relearning.relearnt)
+    comments_after = step(kept.TENSOR)(lasting.comments_after)
 
     @step(kept.TABLE)
     def summary(self) -> pd.DataFrame:

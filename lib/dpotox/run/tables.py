@@ -28,7 +28,7 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, artifacts, causes, costs, counts
+from dpotox.run import account, artifacts, causes, costs, counts, lasting
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -75,6 +75,9 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "enough": lambda: counts.enough(study),
         "without_training": lambda: costs.effects(study),
         "half_way": lambda: costs.half_way(study),
+        "relearning": lambda: lasting.curves(study),
+        "how_long": lambda: lasting.how_long(study),
+        "probes": lambda: lasting.probes(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(
