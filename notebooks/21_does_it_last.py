@@ -60,7 +60,7 @@ report_relearning.verdicts(results)
 # The comments are those that the probe was made of, as every profile has them, and no prompt is among them. Toxicity is that of greedy text after the first `sizes.fewer_prompts` prompts.
 # In {numref}`fig-relearning`, a green line that climbs to the dotted one early says that toxicity was only kept from showing; a grey one that climbs with it says that any training undoes DPO.
 
-# %% tags=["hide-input", "only-relearning"] mystnb={"figure": {"caption": "Greedy toxicity while three models are trained on. The horizontal lines are the models before and after DPO, after all prompts. Bands are 95 % intervals over prompts.", "name": "fig-relearning"}, "image": {"alt": "A line chart of greedy toxicity against steps of training for the model after DPO on toxic texts and on other texts, and the model before DPO on toxic texts, with horizontal lines for both models untouched"}}
+# %% tags=["hide-input", "only-relearning"] mystnb={"figure": {"caption": "Greedy toxicity while three models are trained on. Step 0 is the untouched model, and the dotted line the untouched model before DPO. Bands are 95 % intervals over prompts.", "name": "fig-relearning"}, "image": {"alt": "A line chart of greedy toxicity against steps of training for the model after DPO on toxic texts and on other texts, and the model before DPO on toxic texts, with a horizontal line for the model before DPO untouched"}}
 figure = report_relearning.curves(results)
 
 # %% tags=["full-width", "hide-input", "only-relearning"]

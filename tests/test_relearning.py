@@ -23,6 +23,9 @@ from dpotox.show import report_relearning
 def trained(network, model, texts, rate=1e-2, batch_size=2, at=(1, 2)):
     """A copy of the network after two steps, and when it was examined."""
     own, seen = copy.deepcopy(network), []
+    for module in own.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
     settings = Dpo(learning_rate=rate, batch_size=2, optimizer="sgd", max_grad_norm=1e9)
     given = {"max_tokens": 8, "steps": list(at), "examine": lambda step: seen.append((step, own.training))}
     given |= {"seed": 0, "on_cpu": True, "batch_size": batch_size}

@@ -264,9 +264,9 @@ _ALL = (
     Table("relearning.csv", key=("run", "step"), needs="relearning", optional=True).of(
         "Fine-tuning on texts as DPO trains: what becomes of toxicity on the way.",
         run=label("which model is trained, and on what", RELEARNT, CONTROL, PLACEBO),
-        step=whole("after how many steps"),
+        step=whole("after how many steps; 0 is the untouched model"),
         **interval("toxicity", "mean toxicity of greedy continuations"),
-        **interval("perplexity", "perplexity on neutral text, at the last step"),
+        **interval("perplexity", "perplexity on neutral text, at the first and the last step"),
     ),
     Table("how_long.csv", key=("quantity",), needs="relearning", optional=True).of(
         "How soon DPO's effect is gone, and whether the probe reads on.",

@@ -17,6 +17,7 @@ from dpotox.facts import AUC, GONE, NEW_PROBE, OWN_PROBE, PLACEBO, RELEARNT, STE
 from dpotox.inputs import data
 from dpotox.model import tracing
 from dpotox.run.costs import cost_at, ends_of, weights_of
+from dpotox.run.relearning import RUNS
 from dpotox.run.training import steps_kept
 
 if TYPE_CHECKING:
@@ -82,18 +83,26 @@ def _auc_gained(before: np.ndarray, after: np.ndarray, toxic: np.ndarray) -> np.
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """Greedy toxicity by run and step, and perplexity on neutral text, unknown but at the last step."""
+    """Greedy toxicity by run and step, from 0, and perplexity on neutral text, known at the first and last."""
     rows, resamples = [], study.profile.compute.bootstrap
-    for line in study.relearning.itertuples():
-        row = {"run": line.run, "step": line.step}
-        for name, statistic, sample in (
-            ("toxicity", mean, line.toxicity),
-            ("perplexity", perplexity, line.nll),
-        ):
-            known = sample if len(sample) else np.full(1, np.nan)
-            found = estimate(statistic, known, resamples=resamples)
-            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-        rows.append(row)
+    few, untouched = (
+        study.exam.fewer_prompts,
+        dict(zip(("before", "after"), study.outcomes.values(), strict=True)),
+    )
+    for name, (which, _) in RUNS.items():
+        start = untouched[which]
+        own = study.relearning[study.relearning["run"] == name].sort_values("step")
+        examined = [
+            (0, start.greedy[:few], start.neutral_nll),
+            *zip(own["step"], own["toxicity"], own["nll"]),
+        ]
+        for step, toxicity, nll in examined:
+            row = {"run": name, "step": step}
+            nll = nll if len(nll) else np.full(1, np.nan)
+            for measure, statistic, sample in (("toxicity", mean, toxicity), ("perplexity", perplexity, nll)):
+                found = estimate(statistic, sample, resamples=resamples)
+                row |= {measure: found.value, f"{measure}_low": found.low, f"{measure}_high": found.high}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 

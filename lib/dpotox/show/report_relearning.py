@@ -13,7 +13,7 @@ from dpotox.estimates import Estimate
 from dpotox.facts import AUC, CONTROL, GONE, OWN_PROBE, PLACEBO, RELEARNT, STEPS, STEPS_SHARE
 from dpotox.results.claims import Claim
 from dpotox.results.folder import Results
-from dpotox.show.figure_style import AFTER, BASE, BEFORE, DPO, GREY, PAPER, SMALL, name_y, nothing, panel
+from dpotox.show.figure_style import BASE, BEFORE, DPO, GREY, PAPER, SMALL, name_y, nothing, panel
 from dpotox.show.report import interval, lines, number, percent, sentence, shown, with_ends
 
 NOT_MADE = "These results were made before this was part of them; make them anew to see it."
@@ -45,7 +45,6 @@ def curves(results: Results) -> Figure:
     """Greedy toxicity against steps of training, a line per run."""
     if "relearning" not in results.tables:
         return nothing(NOT_MADE)
-    ends = results.outcomes.set_index("measure").loc["toxicity, greedy"]
     table, (figure, axes) = results.relearning, panel(3.6)
     for run, (colour, marks) in STYLES.items():
         line = table[table["run"] == run].sort_values("step")
@@ -53,9 +52,10 @@ def curves(results: Results) -> Figure:
         axes.plot(line["step"], line["toxicity"], marks, **style)
         around = line["toxicity_low"], line["toxicity_high"]
         axes.fill_between(line["step"], *around, color=colour, alpha=0.12, linewidth=0)
-    for when, label in (("before", BEFORE), ("after", AFTER)):
-        style = {"color": PAPER, "linewidth": 1, "linestyle": ":" if when == "before" else "-."}
-        axes.axhline(ends[when], zorder=0, label=f"{label}, untouched", **style)
+    untouched = table[(table["run"] == CONTROL) & (table["step"] == 0)]["toxicity"]
+    axes.axhline(
+        untouched.iloc[0], color=PAPER, linewidth=1, linestyle=":", zorder=0, label=f"{BEFORE}, untouched"
+    )
     axes.set_xlim(left=0)
     axes.set_xlabel("steps of training")
     name_y(axes, "greedy toxicity")
@@ -64,7 +64,7 @@ def curves(results: Results) -> Figure:
 
 
 def runs(results: Results) -> Styler:
-    """The same in numbers, with the perplexity at the end."""
+    """The same in numbers, with the perplexity before and at the end."""
     if "relearning" not in results.tables:
         return shown([])
     rows = []
@@ -74,8 +74,9 @@ def runs(results: Results) -> Styler:
             f"toxicity after {line['step']:,} steps": interval(*with_ends(line, "toxicity"))
             for line in some.to_dict("records")
         }
-        last = some.sort_values("step").iloc[-1]
-        rows.append(row | {"perplexity then": interval(*with_ends(last, "perplexity"))})
+        ends = some.sort_values("step").iloc[[0, -1]].to_dict("records")
+        told = ("perplexity untouched", "perplexity at the end")
+        rows.append(row | {t: interval(*with_ends(e, "perplexity")) for t, e in zip(told, ends, strict=True)})
     return shown(rows)
 
 
