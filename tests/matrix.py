@@ -77,16 +77,17 @@ counted_draws = 1
 [beyond]
 ranks = [2]
 along = [0.5]
+strengths = [8.0]
+best_of = [2]
+relearning_steps = [2]
+objectives = ["sft"]
+objective_tries = 1
+objective_placebos = false
 
 [nulls]
 directions = 20
 shuffled_labels = 5
 {nulls}
-
-[beyond]
-objectives = ["sft"]
-objective_tries = 1
-objective_placebos = false
 
 [compute]
 batch_size = 64

@@ -104,7 +104,7 @@ def with_what_follows(first: set[str]) -> set[str]:
 
 
 TRAINED = {"dpo_folder", "placebo_shuffled_folder", "placebo_reversed_folder"}
-BEYOND = {"stream_changes", "streams_tried", "along"}
+BEYOND = {"stream_changes", "streams_tried", "along", "relearning", "without_training"}
 WRITTEN = {"results_folder"}
 """What the pages show."""
 GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "neuron_evidence"}
@@ -115,10 +115,11 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
     [
         ("inputs/pretraining.py", "_architecture", {"base_folder"}),
         ("inputs/pretraining.py", "MuonAndAdamW.step", {"base_folder"}),
-        ("inputs/data.py", "_embedded_comments", {"comments"}),
+        ("inputs/data.py", "_embedded_comments", {"comments", "relearning", "comments_after"}),
         ("inputs/data.py", "references", {"outcomes", "table1", "causes", "tried", *BEYOND}),
-        ("model/tracing.py", "mean_residuals", {"comments"}),
-        ("model/tracing.py", "window_nll", {"outcomes", "table1", "causes", "along"}),
+        ("model/tracing.py", "mean_residuals", {"comments", "comments_after"}),
+        ("model/tracing.py", "window_nll_and_kl", {"without_training"}),
+        ("model/tracing.py", "window_nll", {"outcomes", "table1", "causes", "along", "relearning"}),
         ("model/logit_lens.py", "nearest_token_ids", {"nearest_tokens"}),
         ("model/logit_lens.py", "along_the_probe", {"directions"}),
         ("model/weights.py", "shape", {"shape"}),
@@ -129,7 +130,7 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("paper/dpo.py", "_token_ids", TRAINED),
         ("paper/nulls.py", "placebo_pairs", (TRAINED - {"dpo_folder"}) | {"objectives_folder"}),
         ("paper/groups.py", "shares", GROUPED | {"along", "objective_trials"}),
-        ("paper/evaluation.py", "token_f1", {"outcomes", "table1"}),
+        ("paper/evaluation.py", "token_f1", {"outcomes", "table1", "without_training"}),
         ("paper/table1.py", "Table1.summary", {"summary"}),
         ("paper/table1.py", "Table1.beyond_draws", {"table1_evidence", "offset_evidence"}),
         ("model/streams.py", "read_streams", {"streams"}),
@@ -149,6 +150,11 @@ GROUPED = {"comparisons", "other_directions", "resampled_neuron_quantities", "ne
         ("run/matching.py", "next_rate", {"objectives_folder"}),
         ("run/objectives.py", "quantities", {"objective_trials"}),
         ("run/objectives.py", "compared", WRITTEN),
+        ("run/without_training.py", "edited_neurons", {"without_training"}),
+        ("run/costs.py", "cost_at", WRITTEN),
+        ("run/fine_tuning.py", "fine_tune", {"relearning"}),
+        ("run/relearning.py", "texts_of", {"relearning"}),
+        ("run/lasting.py", "came_back", WRITTEN),
         ("run/per_token.py", "pieces", {"step_through"}),
         ("paper/evidence.py", "residual_evidence", {"residual_evidence"}),
         ("estimates.py", "around", {"comparisons", "neuron_evidence", "offset_evidence"}),
@@ -204,9 +210,11 @@ def test_comments_docstrings_and_formatting_make_nothing_anew():
                 "causes",
             },
         ),
-        ("dpo", {"steps": 3}, TRAINED),
+        ("dpo", {"steps": 3}, TRAINED | {"relearning"}),
         ("pretraining", {"rows": 64}, {"base_folder"}),
         ("nulls", {"directions": 3}, {"other_directions"}),
+        ("beyond", {"strengths": [1.0]}, {"without_training"}),
+        ("beyond", {"relearning_steps": [1]}, {"relearning"}),
         ("scorer", {"mask_from": 0.3}, WRITTEN),
         ("scorer", {"second": ""}, WRITTEN),
     ],

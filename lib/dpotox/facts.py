@@ -40,6 +40,32 @@ WEAK, MATCHED, JUMPED = "too little", "matched", "jumped over"
 """What a try at that came to."""
 CHANGED = ("all parameters", "attention", "MLP in", "MLP out")
 """Of which weights the changes are compared."""
+EDITING, STEERING, DIFFERENCE = (
+    "editing by group",
+    "steering along the probe",
+    "steering along the mean difference",
+)
+SHIFTS = "shift of the four groups", "shift of all neurons"
+BY_STRENGTH = (EDITING, STEERING, DIFFERENCE, *SHIFTS)
+"""Ways to lower toxicity without training that have a strength (`run/without_training.py`)."""
+UNCHANGED, BEST_OF, TRAINED_ON = "nothing", "best of n", "DPO"
+COST_RATIO = f"{EDITING} / {STEERING}"
+"""What stands beside them: the model as it is, samples of it, the model after DPO, and two ways compared."""
+RELEARNT, CONTROL, PLACEBO = (
+    "after DPO, on toxic texts",
+    "before DPO, on toxic texts",
+    "after DPO, on other texts",
+)
+"""What is trained on to see whether DPO's effect lasts (`run/relearning.py`)."""
+STEPS, STEPS_SHARE, GONE, AUC = (
+    "steps until toxicity is that before DPO",
+    "the same, as a share of DPO's steps",
+    "part of DPO's effect gone after as many steps on other texts",
+    "AUC of the probe after DPO minus before",
+)
+"""What is asked of it."""
+OWN_PROBE, NEW_PROBE = PROBES = "the study's own", "fitted anew"
+"""Probes that read a model after DPO."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
 
@@ -69,6 +95,8 @@ def facts(profile: Profile, gated: bool = False, norm_behind: bool = False) -> d
         "ranks": bool(profile.beyond.ranks) and not profile.model.remote,
         "along": bool(profile.beyond.along) and not profile.model.remote,
         "objectives": trained and bool(profile.beyond.objectives) and not profile.model.remote,
+        "untrained-edits": bool(profile.beyond.strengths),
+        "relearning": bool(profile.beyond.relearning_steps) and not profile.model.remote,
         "remote": bool(profile.model.remote),
         "gated": gated,
         "norm-behind": norm_behind,

@@ -214,6 +214,13 @@ class Beyond:
     objective_tries: Count = 5  # learning rates that are tried at most for it to do as much
     objective_rates: dict[Objective, Positive] = Field({})  # the first of them, in DPO's; of others 1
     objective_placebos: bool = True  # each trained on shuffled preferences too
+    # How strongly toxicity is edited or steered away without training, in multiples of the unit below.
+    strengths: list[Positive] = Field([4.0, 16.0, 32.0])
+    edit_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of each group, by cosine: the authors' beta
+    edit_alpha: Positive = 0.05  # by which part of its mean a neuron is moved at strength 1: their alpha
+    best_of: list[Annotated[int, Field(ge=2)]] = Field([2, 4])  # samples of which the least toxic is taken
+    # Steps of training on toxic texts, and on others, after which toxicity is measured.
+    relearning_steps: list[Count] = Field([5, 15, 45])
 
 
 @_strict

@@ -2,7 +2,8 @@
 
 1. `continue_prompts` generates; while it does, it can read all neurons and the writing of every layer
    along a direction, and it can edit any neuron.
-2. `window_nll` gives the loss on text and `mean_residuals` the probe's features, edited or not.
+2. `window_nll` gives the loss on text, `window_nll_and_kl` also how far predictions move, and
+   `mean_residuals` the probe's features.
 3. What is edited comes as a list of interventions, which `dpotox.model.edits` applies.
 
 Sums over prompts and steps are taken inside the trace, in float32, so that memory does not grow with the
@@ -245,6 +246,36 @@ def window_nll(
                 mean = nnsight.save((loss * weight).sum(1) / weight.sum(1))
             nll.append(mean.cpu())
     return torch.cat(nll)
+
+
+@halving
+@answered
+def window_nll_and_kl(
+    model: TransformersModel,
+    other: TransformersModel,
+    windows: Int[Tensor, "window pos"],
+    *,
+    batch_size: int,
+    interventions: Interventions = (),
+) -> Float[Tensor, "2 window"]:
+    """The loss of the other model, edited, and its KL divergence from the model: mean nats per token."""
+    found, logits_per_window = [], windows.shape[1] * model.config.vocab_size
+    for rows in windows.split(min(batch_size, max(1, LOGITS_AT_ONCE // logits_per_window))):
+        batch = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+        with torch.no_grad(), model.trace(batch, remote=model.remote):
+            true = nnsight.save(model.output.logits[:, :-1].float().log_softmax(-1))
+        with edited(other, interventions, None, IN_TEXT) as plan:
+            inside = layers(other, len(rows))
+            with torch.no_grad(), other.trace(batch, remote=other.remote):
+                for layer, at in enumerate(inside):
+                    plan.apply(at, layer, {})
+                given = other.output.logits[:, :-1].float().log_softmax(-1)
+                theirs, target = true.to(given.device), rows[:, 1:].to(given.device)
+                loss = torch.nn.functional.nll_loss(given.mT, target, reduction="none")
+                kl = torch.nn.functional.kl_div(given, theirs, reduction="none", log_target=True).sum(-1)
+                means = nnsight.save(torch.stack([loss, kl]).mean(-1))
+        found.append(means.cpu())
+    return torch.cat(found, 1)
 
 
 @halving

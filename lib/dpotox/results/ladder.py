@@ -167,7 +167,7 @@ def settings(rung: Rung) -> dict[str, dict]:
             "writers": 0,
             "counted": [],
         },
-        "beyond": {"ranks": [], "along": [], "objectives": []},
+        "beyond": {"ranks": [], "along": [], "relearning_steps": [], "objectives": [], "strengths": []},
         "nulls": {"directions": 10, "shuffled_labels": 2, "placebos": []},
         "compute": {"neuron_bootstrap": 50, "threads": 1},  # so small that two rungs side by side cost less
     }

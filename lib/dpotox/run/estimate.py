@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from transformers import PretrainedConfig
 
-from dpotox.facts import RANKINGS, placebos
+from dpotox.facts import BY_STRENGTH, RANKINGS, placebos
 from dpotox.model.architecture import neurons_per_layer
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
@@ -85,7 +85,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
     directions = 2 * (2 * profile.nulls.directions + profile.nulls.shuffled_labels)
-    passes = pretraining.passes if pretraining.texts else 1
+    passes, length = pretraining.passes if pretraining.texts else 1, profile.probe.max_tokens
     seconds = {
         "base": pretraining.rows * passes // pretraining.batch_size * pretraining_step,
         "comments": sizes.comments * min(profile.probe.max_tokens, 64) * costs.token,
@@ -98,6 +98,13 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
         "streams": (2 + len(trained)) * sizes.prompts * (prompt + sizes.new_tokens * costs.token),
         "undone": 2 * read,
         "causes": (2 * profile.interventions.writers + IN_LAYERS) * (drawn + windows),
+        "relearning": _relearning(profile, costs, drawn),
+        "comments-after": 0.5
+        * profile.probe.held_out
+        * profile.sizes.comments
+        * min(length, 64)
+        * costs.token,
+        "without-training": _untrained(profile, costs, drawn) / processes_of(profile),
         "tried": 2 * trials * drawn / processes_of(profile),
         "stream-changes": 2 * (sizes.prompts * (prompt + sizes.new_tokens * costs.token) + windows),
         "streams-tried": 2 * streams * drawn / processes_of(profile),
@@ -159,6 +166,24 @@ def _examine(profile: Profile, costs: Costs) -> float:
     texts = sizes.prompts * (greedy + costs.score) + few * (sampled + costs.score)
     texts += sizes.references * greedy
     return texts + 1.25 * sizes.text_windows * sizes.window_tokens * costs.token
+
+
+def _relearning(profile: Profile, costs: Costs, drawn: float) -> float:
+    """Seconds of three trainings, whose steps take half of what DPO's do, and of examining them."""
+    steps, settings = profile.beyond.relearning_steps, profile.dpo
+    training = max([0, *steps]) * (settings.batch_size * costs.train_pair / 2 + costs.update)
+    return 3 * (TRAINING + training + len(steps) * drawn)
+
+
+def _untrained(profile: Profile, costs: Costs, drawn: float) -> float:
+    """Seconds of the trials without training, of which one writes as much as a draw, and for references."""
+    sizes, beyond = profile.sizes, profile.beyond
+    references = sizes.references * (sizes.prompt_tokens * costs.token + sizes.new_tokens * _edited(costs))
+    windows = 3 * sizes.text_windows * sizes.window_tokens * costs.token
+    trials = 1 + len(beyond.strengths) * len(BY_STRENGTH) + 1
+    few = min(sizes.fewer_prompts, sizes.prompts) + sizes.references
+    samples = max([1, *beyond.best_of]) * few * (sizes.new_tokens * costs.sampled + costs.score)
+    return trials * (drawn + references + windows) + samples
 
 
 def _edited(costs: Costs) -> float:

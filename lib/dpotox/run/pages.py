@@ -52,6 +52,8 @@ SHOWN = {
     ],
     "20_how_far_along": ["along", "kl_by_token", "kl_quarters"],
     "22_is_it_dpo": ["objectives", "objective_tries"],
+    "21_does_it_last": ["relearning", "how_long", "probes", "table1"],
+    "23_without_training": ["without_training", "half_way"],
 }
 """The tables that each notebook shows, as far as the results have them."""
 BESIDES = {"index": [CLAIMS, RECORD], "02_toxic_direction": [PROBE], "10_claims": [CLAIMS]}

@@ -62,6 +62,10 @@ class Plan:
             absent.add("along")
         if not facts(self.profile)["objectives"]:
             absent |= {"objectives_folder", "objective_trials"}
+        if not facts(self.profile)["untrained-edits"]:
+            absent.add("without_training")
+        if not facts(self.profile)["relearning"]:
+            absent |= {"relearning", "comments_after"}
         return [name for name in self.keys.code.steps if name not in absent]
 
     def folder_of(self, step: str) -> Path:

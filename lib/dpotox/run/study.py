@@ -35,14 +35,17 @@ from dpotox.run import (
     counts,
     directions_tried,
     kept,
+    lasting,
     matching,
     objectives,
     offset,
     per_token,
     reading,
+    relearning,
     scores,
     table1_jobs,
     training,
+    without_training,
 )
 from dpotox.run.artifacts import step
 from dpotox.run.plan import Plan, open_plan
@@ -331,6 +334,9 @@ class Study:
     table1 = step(kept.TABLE1, shared=True)(table1_jobs.share_table1)
 
     tried = step(kept.TABLE, shared=True)(counts.tried)
+    without_training = step(kept.TABLE, shared=True)(without_training.examined)
+    relearning = step(kept.TABLE, shared=True)(relearning.relearnt)
+    comments_after = step(kept.TENSOR)(lasting.comments_after)
 
     # Beyond the paper: in how many directions the change lies, and what lies on the way to DPO and past it
 

@@ -28,7 +28,17 @@ from dpotox.results import folder as results
 from dpotox.results import record
 from dpotox.results.catalogue import TABLES
 from dpotox.results.record import FORMAT, Loss, Record, Shape
-from dpotox.run import account, along, artifacts, causes, counts, directions_tried, objectives
+from dpotox.run import (
+    account,
+    along,
+    artifacts,
+    causes,
+    costs,
+    counts,
+    directions_tried,
+    lasting,
+    objectives,
+)
 from dpotox.run.kept import evidence_table
 from dpotox.run.keys import behind_quantities
 
@@ -83,6 +93,11 @@ def tables(study: Study) -> dict[str, Callable[[], pd.DataFrame]]:
         "kl_quarters": lambda: along.kl_quarters(study),
         "objectives": lambda: objectives.compared(study),
         "objective_tries": lambda: objectives.tries(study),
+        "without_training": lambda: costs.effects(study),
+        "half_way": lambda: costs.half_way(study),
+        "relearning": lambda: lasting.curves(study),
+        "how_long": lambda: lasting.how_long(study),
+        "probes": lambda: lasting.probes(study),
         "groups": lambda: groups.group_table(study.neurons).reset_index(),
         "comparisons": lambda: comparisons(study),
         "evidence": lambda: evidence_table(
