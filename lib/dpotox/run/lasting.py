@@ -83,19 +83,13 @@ def _auc_gained(before: np.ndarray, after: np.ndarray, toxic: np.ndarray) -> np.
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """Greedy toxicity by run and step, from 0, and perplexity on neutral text, known at the first and last."""
+    """Greedy toxicity by run and step, from 0, and perplexity on neutral text at the first and the last."""
     rows, resamples = [], study.profile.compute.bootstrap
-    few, untouched = (
-        study.exam.fewer_prompts,
-        dict(zip(("before", "after"), study.outcomes.values(), strict=True)),
-    )
+    untouched = dict(zip(("before", "after"), study.outcomes.values(), strict=True))
     for name, (which, _) in RUNS.items():
-        start = untouched[which]
+        start = untouched[which].greedy[: study.exam.fewer_prompts], untouched[which].neutral_nll
         own = study.relearning[study.relearning["run"] == name].sort_values("step")
-        examined = [
-            (0, start.greedy[:few], start.neutral_nll),
-            *zip(own["step"], own["toxicity"], own["nll"]),
-        ]
+        examined = [(0, *start), *own[["step", "toxicity", "nll"]].itertuples(index=False)]
         for step, toxicity, nll in examined:
             row = {"run": name, "step": step}
             nll = nll if len(nll) else np.full(1, np.nan)
