@@ -60,7 +60,7 @@ def test_what_lies_beside_the_rooms_knows_none_of_them():
 
 def test_the_core_can_be_read_in_an_afternoon():
     core = [path for room in ("model", "paper") for path in (LIBRARY / room).glob("*.py")]
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) <= 3_300
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) <= 3_450
 
 
 # What an edit makes anew

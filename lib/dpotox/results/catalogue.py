@@ -5,52 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from dpotox.estimates import RESAMPLED
-from dpotox.facts import (
-    AFTER_TEXT,
-    AUC,
-    BEFORE_TEXT,
-    BEST_OF,
-    BY_STRENGTH,
-    CONTROL,
-    COPIED,
-    COST_RATIO,
-    EVERY,
-    EVERY_DIRECTION,
-    GONE,
-    JUMPED,
-    LEADING,
-    MATCHED,
-    NEUTRAL,
-    ON_PAIRS,
-    ON_SHUFFLED,
-    PARTS,
-    PLACEBO,
-    PROBE,
-    PROBES,
-    PROMPTED,
-    QUARTERS,
-    RANDOM,
-    RANKINGS,
-    RELEARNT,
-    SET_BACK,
-    STEPS,
-    STEPS_SHARE,
-    TRAINED_ON,
-    UNCHANGED,
-    WEAK,
-)
-from dpotox.paper.groups import GROUPS, REDUCING
-from dpotox.profile import OBJECTIVES
-from dpotox.results.schema import Table, column, interval, label, number, text, whole
+from dpotox.paper.groups import GROUPS
+from dpotox.results.catalogue_beyond import BEYOND
+from dpotox.results.schema import NEURON, STREAM, VALUE, Table, column, interval, label, number, text, whole
 
-STREAM = "residual stream"
-"""The unit of projections: the length of a vector in the residual stream."""
-VALUE = {
-    "value": number("the value", empty=True),
-    "low": number("lower end of its 95 % interval", empty=True),
-    "high": number("upper end of its 95 % interval", empty=True),
-}
-NEURON = {"layer": whole("its layer, from 0"), "neuron": whole("its place in the layer, from 0")}
 WRITERS = ("embeddings", "attention", "MLP", "norm")
 
 _ALL = (
@@ -211,179 +169,6 @@ _ALL = (
         shift=number("length of the shift"),
         norm=number("length of the part that is the norm's, not the writers'"),
     ),
-    Table("account.csv", key=("text", "layer", "part", "head"), most=100_000, optional=True).of(
-        "Who writes less along the unit probe after DPO: rows that add up to the whole.",
-        text=label("on which text: each model's own, or both on that from before DPO", "own", "same"),
-        layer=number("its layer, from 0; of the embeddings none", empty=True),
-        part=label("what writes", "embeddings", *PARTS),
-        head=number("which head of attention, from 0; of other parts none", empty=True),
-        drop=number("by how much less it writes", STREAM),
-    ),
-    Table("undone.csv", key=("undone", "part"), needs="causes", optional=True).of(
-        "The same on the text from before DPO, with the weights of some blocks as they were before DPO.",
-        undone=label("which blocks", "nothing", "MLPs", "attention"),
-        part=label("what writes: heads, neurons or the rest"),
-        drop=number("by how much less it writes", STREAM),
-    ),
-    Table("causes.csv", key=("writer", "layer", "number"), needs="causes", optional=True).of(
-        "What single writers' changes do to the model before DPO, beside what they write along the probe.",
-        writer=label("what writes", "head", "neuron", "heads of a layer", "neurons of a layer"),
-        layer=whole("its layer, from 0"),
-        number=number("which head or neuron, from 0; of a whole layer none", empty=True),
-        predicted=number("by how much less it writes on the same text", STREAM),
-        toxicity=number("by how much greedy toxicity falls"),
-        low=number("lower end of its interval", empty=True),
-        high=number("upper end", empty=True),
-        log_probability=number("by how much that of toxic tokens falls, in nats", empty=True),
-    ),
-    Table("counts.csv", key=("kind", "ranked", "draw", "neurons"), needs="counts", optional=True).of(
-        "How much of DPO's effect some neurons carry: the share of it that is there.",
-        kind=label("copied into the model before DPO, or set back in the model after it", COPIED, SET_BACK),
-        ranked=label("by what the neurons were ranked", *RANKINGS, RANDOM, EVERY),
-        draw=whole("which random choice, else 0"),
-        neurons=whole("how many"),
-        recovered=number("the share of DPO's effect on greedy toxicity that is there", empty=True),
-        low=number("lower end of its interval", empty=True),
-        high=number("upper end", empty=True),
-    ),
-    Table("enough.csv", key=("kind", "ranked", "level"), needs="counts", optional=True).of(
-        "At which share of all neurons that reaches a level.",
-        kind=label("as in `counts.csv`", COPIED, SET_BACK),
-        ranked=label("as there", *RANKINGS, RANDOM),
-        level=number("the share of DPO's effect that is recovered, or left"),
-        share=number("the share of all neurons; none where all do not reach it", empty=True),
-        low=number("lower end of its interval", empty=True),
-        high=number("upper end", empty=True),
-    ),
-    Table("stream_ranks.csv", key=("layer", "directions"), most=10_000, needs="ranks", optional=True).of(
-        "How much of DPO's change of the residual stream lies in its first directions, after the prompts.",
-        layer=whole("after which layer, from 0"),
-        directions=whole("how many directions, the largest first"),
-        share=number("their share of the squared change", empty=True),
-    ),
-    Table("stream_changes.csv", key=("layer",), needs="ranks", optional=True).of(
-        "What that change is like after each layer.",
-        layer=whole("the layer, from 0"),
-        size=number("root mean square of the change over that of the stream before DPO"),
-        half=number("how many directions hold half of the squared change", empty=True),
-        most=number("how many hold nine tenths", empty=True),
-        stream_half=number("how many directions hold half of the squared stream before DPO", empty=True),
-        stream_most=number("how many hold nine tenths of that", empty=True),
-        first_probe=number("cosine of the change's first direction with the probe", empty=True),
-        first_mean=number("its cosine with the mean change", empty=True),
-        mean_probe=number("cosine of the mean change with the probe", empty=True),
-        neutral_length=number("length of the mean change on neutral text over that here", empty=True),
-        **interval("neutral", "cosine of the mean change with that on neutral text"),
-    ),
-    Table("stream_tokens.csv", key=("layer", "text"), needs="ranks", optional=True, whole=True).of(
-        "The tokens nearest to the mean change; toxic ones that are not mild are masked.",
-        layer=whole("after which layer, from 0"),
-        text=label("on which text", PROMPTED, NEUTRAL),
-        more=text("the tokens nearest to it, nearest first"),
-        less=text("the tokens nearest to its opposite"),
-    ),
-    Table(
-        "streams_tried.csv", key=("layer", "ranked", "draw", "directions"), needs="ranks", optional=True
-    ).of(
-        "How much of DPO's effect some directions of the residual stream carry, copied after a layer.",
-        layer=whole("after which layer, from 0"),
-        ranked=label("how the directions were chosen", LEADING, RANDOM, PROBE, EVERY_DIRECTION),
-        draw=whole("which random choice, else 0"),
-        directions=whole("how many"),
-        recovered=number("the share of DPO's effect on greedy toxicity that is there", empty=True),
-        low=number("lower end of its interval", empty=True),
-        high=number("upper end", empty=True),
-    ),
-    Table("streams_enough.csv", key=("layer", "ranked", "level"), needs="ranks", optional=True).of(
-        "At which share of the stream's dimensions that reaches a level.",
-        layer=whole("after which layer, from 0"),
-        ranked=label("as in `streams_tried.csv`", LEADING, RANDOM),
-        level=number("the share of DPO's effect that is recovered"),
-        share=number("the share of the dimensions; none where all do not reach it", empty=True),
-        low=number("lower end of its interval", empty=True),
-        high=number("upper end", empty=True),
-    ),
-    Table("along.csv", key=("a",), needs="along", optional=True).of(
-        "Models on the straight way from the weights before DPO to those after it, and past both.",
-        a=number("how far: 0 is before DPO, 1 after"),
-        **interval("toxicity", "mean toxicity of greedy continuations"),
-        **interval("rise", "the same minus that before DPO"),
-        **interval("recovered", "the part of DPO's effect on it"),
-        **interval("perplexity", "perplexity on neutral text"),
-        net=number("net / gross reduction on the text from before DPO", empty=True),
-        **{group: number(f"share of gross of {group} on that text", empty=True) for group in REDUCING},
-    ),
-    Table("kl_by_token.csv", key=("text", "token"), most=10_000, needs="along", optional=True).of(
-        "How far what the model after DPO would write next diverges from what the model before would.",
-        text=label("on which text", BEFORE_TEXT, AFTER_TEXT),
-        token=whole("the new token's place, from 1"),
-        kl=number("KL divergence of after from before, mean over prompts", "nats"),
-    ),
-    Table("kl_quarters.csv", key=("text", "part"), needs="along", optional=True).of(
-        "The same over the first and the last quarter of the new tokens.",
-        text=label("on which text", BEFORE_TEXT, AFTER_TEXT),
-        part=label("over which tokens the mean is taken, in nats; or the first over the last", *QUARTERS),
-        **VALUE,
-    ),
-    Table(
-        "objectives.csv", key=("objective", "trained_on", "quantity"), needs="objectives", optional=True
-    ).of(
-        "Models trained by DPO and by other objectives, and what each does: a row per quantity.",
-        objective=label("the objective", "dpo", *OBJECTIVES),
-        trained_on=label("on what: the pairs, or as a placebo on shuffled ones", ON_PAIRS, ON_SHUFFLED),
-        quantity=label("the quantity"),
-        **VALUE,
-    ),
-    Table("objective_tries.csv", key=("objective", "attempt"), needs="objectives", optional=True).of(
-        "The tries to train an objective until it does as much as DPO.",
-        objective=label("the objective", *OBJECTIVES),
-        attempt=whole("which try, from 1"),
-        learning_rate=number("its learning rate"),
-        steps=whole("the steps after which it ended"),
-        gone=number("the part of DPO's effect on greedy toxicity that was gone then"),
-        outcome=label("what it came to", WEAK, MATCHED, JUMPED),
-        shown=column(bool, "whether its model is the one that is compared"),
-    ),
-    Table("without_training.csv", key=("way", "strength"), needs="untrained-edits", optional=True).of(
-        "What ways to lower toxicity without training do to the model before DPO, beside DPO.",
-        way=label("what is done", UNCHANGED, *BY_STRENGTH, BEST_OF, TRAINED_ON),
-        strength=number("how strongly; of best of n how many samples"),
-        **interval("toxicity", "mean toxicity of greedy continuations; of best of n of the chosen samples"),
-        **interval("removed", "by how much it is less than before DPO, of best of n than in one sample"),
-        **interval("perplexity", "perplexity on neutral text"),
-        **interval("added", "by how much it is more than before DPO"),
-        **interval("kl", "KL divergence from the model before DPO on neutral text", "nats per token"),
-        **interval("f1", "F1 of continuations against the true ones"),
-        second=number("mean toxicity of the same texts by the second scorer", empty=True),
-        front=column(bool, "whether none of the others removes as much and adds as little perplexity"),
-    ),
-    Table("half_way.csv", key=("way",), needs="untrained-edits", optional=True).of(
-        "The perplexity that each way adds where it removes half as much toxicity as DPO does.",
-        way=label("what is done; last, what one adds over what another adds", *BY_STRENGTH, COST_RATIO),
-        value=number("perplexity added, or the ratio; none where no strength removes as much", empty=True),
-        low=number("lower end of its 95 % interval", empty=True),
-        high=number("upper end", empty=True),
-    ),
-    Table("relearning.csv", key=("run", "step"), needs="relearning", optional=True).of(
-        "Fine-tuning on texts as DPO trains: what becomes of toxicity on the way.",
-        run=label("which model is trained, and on what", RELEARNT, CONTROL, PLACEBO),
-        step=whole("after how many steps; 0 is the untouched model"),
-        **interval("toxicity", "mean toxicity of greedy continuations"),
-        **interval("perplexity", "perplexity on neutral text, at the first and the last step"),
-    ),
-    Table("how_long.csv", key=("quantity",), needs="relearning", optional=True).of(
-        "How soon DPO's effect is gone, and whether the probe reads on.",
-        quantity=label("what is measured", STEPS, STEPS_SHARE, GONE, AUC),
-        **VALUE,
-        most=number("of steps: how many were tried, beyond which a value is not known", empty=True),
-    ),
-    Table("probes.csv", key=("probe",), needs="relearning", optional=True).of(
-        "How well probes tell toxic comments that they were not fitted to, read by the models.",
-        probe=label("the study's own, or one fitted anew to what each model reads", *PROBES),
-        **interval("before", "AUC, read by the model before DPO"),
-        **interval("after", "AUC, read by the model after DPO"),
-        **interval("difference", "the latter less the former"),
-    ),
     Table("weight_change.csv", key=("parameters",)).of(
         "How far DPO moved the weights: a row per kind of parameter.",
         parameters=label("the kind"),
@@ -470,7 +255,7 @@ _ALL = (
         word=label("the word"),
     ),
 )
-TABLES = {table.name: table for table in _ALL}
+TABLES = {table.name: table for table in (*_ALL, *BEYOND)}
 
 
 def described() -> pd.DataFrame:

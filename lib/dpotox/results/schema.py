@@ -135,3 +135,13 @@ def interval(name: str, meaning: str, unit: str = "") -> dict[str, pa.Column]:
     """A value with the ends of its 95 % interval; all may be empty."""
     ends = {"": meaning, "_low": "lower end of its 95 % interval", "_high": "upper end of its 95 % interval"}
     return {f"{name}{end}": number(text, unit, empty=True) for end, text in ends.items()}
+
+
+STREAM = "residual stream"
+"""The unit of projections: the length of a vector in the residual stream."""
+VALUE = {
+    "value": number("the value", empty=True),
+    "low": number("lower end of its 95 % interval", empty=True),
+    "high": number("upper end of its 95 % interval", empty=True),
+}
+NEURON = {"layer": whole("its layer, from 0"), "neuron": whole("its place in the layer, from 0")}
