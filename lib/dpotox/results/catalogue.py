@@ -6,23 +6,18 @@ import pandas as pd
 
 from dpotox.estimates import RESAMPLED
 from dpotox.facts import (
-    AUC,
     BEST_OF,
     BY_STRENGTH,
     CONTROL,
     COPIED,
     EVERY,
-    GONE,
     PARTS,
     PLACEBO,
-    PROBES,
     RANDOM,
     RANKINGS,
     RATIO,
     RELEARNT,
     SET_BACK,
-    STEPS,
-    STEPS_SHARE,
     TRAINED_ON,
     UNCHANGED,
 )
@@ -270,13 +265,13 @@ _ALL = (
     ),
     Table("how_long.csv", key=("quantity",), needs="relearning", optional=True).of(
         "How soon DPO's effect is gone, and whether the probe reads on.",
-        quantity=label("what is measured", STEPS, STEPS_SHARE, GONE, AUC),
+        quantity=label("what is measured"),
         **VALUE,
         most=number("of steps: how many were tried, beyond which a value is not known", empty=True),
     ),
     Table("probes.csv", key=("probe",), needs="relearning", optional=True).of(
         "How well probes tell toxic comments that they were not fitted to, read by the models.",
-        probe=label("the study's own, or one fitted anew to what each model reads", *PROBES),
+        probe=label("the study's own, or one fitted anew to what each model reads"),
         **interval("before", "AUC, read by the model before DPO"),
         **interval("after", "AUC, read by the model after DPO"),
         **interval("difference", "the latter less the former"),
