@@ -64,7 +64,7 @@ STEPS, STEPS_SHARE, GONE, AUC = (
     "AUC of the probe after DPO minus before",
 )
 """What is asked of it."""
-OWN_PROBE, NEW_PROBE = PROBES = "the study's own", "fitted anew"
+OWN_PROBE, NEW_PROBE = "the study's own", "fitted anew"
 """Probes that read a model after DPO."""
 NOISE = "before DPO, sampled twice"
 """The comparison of a model with itself."""
