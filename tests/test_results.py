@@ -43,14 +43,15 @@ def again(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
     return read_table(folder / TABLES[name].file, name)
 
 
-def test_settings_that_there_were_not_yet_are_taken_for_what_they_are_by_default():
-    plain = load_profile("mini")
-    now = record.settings_of(plain)
-    earlier = {section: value for section, value in now.items() if section != "beyond"}
+def test_settings_that_there_were_not_yet_are_what_they_are_by_default_and_sections_are_no_matter():
+    now = record.settings_of(load_profile("mini"))
+    earlier = now | {"dpo": {key: value for key, value in now["dpo"].items() if key != "patience"}}
     assert record.difference(earlier, now) == ""
-    asked = record.settings_of(replace(plain, beyond=replace(plain.beyond, ranks=[3])))
-    assert record.difference(earlier, asked) == "beyond.ranks"
-    assert record.difference(now, asked) == "beyond.ranks"
+    asked = now | {"dpo": now["dpo"] | {"patience": 3}}
+    assert record.difference(earlier, asked) == "dpo.patience"
+    other = now | {"beyond": now["beyond"] | {"ranks": [3]}}
+    assert record.difference(now, other) == "beyond.ranks"
+    assert record.difference({s: v for s, v in now.items() if s != "beyond"}, other) == ""
 
 
 # What is written is read again

@@ -50,6 +50,23 @@ def test_parts_are_made_in_processes_of_their_own_and_what_one_refuses_is_said_h
     assert {within for *_, within in said} == {"1"}
 
 
+def test_processes_that_are_there_make_the_next_step_as_well(opened):
+    found = []
+    for step in ("first", "second"):
+        share_out(opened, partial(write_who, step=step), 6, "parts", "part")
+        found.append({(opened.folder / f"{step}{n}").read_text() for n in range(6)})
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
+def write_who(study, step):
+    def make(number: int) -> None:
+        time.sleep(0.3)
+        (study.folder / f"{step}{number}").write_text(str(os.getpid()))
+
+    return make
+
+
 def test_a_process_that_is_ended_from_outside_is_said_with_the_way_out(opened):
     with pytest.raises(UserError, match=r"rerun, or set compute\.processes = 1"):
         share_out(opened, die, 3, "parts", "part")

@@ -129,11 +129,14 @@ def settings_of(profile: Profile) -> dict:
 def difference(made_with: dict, asked_for: dict) -> str:
     """The first setting in which two differ, but for what the computer decides.
 
-    A setting or a section that there was not yet when something was made is taken for what it is by default.
+    A setting that there was not yet when something was made is taken for what it is by default; of a section
+    that there was not yet nothing was made.
     """
     usual = asdict(Profile(name=""))
     for section, settings in asked_for.items():
-        before = made_with.get(section, {} if isinstance(settings, dict) else None)
+        if isinstance(settings, dict) and section not in made_with:
+            continue
+        before = made_with.get(section)
         if isinstance(before, dict):
             before = usual.get(section, {}) | before
         if section in ("compute", "name", "extends") or before == settings:

@@ -14,10 +14,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
+from loky import BrokenProcessPool, as_completed, get_reusable_executor
 
 from dpotox import progress
 from dpotox.errors import UserError
@@ -31,8 +33,14 @@ if TYPE_CHECKING:
 Prepare = Callable[["Study"], Callable[[int], None]]
 """From a study to what makes one part of it, by number."""
 
+IDLE = 60
+"""Seconds that processes wait for more to be shared out before they end: each takes some to begin."""
+_numbers = count()
+"""Of what is shared out."""
+_study: Study
+_asked: int
 _make_part: Callable[[int], None]
-"""In a worker: what it makes parts with."""
+"""In a worker: of which study it makes parts, of which that is shared out, and with what."""
 
 
 def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str) -> None:
@@ -55,8 +63,9 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
     alike = replace(study, plan=plan)
     # Started anew, as threads and their locks do not survive a fork; by loky, as Python's own would run the
     # script that asked for this, say a notebook's, once more in each.
-    pool = ProcessPoolExecutor(processes, initializer=_open, initargs=(os.getpid(), prepare, alike))
-    waiting = [pool.submit(_make, number) for number in range(parts)]
+    pool = get_reusable_executor(processes, timeout=IDLE, initializer=_open, initargs=(os.getpid(), alike))
+    asked = next(_numbers)
+    waiting = [pool.submit(_make, asked, prepare, number) for number in range(parts)]
     try:
         for part in progress.bar(as_completed(waiting), label, unit, total=parts):
             part.result()
@@ -68,7 +77,7 @@ def share_out(study: Study, prepare: Prepare, parts: int, label: str, unit: str)
     finally:
         for part in waiting:
             part.cancel()  # unless it is being made
-        pool.shutdown()
+        wait(waiting)
 
 
 def processes_of(profile: Profile) -> int:
@@ -76,16 +85,20 @@ def processes_of(profile: Profile) -> int:
     return profile.compute.processes if networks.device_of(profile.compute).type == "cpu" else 1
 
 
-def _open(parent: int, prepare: Prepare, study: Study) -> None:
+def _open(parent: int, study: Study) -> None:
     """Begin a worker."""
-    global _make_part
+    global _study, _asked
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     progress.silence()
-    _make_part = prepare(study)
+    _study, _asked = study, -1
 
 
-def _make(number: int) -> None:
+def _make(asked: int, prepare: Prepare, number: int) -> None:
+    global _asked, _make_part
+    if asked != _asked:
+        _make_part = prepare(_study)
+        _asked = asked
     _make_part(number)
 
 
