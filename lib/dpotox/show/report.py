@@ -66,7 +66,7 @@ def lines(*texts: str) -> Markdown:
 
 def share(value: float) -> str:
     """A share of DPO's effect, which cannot be measured where DPO may have none."""
-    return f"{value:.2f}" if math.isfinite(value) else "an unknown share"
+    return f"{value:z.2f}" if math.isfinite(value) else "an unknown share"
 
 
 def part(value: float, digits: int = 0) -> str:
