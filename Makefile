@@ -32,7 +32,7 @@ check: .venv/ready  ## look every input up and estimate what `make book` will ta
 	@$(BIN)/python -m dpotox.run.check --profile "$(PROFILE)" --seed "$(SEED)"
 
 test: .venv/ready  ## run all tests, a file at a time in up to four processes (SITE=_build/html: look at those pages)
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(SITE),--site $(SITE))
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(SITE),--site=$(SITE))
 
 matrix: .venv/ready  ## make the whole book of every kind of profile, at tiny sizes
 	$(BIN)/python tests/matrix.py

@@ -81,7 +81,7 @@ report_directions.tokens(results)
 
 # %% [markdown] tags=["only-ranks"]
 # A change that answers to toxic text would look different where nothing is toxic. So the same is taken on unrelated neutral text, on which perplexity is measured, at all
-# positions but the first of each window. A cosine near one says that DPO shifts the stream the same way whatever is read. The interval draws the blocks
+# positions but the first of each window. A cosine near one says that DPO shifts the stream the same way there on average; single tokens may differ. The interval draws the blocks
 # of prompts, and those of windows, again.
 
 # %% tags=["full-width", "hide-input", "only-ranks"]
@@ -94,12 +94,12 @@ report_directions.tokens(results, "neutral text")
 # ## What some directions carry
 #
 # This part is causal. While the model before DPO writes, both models read the text, and after one layer the part of the first one's stream along some directions is replaced,
-# at every token. Tried are the first directions of the change, as many that are drawn at random and stand at right angles to each other,
-# the probe alone, and all directions there are. Copied after the last layer, all of them leave nothing of the model before DPO but its final norm and its unembedding.
+# at every token. Tried are the first directions of the change, as many first directions of the stream before DPO, in which it is largest whatever DPO does, as many that are drawn at random and stand at right angles to each other,
+# the probe alone, and all directions there are. A random line is the mean of `rank_draws` draws. Copied after the last layer, all of them leave nothing of the model before DPO but its final norm and its unembedding.
 # After half of the layers the other half is still that of the model before DPO. The change's directions use what was read of the model after DPO, so they are no way to find
 # directions before training.
 #
-# In {numref}`fig-streams`, a green line far above the grey one says that it matters which directions are taken. Where the green line is near its end early, few
+# In {numref}`fig-streams`, a green line far above the others says that it matters which directions are taken, and that it is not enough to take those in which the stream is large. Where the green line is near its end early, few
 # are enough.
 
 # %% tags=["hide-input", "only-ranks"] mystnb={"figure": {"caption": "How much of DPO's effect some directions of the residual stream carry, copied after half of the layers (above) and after the last: from nothing (0) to all that DPO does (1). Bands and bars are 95 % intervals over prompts; the diamond is the probe's direction alone.", "name": "fig-streams"}, "image": {"alt": "Line charts of the share of DPO's effect against the number of directions copied, for those of the largest change and random ones, with a mark for the probe"}}
@@ -129,7 +129,7 @@ report_directions.answer(results)
 # %% [markdown]
 # ## Exercises
 #
-# 1. One direction holds half of the squared change, and copying it recovers a tenth of the effect. How can that be?
+# 1. Suppose one direction holds half of the squared change, and copying it recovers a tenth of the effect. How can that be?
 # 2. Copying one random direction does nearly nothing, copying a quarter of all dimensions at random does something. Why is that no sign of many causes?
 #
 # ```{admonition} Solutions

@@ -70,7 +70,7 @@ report_along.stops(results)
 #
 # Each of these models was read on the text from before DPO, and its {term}`neuron table <projection drop>` made as that of the model after DPO. So groups are named by
 # what neurons do at that $a$; below 0 a reducing group still writes less along the probe, though toxicity need not fall, and net / gross is negative where more is added than taken out.
-# Where the shares hardly change along the way, the division is not a matter of how strongly DPO acts. This describes; no neuron is edited here. At 0 nothing changes, so there is
+# Where the shares hardly change along the way, the change is nearly proportional along this line; that says nothing of a DPO that was trained less. This describes; no neuron is edited here. At 0 nothing changes, so there is
 # nothing to divide.
 
 # %% tags=["full-width", "hide-input", "only-along"]
@@ -104,7 +104,7 @@ report_along.answer(results)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Half of the way recovers a third of the effect. Does that show that DPO's second half does more to the activations than its first?
+# 1. Suppose half of the way recovers a third of the effect. Does that show that DPO's second half does more to the activations than its first?
 # 2. The divergence is measured on a text that is given. Why not let each model write its own, and compare these?
 #
 # ```{admonition} Solutions

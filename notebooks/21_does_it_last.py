@@ -51,14 +51,14 @@ report_relearning.verdicts(results)
 # ## Learnt back
 #
 # Three trainings, each on as many texts at a time as DPO had pairs, no longer than pairs are, with DPO's optimizer and rate. The rate
-# stays what it is, also where DPO's falls. The loss is that of a language model: the next token.
+# stays what it is, also where DPO's falls. So as many steps move weights further here; the answer counts by the sum of the learning rates as well. The loss is that of a language model: the next token.
 #
 # - *After DPO, on toxic texts*: comments that are labelled toxic.
 # - *Before DPO, on toxic texts*: the control. It says how toxic these texts make a model that had nothing to learn back.
 # - *After DPO, on other texts*: the placebo, comments that are not toxic. What they bring back is due to training as such, not to what is said in the texts.
 #
 # The comments are those that the probe was made of, as every profile has them, and no prompt is among them. Toxicity is that of greedy text after the first `sizes.fewer_prompts` prompts.
-# In {numref}`fig-relearning`, a green line that climbs to the dotted one early says that toxicity was only kept from showing; a grey one that climbs with it says that any training undoes DPO.
+# In {numref}`fig-relearning`, a green line that climbs to the dotted one early would fit with toxicity that was only kept from showing; a grey one that climbs with it would say that any training undoes DPO.
 
 # %% tags=["hide-input", "only-relearning"] mystnb={"figure": {"caption": "Greedy toxicity while three models are trained on. Step 0 is the untouched model, and the dotted line the untouched model before DPO. Bands are 95 % intervals over prompts.", "name": "fig-relearning"}, "image": {"alt": "A line chart of greedy toxicity against steps of training for the model after DPO on toxic texts and on other texts, and the model before DPO on toxic texts, with a horizontal line for the model before DPO untouched"}}
 figure = report_relearning.curves(results)

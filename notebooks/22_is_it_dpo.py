@@ -44,7 +44,7 @@ print(f"profile {results.profile.name}, seed {results.seed}")
 # ## The predictions
 #
 # They were written down before any of this was run, with how an objective is matched, in [](../book/before_the_runs.md). An objective that could not be matched is
-# *untested*. A rule on shares that training on shuffled pairs meets as well is *no evidence*. Whether the rules hold over seeds is not known yet.
+# *untested*. What this profile does not ask for is not run. A rule on shares that training on shuffled pairs meets as well is *no evidence*. Whether the rules hold over seeds is not known yet.
 
 # %% tags=["hide-input", "only-objectives"]
 report_objectives.verdicts(results)
@@ -53,7 +53,7 @@ report_objectives.verdicts(results)
 # ## As much as DPO
 #
 # *IPO* and *hinge* want the chosen continuation ahead of the rejected one, as DPO does, by another measure. *KTO* looks at one continuation at a time. *SFT* fine-tunes
-# on the chosen ones alone. *SimPO* and *ORPO* do without a reference model. Which of them were run the profile says. Each try ends when
+# on the chosen ones alone. *SimPO* and *ORPO* do without a reference model. *DPO in another order* is no other objective, but what one can expect of the same. Which of them were run the profile says. Each try ends when
 # greedy toxicity after the first `sizes.fewer_prompts` prompts has fallen as far as DPO takes it, within a twentieth; if it falls too little, or in too large a step, the learning rate is
 # doubled or halved.
 
@@ -62,7 +62,7 @@ report_objectives.tries(results)
 
 # %% [markdown] tags=["only-objectives"]
 # What the models that are compared do to text follows, on all prompts. Beside each, where it was made, stands its placebo: as many steps at the same rate on *shuffled pairs*. For
-# SFT these are texts drawn from chosen and rejected alike. The last columns say how much of a model's own effect is there if its activations are copied into the model
+# SFT these are texts drawn from chosen and rejected alike. The last columns say how much of a model's own effect is there, after the first `sizes.fewer_prompts` prompts, if its activations are copied into the model
 # before, token by token on the same text. `-` stands where a model has no sure effect of its own.
 
 # %% tags=["full-width", "hide-input", "only-objectives"]
@@ -73,7 +73,7 @@ report_objectives.outcomes(results)
 #
 # Each model is read on the {term}`same text`, that from before DPO, so that words make no difference. {numref}`fig-objective-shares` divides the gross
 # reduction among the {term}`groups <group>` that reduce toxicity. What counts is the distance of a full dot from its hollow one: if shuffled pairs divide it the same way, the shares say
-# how the model is built, and nothing of the objective.
+# how the model is built, and nothing of the objective. As in [](06_is_it_special.ipynb), the probe is turned for a model that writes more along it, so that what is divided is a reduction.
 
 # %% tags=["hide-input", "only-objectives"] mystnb={"figure": {"caption": "Shares of the gross reduction, by objective. Full: trained on the pairs; hollow: on shuffled pairs, where that was done. Lines are 95 % intervals over chunks of prompts.", "name": "fig-objective-shares"}, "image": {"alt": "Dots with intervals: for each objective the share of each group of neurons that reduces toxicity, beside that after training on shuffled pairs"}}
 figure = report_objectives.shares(results)
@@ -88,7 +88,8 @@ report_objectives.shares_table(results)
 # ## The same weights?
 #
 # Two trainings may do the same to text with other weights. {numref}`fig-objective-changes` has the cosine of each objective's weight change with DPO's. In so many dimensions two random
-# changes have a cosine near 0. Shuffled pairs show how much of the likeness comes of the same texts in the same order, whatever is preferred.
+# changes have a cosine near 0. How near 1 another training by DPO itself comes, with the same pairs in another order, is shown where it was run (*DPO in another order*); below that
+# a cosine says nothing of the objective. Shuffled pairs show how much of the likeness comes of the same texts in the same order, whatever is preferred.
 
 # %% tags=["hide-input", "only-objectives"] mystnb={"figure": {"caption": "Cosine of the weight change with DPO's, of all parameters and of three kinds of blocks. Full: trained on the pairs; hollow: on shuffled pairs.", "name": "fig-objective-changes"}, "image": {"alt": "Dots: for each objective the cosine of its weight change with that of DPO, of all parameters, attention, MLP in and MLP out"}}
 figure = report_objectives.changes(results)
@@ -97,8 +98,8 @@ figure = report_objectives.changes(results)
 report_objectives.changes_table(results)
 
 # %% [markdown] tags=["only-objectives"]
-# Shares and cosines are descriptive. The causal claim is that of the comparison: the objective makes the difference, as all else is equal but the learning rate and the number of steps, which are chosen for
-# equal toxicity. It assumes that a model that has lost as much toxicity is comparable whatever else it has lost; look at perplexity for that. If that failed, a difference of shares could come of
+# Shares and cosines are descriptive. The causal claim is that of the comparison: the objective makes the difference, together with the learning rate and the number of steps that it takes to
+# equal toxicity. It assumes that a model that has lost as much toxicity is comparable whatever else it has lost. Where perplexity above differs, they are not alike in that. If that failed, a difference of shares could come of
 # how far the training went. Copying is causal for one model at a time, as in [](18_how_many_neurons.ipynb), which also judges for DPO how few neurons carry half of the effect.
 
 # %% [markdown]

@@ -59,7 +59,7 @@ report_without_training.verdict(results)
 #    taken from the {term}`residual stream` along the probe, after every layer its own.
 # 3. *Steering along the mean difference*: as far, but along the direction from the mean of other comments to that of toxic ones. Nothing is fitted.
 # 4. *Shifts*: DPO's mean change of each activation on the {term}`same text`, times the strength, is added to it; to the four groups that
-#    reduce toxicity, or to all neurons. This uses the model after DPO, so it is no way to do without training. It says how good an edit that is the same for every text can get.
+#    reduce toxicity, or to all neurons. This uses the model after DPO, so it is no way to do without training. It says how far DPO's own mean change gets, if it is the same for every text.
 # 5. *Best of n*: n sampled continuations, of which the least toxic is taken. It is chosen by the scorer that judges it afterwards, which
 #    flatters it. It is held beside one sample, and changes no model: it costs n times the writing.
 #
@@ -78,14 +78,14 @@ report_without_training.verdict(results)
 figure = report_without_training.plane(results)
 
 # %% [markdown] tags=["only-untrained-edits"]
-# In numbers. The {term}`perplexity` and the KL divergence are measured on neutral text; the divergence is that of what the changed model predicts
-# from what the model before DPO does. The F1 is that of continuations of neutral beginnings against the true ones, as in [](08_controls.ipynb). Best of n chooses whole texts, so no loss on given text is known of it.
+# In numbers. The {term}`perplexity` and the KL divergence are measured on neutral text; the divergence is that of what the model before DPO predicts
+# from what the changed model does, the other way round than in [](20_how_far_along.ipynb). The F1 is that of continuations of neutral beginnings against the true ones, as in [](08_controls.ipynb). Best of n chooses whole texts, so no loss on given text is known of it.
 
 # %% tags=["full-width", "hide-input", "only-untrained-edits"]
 report_without_training.trials(results)
 
 # %% [markdown] tags=["only-untrained-edits", "only-second-scorer"]
-# The last column has the same texts judged by another scorer. Whoever chooses by one scorer should look at the other.
+# The column at the right end has the same texts judged by another scorer; on a narrow screen, scroll the table. Whoever chooses by one scorer should look at the other.
 
 # %% [markdown] tags=["only-untrained-edits", "not-second-scorer"]
 # No other scorer judged these texts. That best of n is less toxic is said by the scorer that chose it, and by nobody else.
@@ -94,7 +94,7 @@ report_without_training.trials(results)
 # ## At the same effect
 #
 # Ways can only be compared where they remove equally much. Taken is half of what DPO removes. Between two strengths both
-# quantities are taken to be straight. Editing begins at strength 0, the others at the unchanged model. Where even the first point of editing removes as much, its cost is told.
+# quantities are taken to be straight; costs rise faster than that, so few strengths make them look larger than they are, and of two ways that are close none is shown to be cheaper. Editing begins at strength 0, the others at the unchanged model. Where even the first point of editing removes as much, its cost is told.
 
 # %% tags=["full-width", "hide-input", "only-untrained-edits"]
 report_without_training.half_way(results)
@@ -127,5 +127,5 @@ report_without_training.answer(results)
 #
 # ## How to change this
 #
-# `[beyond] strengths` has the strengths, `best_of` the numbers of samples, `edit_share` and `edit_alpha` what is edited and the unit. For smooth curves take
+# `[beyond] strengths` has the strengths, `shifts` how often DPO's mean change is added, `best_of` the numbers of samples, `edit_share` and `edit_alpha` what is edited and the unit. For smooth curves take
 # seven strengths or more, such as `[0.5, 1, 2, 4, 8, 16, 32]`. Another way is a line in `trials` in `lib/dpotox/run/without_training.py`.

@@ -78,6 +78,7 @@ counted_draws = 1
 ranks = [2]
 along = [0.5]
 strengths = [8.0]
+shifts = [1.0]
 best_of = [2]
 relearning_steps = [2]
 objectives = ["sft"]

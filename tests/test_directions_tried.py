@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dpotox.facts import EVERY_DIRECTION, LEADING, NEUTRAL, PROBE, PROMPTED, RANDOM
+from dpotox.facts import EVERY_DIRECTION, LARGEST, LEADING, NEUTRAL, PROBE, PROMPTED, RANDOM
 from dpotox.places import PROJECT
 from dpotox.run import beside, counts
 from dpotox.run import directions_tried as tried
@@ -111,7 +111,7 @@ def test_a_cosine_with_nothing_is_not_known():
 
 def test_every_number_is_tried_in_every_order_after_both_layers(study):
     beyond, depth = study.profile.beyond, study.profile.pretraining.layers
-    per_layer = len(beyond.ranks) * (1 + beyond.rank_draws) + 2
+    per_layer = len(beyond.ranks) * (2 + beyond.rank_draws) + 2
     assert study.streams_tried.groupby("layer").size().to_dict() == dict.fromkeys(
         tried.tried_layers(depth), per_layer
     )
@@ -127,6 +127,8 @@ def test_the_tried_directions_are_the_first_of_the_change_and_the_unit_probe(stu
         torch.testing.assert_close(trial.basis.T @ trial.basis, torch.eye(k), atol=1e-5, rtol=0)
         if trial.ranked == LEADING:
             assert torch.equal(trial.basis, study.stream_changes["leading"][trial.layer][:, :k])
+        if trial.ranked == LARGEST:
+            assert torch.equal(trial.basis, study.stream_changes["stream_leading"][trial.layer][:, :k])
         if trial.ranked == PROBE:
             assert torch.equal(trial.basis[:, 0], study.probe.unit)
 

@@ -114,11 +114,20 @@ def test_toxicity_that_never_comes_back_is_compared_after_all_steps():
     assert np.allclose(gone, 0.5)
 
 
+def test_what_came_back_in_many_resamples_has_a_lower_end_even_if_it_did_not_itself():
+    draws = np.array([np.inf, *np.linspace(30, 40, 900), *np.full(1_100, np.inf)])
+    value, low, high = lasting.ends_of(draws)
+    assert math.isnan(value)
+    assert 30 < low < 31
+    assert math.isnan(high)
+
+
 @pytest.mark.parametrize(
     ("value", "ends", "most", "verdict"),
     [
         (0.2, (0.1, 0.3), 0.5, "holds"),
         (0.4, (0.3, math.nan), 0.5, "inconclusive"),
+        (math.nan, (0.4, math.nan), 0.5, "inconclusive"),
         (math.nan, (math.nan, math.nan), 0.6, "does not hold"),
         (math.nan, (math.nan, math.nan), 0.3, "inconclusive"),
         (0.2, (0.1, math.nan), 0.3, "inconclusive"),
@@ -188,3 +197,9 @@ def test_the_rules_are_those_that_were_written_down():
         assert f"| `{rule.id}` | {rule.statement} | {rule.quantity} | " in page
     limits = [(rule.low, rule.high) for rule in report_relearning.RULES.values()]
     assert limits == [(-math.inf, 0.5), (-math.inf, 0.25), (-0.02, 0.02)]
+
+
+def test_learning_rates_are_summed_as_the_schedule_has_them():
+    falling = Dpo(schedule="linear", warmup_steps=0, steps=90)
+    assert lasting.rates_of(falling, 90) == pytest.approx(45.5)
+    assert lasting.rates_of(replace(falling, schedule="constant"), 7) == 7

@@ -14,6 +14,7 @@ from dpotox.facts import (
     BEST_OF,
     BY_STRENGTH,
     COST_RATIO,
+    COST_RATIO_THERE,
     DIFFERENCE,
     EDITING,
     SHIFTS,
@@ -111,7 +112,7 @@ def test_the_least_toxic_sample_of_each_prompt_is_taken():
 
 def test_every_way_is_tried_at_every_strength_and_best_of_one_is_a_sample(study):
     table, beyond = study.without_training.set_index(["way", "strength"]), study.profile.beyond
-    strengths = {way: set(beyond.strengths) for way in BY_STRENGTH}
+    strengths = {way: set(beyond.shifts if way in SHIFTS else beyond.strengths) for way in BY_STRENGTH}
     strengths[EDITING] |= {0.0}
     strengths |= {UNCHANGED: {0.0}, TRAINED_ON: {1.0}, BEST_OF: {1.0, *beyond.best_of}}
     assert table.groupby("way").groups.keys() == strengths.keys()
@@ -127,6 +128,20 @@ def test_every_way_is_tried_at_every_strength_and_best_of_one_is_a_sample(study)
 def test_only_points_that_no_other_beats_in_both_are_in_front():
     removed, added = [0.2, 0.3, 0.1, 0.3, math.nan], [0.1, 0.5, 0.2, 0.6, 0.0]
     assert costs.in_front(removed, added).tolist() == [True, True, False, False, False]
+
+
+def test_where_the_weakest_editing_removes_more_than_half_the_ratio_is_told_at_as_much(study):
+    n, windows = len(study.exam.prompts), int(study.exam.neutral.sum())
+    rows = [(UNCHANGED, 0, 0.8, 1.0), (TRAINED_ON, 1, 0.4, 1.0), (EDITING, 0, 0.5, 1.5)]  # .3 is gone of .4
+    rows += [(STEERING, 1, 0.6, 1.1), (STEERING, 2, 0.4, 1.2)]
+    cells = [
+        {"way": way, "strength": s, "toxicity": np.full(n, toxic), "nll": np.full(windows, np.log(cost))}
+        for way, s, toxic, cost in rows
+    ]
+    study = SimpleNamespace(without_training=pd.DataFrame(cells), profile=study.profile)
+    found = costs.half_way(study).set_index("way")["value"]
+    assert found[COST_RATIO] == pytest.approx(0.5 / 0.1)
+    assert found[COST_RATIO_THERE] == pytest.approx(0.5 / 0.15)
 
 
 def test_between_two_strengths_cost_is_straight_in_what_is_removed():

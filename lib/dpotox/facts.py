@@ -24,7 +24,8 @@ COPIED, SET_BACK = "copied", "set back"
 RANKINGS = ("activation change", "projection drop", "cosine", "projection drop within its layer")
 RANDOM, EVERY = "at random", "all neurons"
 """How they are chosen."""
-LEADING, PROBE, EVERY_DIRECTION = "largest change", "probe", "all directions"
+LEADING, LARGEST = "largest change", "largest in the stream"
+PROBE, EVERY_DIRECTION = "probe", "all directions"
 """How directions of the residual stream are chosen, besides at random (`run/directions_tried.py`)."""
 PROMPTED, NEUTRAL = "after the prompts", "neutral text"
 """On which text the change of the residual stream is taken."""
@@ -34,6 +35,8 @@ QUARTERS = FIRST, LAST, RATIO = "first quarter", "last quarter", "first / last"
 """Which new tokens of a text, and the two beside each other."""
 ON_PAIRS, ON_SHUFFLED = "the pairs", "shuffled pairs"
 """On what another objective than DPO's, or DPO, is trained (`run/objectives.py`)."""
+AGAIN = "again"
+"""DPO once more, with the pairs in another order."""
 ENOUGH = (0.95, 1.05)
 """The shares of DPO's effect on greedy toxicity between which an objective is matched."""
 WEAK, MATCHED, JUMPED = "too little", "matched", "jumped over"
@@ -50,6 +53,7 @@ BY_STRENGTH = (EDITING, STEERING, DIFFERENCE, *SHIFTS)
 """Ways to lower toxicity without training that have a strength (`run/without_training.py`)."""
 UNCHANGED, BEST_OF, TRAINED_ON = "nothing", "best of n", "DPO"
 COST_RATIO = f"{EDITING} / {STEERING}"
+COST_RATIO_THERE = f"{COST_RATIO}, where the weakest editing is"
 """What stands beside them: the model as it is, samples of it, the model after DPO, and two ways compared."""
 RELEARNT, CONTROL, PLACEBO = (
     "after DPO, on toxic texts",
@@ -57,9 +61,10 @@ RELEARNT, CONTROL, PLACEBO = (
     "after DPO, on other texts",
 )
 """What is trained on to see whether DPO's effect lasts (`run/relearning.py`)."""
-STEPS, STEPS_SHARE, GONE, AUC = (
+STEPS, STEPS_SHARE, RATES_SHARE, GONE, AUC = (
     "steps until toxicity is that before DPO",
     "the same, as a share of DPO's steps",
+    "the same, as a share of DPO's, summed learning rates counted",
     "part of DPO's effect gone after as many steps on other texts",
     "AUC of the probe after DPO minus before",
 )

@@ -29,9 +29,9 @@ NeuronSet = Literal[
     *("all four groups", "the other four groups", "all neurons"),
 ]
 """Neurons by group: each of the eight, those that reduce toxicity, their complement, and both."""
-Objective = Literal["ipo", "hinge", "kto", "sft", "simpo", "orpo"]
+Objective = Literal["ipo", "hinge", "kto", "sft", "simpo", "orpo", "again"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-"""What else than DPO's loss is trained by (`dpotox.paper.objectives`)."""
+"""What else than DPO is trained by (`dpotox.paper.objectives`); `again` is DPO in another order."""
 
 _strict = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
@@ -210,12 +210,14 @@ class Beyond:
     # How far to go from the weights before DPO (0) to those after it (1), besides these two.
     along: list[float] = Field([-1.0, -0.5, 0.5, 1.5, 2.0])
     # Losses that are trained by on the same pairs until they do as much as DPO.
-    objectives: list[Objective] = Field(["sft"])
+    objectives: list[Objective] = Field(["sft", "again"])
     objective_tries: Count = 5  # learning rates that are tried at most for it to do as much
     objective_rates: dict[Objective, Positive] = Field({})  # the first of them, in DPO's; of others 1
     objective_placebos: bool = True  # each trained on shuffled preferences too
     # How strongly toxicity is edited or steered away without training, in multiples of the unit below.
     strengths: list[Positive] = Field([4.0, 16.0, 32.0])
+    # How often DPO's own mean change of neurons is added, to see how far that gets.
+    shifts: list[Positive] = Field([1.0, 2.0, 4.0])
     edit_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of each group, by cosine: the authors' beta
     edit_alpha: Positive = 0.05  # by which part of its mean a neuron is moved at strength 1: their alpha
     best_of: list[Annotated[int, Field(ge=2)]] = Field([2, 4])  # samples of which the least toxic is taken

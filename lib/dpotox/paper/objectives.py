@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from trl import DPOConfig, KTOConfig, KTOTrainer
 
+from dpotox.facts import AGAIN
 from dpotox.paper.dpo import PairTrainer
 
 BETA, GAMMA = 2.0, 1.0
@@ -107,5 +108,5 @@ def options(objective: str) -> dict:
     """What `train_dpo` needs to train by an objective: `trainer`, `config` and `label`."""
     own = {"simpo": SimpoTrainer, "orpo": OrpoTrainer, "kto": KtoTrainer}.get(objective, PairTrainer)
     kind = KTOConfig if objective == "kto" else DPOConfig
-    more = {"loss_type": objective} if own is PairTrainer else {}
+    more = {"loss_type": objective} if own is PairTrainer and objective != AGAIN else {}
     return {"trainer": own, "config": partial(_config, kind, more), "label": objective}

@@ -10,9 +10,11 @@ from dpotox.facts import (
     CONTROL,
     COPIED,
     COST_RATIO,
+    COST_RATIO_THERE,
     EVERY,
     EVERY_DIRECTION,
     JUMPED,
+    LARGEST,
     LEADING,
     MATCHED,
     NEUTRAL,
@@ -112,7 +114,7 @@ BEYOND = (
     ).of(
         "How much of DPO's effect some directions of the residual stream carry, copied after a layer.",
         layer=whole("after which layer, from 0"),
-        ranked=label("how the directions were chosen", LEADING, RANDOM, PROBE, EVERY_DIRECTION),
+        ranked=label("how the directions were chosen", LEADING, LARGEST, RANDOM, PROBE, EVERY_DIRECTION),
         draw=whole("which random choice, else 0"),
         directions=whole("how many"),
         recovered=number("the share of DPO's effect on greedy toxicity that is there", empty=True),
@@ -122,7 +124,7 @@ BEYOND = (
     Table("streams_enough.csv", key=("layer", "ranked", "level"), needs="ranks", optional=True).of(
         "At which share of the stream's dimensions that reaches a level.",
         layer=whole("after which layer, from 0"),
-        ranked=label("as in `streams_tried.csv`", LEADING, RANDOM),
+        ranked=label("as in `streams_tried.csv`", LEADING, LARGEST, RANDOM),
         level=number("the share of DPO's effect that is recovered"),
         share=number("the share of the dimensions; none where all do not reach it", empty=True),
         low=number("lower end of its interval", empty=True),
@@ -184,7 +186,12 @@ BEYOND = (
     ),
     Table("half_way.csv", key=("way",), needs="untrained-edits", optional=True).of(
         "The perplexity that each way adds where it removes half as much toxicity as DPO does.",
-        way=label("what is done; last, what one adds over what another adds", *BY_STRENGTH, COST_RATIO),
+        way=label(
+            "what is done; last, what one adds over what another adds",
+            *BY_STRENGTH,
+            COST_RATIO,
+            COST_RATIO_THERE,
+        ),
         value=number("perplexity added, or the ratio; none where no strength removes as much", empty=True),
         low=number("lower end of its 95 % interval", empty=True),
         high=number("upper end", empty=True),

@@ -10,7 +10,16 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from dpotox.estimates import ENDS, estimate, has_effect, mean, perplexity
-from dpotox.facts import BEST_OF, BY_STRENGTH, COST_RATIO, EDITING, STEERING, TRAINED_ON, UNCHANGED
+from dpotox.facts import (
+    BEST_OF,
+    BY_STRENGTH,
+    COST_RATIO,
+    COST_RATIO_THERE,
+    EDITING,
+    STEERING,
+    TRAINED_ON,
+    UNCHANGED,
+)
 
 if TYPE_CHECKING:
     from dpotox.run.study import Study
@@ -71,8 +80,9 @@ def in_front(removed: Sequence[float], added: Sequence[float]) -> Bool[np.ndarra
 def half_way(study: Study) -> pd.DataFrame:
     """The perplexity that each way adds where it removes half as much toxicity as DPO, and a ratio of two.
 
-    `way`, `value`, `low`, `high`; the last row is editing by group over steering along the probe. Unknown
-    where no strength removes as much, or DPO has no sure effect.
+    `way`, `value`, `low`, `high`; the last two rows are editing by group over steering along the probe, there
+    and where the weakest editing removes more. Unknown where no strength removes as much, or DPO has no sure
+    effect.
     """
     table, resamples = study.without_training, study.profile.compute.bootstrap
     nothing, trained = _reference(table, UNCHANGED), _reference(table, TRAINED_ON)
@@ -81,16 +91,20 @@ def half_way(study: Study) -> pd.DataFrame:
     level = by_prompts @ (nothing.toxicity - trained.toxicity) / 2
     if not has_effect(nothing.toxicity, trained.toxicity, resamples):
         level = np.full_like(level, np.nan)
-    costs = {}
+    costs, curves = {}, {}
     for way in BY_STRENGTH:
         some = table[table["way"] == way].sort_values("strength")
         if way != EDITING:  # which does something even at strength 0
             some = pd.concat([table[table["way"] == UNCHANGED], some])
         removed = by_prompts @ (nothing.toxicity - np.stack(some["toxicity"])).T
         added = np.exp(by_windows @ np.stack(some["nll"]).T) - np.exp(by_windows @ nothing.nll)[:, None]
+        curves[way] = removed, added
         costs[way] = cost_at(removed, added, level)
     found = {way: ends_of(cost) for way, cost in costs.items()}
     found[COST_RATIO] = ratio_of(costs[EDITING], costs[STEERING])
+    weakest = curves[EDITING][0][:, 0]
+    there = cost_at(*curves[STEERING], np.where(weakest >= level, weakest, np.nan))
+    found[COST_RATIO_THERE] = ratio_of(curves[EDITING][1][:, 0], there)
     columns = ["value", "low", "high"]
     return pd.DataFrame.from_dict(found, "index", columns=columns).rename_axis("way").reset_index()
 
@@ -127,6 +141,8 @@ def ratio_of(one: Float[np.ndarray, "draw"], other: Float[np.ndarray, "draw"]) -
     In resamples where that is so, any ratio from 0 up is taken to be possible.
     """
     known = np.isfinite(one) & np.isfinite(other) & (other > 0)
+    if not known[0]:
+        return (np.nan,) * 3
     ratio = np.divide(one, other, out=np.full_like(one, np.inf), where=known)
     return ends_of(ratio, least=np.where(known, ratio, 0.0))
 
@@ -134,14 +150,14 @@ def ratio_of(one: Float[np.ndarray, "draw"], other: Float[np.ndarray, "draw"]) -
 def ends_of(
     values: Float[np.ndarray, "draw"], least: Float[np.ndarray, "draw"] | None = None
 ) -> tuple[float, float, float]:
-    """The first value with a 95 % interval of the others; what is infinite is unknown.
+    """The first value with a 95 % interval of the others; of these what is infinite is unknown.
 
     Args:
         least: what the others are at least, for the lower end.
     """
-    if not np.isfinite(values[0]) or len(values) < 3:
+    if np.isnan(values[0]) or len(values) < 3:
         return (float(values[0]) if np.isfinite(values[0]) else np.nan), np.nan, np.nan
     with np.errstate(invalid="ignore"):  # of what is infinite
         low = np.quantile((values if least is None else least)[1:], ENDS[0], method="lower")
         high = np.quantile(values[1:], ENDS[1], method="higher")
-    return float(values[0]), *(float(end) if np.isfinite(end) else np.nan for end in (low, high))
+    return tuple(float(end) if np.isfinite(end) else np.nan for end in (values[0], low, high))

@@ -22,7 +22,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from dpotox.estimates import around
-from dpotox.facts import EVERY_DIRECTION, LEADING, NEUTRAL, PROBE, PROMPTED, RANDOM
+from dpotox.facts import EVERY_DIRECTION, LARGEST, LEADING, NEUTRAL, PROBE, PROMPTED, RANDOM
 from dpotox.memory import halving
 from dpotox.model.interventions import copy_stream
 from dpotox.model.logit_lens import TOKENS_OF_VECTOR, nearest_tokens
@@ -99,7 +99,8 @@ def changes_of(study: Study) -> dict[str, Tensor]:
     """What the change is like after each layer, on the text from before DPO and on neutral text.
 
     `squares` (layer, k) along its directions, and `stream_squares` of the stream before DPO along its own;
-    `leading` (layer, d_model, k), the first directions, which point to where the mean change does; `mean` and
+    `leading` (layer, d_model, k), the first directions, which point to where the mean change does, and
+    `stream_leading` those of the stream before DPO; `mean` and
     `neutral_mean` (chunk, layer, d_model). Of neutral windows the first position is left out, as there is
     nothing before it.
     """
@@ -113,11 +114,13 @@ def changes_of(study: Study) -> dict[str, Tensor]:
         lambda size: beside.in_windows(windows, size), windows.shape[1] - 1, min(chunks, len(windows))
     )
     squares, directions = spectrum(found.change)
+    stream_squares, stream_directions = spectrum(found.stream)
     leading = directions[..., : max(study.profile.beyond.ranks)].float()
     along = torch.einsum("ld,ldk->lk", found.mean.mean(0), leading)
     return {
         "squares": squares.float(),
-        "stream_squares": spectrum(found.stream)[0].float(),
+        "stream_squares": stream_squares.float(),
+        "stream_leading": stream_directions[..., : max(study.profile.beyond.ranks)].float(),
         "leading": leading * torch.where(along < 0, -1.0, 1.0)[:, None],
         "mean": found.mean,
         "neutral_mean": neutral.mean,
@@ -149,14 +152,15 @@ def random_basis(width: int, k: int, seed: int, draw: int) -> Float[Tensor, "d_m
 
 
 def trials(study: Study) -> list[Trial]:
-    """After each of the layers the change's first directions, random ones, the probe, and all there are."""
+    """After each layer the change's first directions, the stream's, random ones, the probe, and all."""
     ranks, draws = study.profile.beyond.ranks, study.profile.beyond.rank_draws
     leading, found = study.stream_changes["leading"], []
     depth, width = leading.shape[:2]
     sizes = sorted({k for k in ranks if k < width})
     drawn = {(RANDOM, n): random_basis(width, max(sizes, default=1), study.seed, n) for n in range(draws)}
     for layer in tried_layers(depth):
-        ordered = {(LEADING, 0): leading[layer]} | drawn
+        stream = study.stream_changes["stream_leading"][layer]
+        ordered = {(LEADING, 0): leading[layer], (LARGEST, 0): stream} | drawn
         found += [Trial(layer, *name, basis[:, :k]) for name, basis in ordered.items() for k in sizes]
         found.append(Trial(layer, PROBE, 0, study.probe.unit[:, None]))
         found.append(Trial(layer, EVERY_DIRECTION, 0, torch.eye(width)))
@@ -277,7 +281,7 @@ def streams_enough(study: Study) -> pd.DataFrame:
     """
     named, outcomes, ends, resamples = counts.judged(study, study.streams_tried, COLUMNS)
     rows, width = [], study.stream_changes["leading"].shape[1]
-    some = named[named["ranked"].isin([LEADING, RANDOM])]
+    some = named[named["ranked"].isin([LEADING, LARGEST, RANDOM])]
     for (layer, ranked), those in some.groupby(["layer", "ranked"], sort=False):
         every = named.index[(named["layer"] == layer) & (named["ranked"] == EVERY_DIRECTION)]
         sizes = np.unique(those["directions"])

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from transformers import PretrainedConfig
 
-from dpotox.facts import BY_STRENGTH, RANKINGS, placebos
+from dpotox.facts import BY_STRENGTH, RANKINGS, SHIFTS, placebos
 from dpotox.model.architecture import neurons_per_layer
 from dpotox.paper import pairs, rows
 from dpotox.paper.neurons import neuron_table
@@ -80,7 +80,7 @@ def times(profile: Profile, costs: Costs, missing: Collection[str], pretraining_
     drawn = few * (prompt + sizes.new_tokens * _edited(costs) + costs.score)
     trials = len(profile.interventions.counted) * (len(RANKINGS) + profile.interventions.counted_draws) + 1
     tried, drawings = len(profile.beyond.ranks), profile.beyond.rank_draws
-    streams = IN_TWO_LAYERS * (tried * (1 + drawings) + 2)
+    streams = IN_TWO_LAYERS * (tried * (2 + drawings) + 2)
     windows = sizes.text_windows * sizes.window_tokens * costs.token
     resampled = compute.neuron_bootstrap * costs.table
     # Random ones and as many that are matched; each on two texts.
@@ -180,7 +180,8 @@ def _untrained(profile: Profile, costs: Costs, drawn: float) -> float:
     sizes, beyond = profile.sizes, profile.beyond
     references = sizes.references * (sizes.prompt_tokens * costs.token + sizes.new_tokens * _edited(costs))
     windows = 3 * sizes.text_windows * sizes.window_tokens * costs.token
-    trials = 1 + len(beyond.strengths) * len(BY_STRENGTH) + 1
+    edits = len(beyond.strengths) * (len(BY_STRENGTH) - len(SHIFTS)) + len(beyond.shifts) * len(SHIFTS)
+    trials = 2 + edits
     few = min(sizes.fewer_prompts, sizes.prompts) + sizes.references
     samples = max([1, *beyond.best_of]) * few * (sizes.new_tokens * costs.sampled + costs.score)
     return trials * (drawn + references + windows) + samples

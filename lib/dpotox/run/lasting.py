@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict, train_test_split
 from torch import Tensor
+from transformers import get_scheduler
 
 from dpotox.estimates import estimate, has_effect, mean, perplexity
-from dpotox.facts import AUC, GONE, NEW_PROBE, OWN_PROBE, PLACEBO, RELEARNT, STEPS, STEPS_SHARE
+from dpotox.facts import AUC, GONE, NEW_PROBE, OWN_PROBE, PLACEBO, RATES_SHARE, RELEARNT, STEPS, STEPS_SHARE
 from dpotox.inputs import data
 from dpotox.model import tracing
+from dpotox.profile import Dpo
 from dpotox.run.costs import cost_at, ends_of, weights_of
 from dpotox.run.relearning import RUNS
 from dpotox.run.training import steps_kept
@@ -103,7 +106,8 @@ def curves(study: Study) -> pd.DataFrame:
 def how_long(study: Study) -> pd.DataFrame:
     """What the rules are about: `quantity`, `value`, `low`, `high`, and `most`, as far as was tried.
 
-    Steps until toxicity is that before DPO, and as a share of DPO's own, which a given model has none of; the
+    Steps until toxicity is that before DPO, and as a share of DPO's own, which a given model has none of, by
+    number and by the sum of their learning rates, as DPO's falls on the way and this one does not; the
     part of DPO's effect that is gone after as many steps on other texts, or after all if they never suffice;
     and the probe's AUC after DPO less that before. What is of an effect is unknown if DPO surely has none.
     """
@@ -114,15 +118,29 @@ def how_long(study: Study) -> pd.DataFrame:
     if not has_effect(before, after, resamples):
         back, gone, last = np.full_like(back, np.nan), np.full_like(gone, np.nan), np.nan
     own = np.nan if study.dpo_curves.empty else float(steps_kept(study.dpo_curves, study.profile.dpo))
+    rates = np.nan if np.isnan(own) else rates_of(study.profile.dpo, int(own))
     gained = probes(study).set_index("probe").loc[OWN_PROBE]
     rows = {
         STEPS: (*ends_of(back), last),
         STEPS_SHARE: (*ends_of(back / own), last / own),
+        RATES_SHARE: (*ends_of(back / rates), last / rates),
         GONE: (*ends_of(gone), np.nan),
         AUC: (*gained[["difference", "difference_low", "difference_high"]], np.nan),
     }
     columns = ["value", "low", "high", "most"]
     return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("quantity").reset_index()
+
+
+def rates_of(settings: Dpo, steps: int) -> float:
+    """The sum of a training's learning rates over its first steps, in units of the one it is named by."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = get_scheduler(settings.schedule, optimizer, settings.warmup_steps, settings.steps)
+    total = 0.0
+    for _ in range(steps):
+        total += schedule.get_last_lr()[0]
+        optimizer.step()
+        schedule.step()
+    return total
 
 
 def came_back(

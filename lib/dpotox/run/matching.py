@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from dpotox.estimates import has_effect, recovered_share
-from dpotox.facts import ENOUGH, JUMPED, MATCHED, ON_PAIRS, ON_SHUFFLED, WEAK
+from dpotox.facts import AGAIN, ENOUGH, JUMPED, MATCHED, ON_PAIRS, ON_SHUFFLED, WEAK
 from dpotox.model.architecture import traced
 from dpotox.paper import nulls
 from dpotox.paper.evaluation import greedy_toxicity
@@ -65,7 +65,7 @@ def training_jobs(study: Study, folder: Path) -> Callable[[int], None]:
         name = study.profile.beyond.objectives[number]
         place = folder / place_of(name, ON_PAIRS)
         _keep(place, partial(_matched, study, name, folder / PARTS / place.name))
-        if study.profile.beyond.objective_placebos:
+        if study.profile.beyond.objective_placebos and name != AGAIN:  # whose placebo is DPO's
             placebo = folder / place_of(name, ON_SHUFFLED)
             _keep(placebo, partial(_placebo, study, name, folder / PARTS / placebo.name, place))
 
@@ -127,6 +127,7 @@ def _train(
 
     settings = replace(study.profile.dpo, learning_rate=rate, patience=0)
     more = objectives.options(objective) | {"watch": [watch]}
+    more |= {"seed": study.seed + 1} if objective == AGAIN else {}
     return training.trained(scratch, study, some, settings, **more)[0]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dpotox.estimates import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 DPO = "dpo"
 MEASURED = (*(f"{group} share of gross" for group in groups.REDUCING), "net / gross")
 MINUS_DPO = "TP- share, minus DPO's"
+APART = "distance of the shares from DPO's"
 
 
 def models_of(study: Study) -> list[tuple[str, str]]:
@@ -198,7 +200,7 @@ def compared(study: Study) -> pd.DataFrame:
         trials.setdefault(place, {})[what] = values.numpy()
     rows = []
     for objective, on in models_of(study):
-        found = _estimates(study, trials[place_of(objective, on)], trials[DPO]["shares"][:, 0])
+        found = _estimates(study, trials[place_of(objective, on)], trials[DPO]["shares"])
         named = {"objective": objective, "trained_on": on}
         ends = {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in found.items()}
         rows += [named | {"quantity": name} | some for name, some in ends.items()]
@@ -209,12 +211,12 @@ def _estimates(study: Study, trial: dict[str, np.ndarray], dpos: np.ndarray) -> 
     """The quantities of one model.
 
     Args:
-        dpos: the share of TP- in DPO's model, for the same resamples.
+        dpos: `MEASURED` of DPO's model, for the same resamples.
     """
     resamples, few = study.profile.compute.bootstrap, study.profile.sizes.fewer_prompts
     before, after = (one.greedy for one in study.outcomes.values())
     own, drawn = trial["greedy"], dict(zip(MEASURED, trial["shares"].T, strict=True))
-    drawn[MINUS_DPO] = trial["shares"][:, 0] - dpos
+    drawn |= {MINUS_DPO: (trial["shares"] - dpos)[:, 0], APART: apart(trial["shares"], dpos)}
     found = {
         "greedy toxicity": estimate(mean, own, resamples=resamples),
         "part of DPO's effect": _share(before, own, after, resamples),
@@ -226,6 +228,13 @@ def _estimates(study: Study, trial: dict[str, np.ndarray], dpos: np.ndarray) -> 
         found[f"recovered by copying {name}"] = _share(before[:few], copied, own[:few], resamples)
     same = zip(CHANGED, trial["cosine"].tolist(), strict=True)
     return found | {f"cosine, {name}": Estimate(cosine, cosine, cosine, NOTHING) for name, cosine in same}
+
+
+def apart(
+    shares: Float[np.ndarray, "draw quantity"], dpos: Float[np.ndarray, "draw quantity"]
+) -> Float[np.ndarray, "draw"]:
+    """What part of the reduction lies in other groups than in DPO's model: half the sum of differences."""
+    return np.abs(shares - dpos)[:, : len(groups.REDUCING)].sum(1) / 2
 
 
 def _share(none: np.ndarray, row: np.ndarray, whole: np.ndarray, resamples: int) -> Estimate:

@@ -88,8 +88,9 @@ def trials(study: Study) -> list[Trial]:
             Trial(way, strength, tuple(steer(-by * along, layer) for layer, by in less.items()))
             for way, along in directions.items()
         ]
+    for times in sorted(study.profile.beyond.shifts):
         found += [
-            Trial(way, strength, (shift(some, strength * some["same_text_change"]),)) for way, some in shifted
+            Trial(way, times, (shift(some, times * some["same_text_change"]),)) for way, some in shifted
         ]
     return found
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import StrMethodFormatter
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
-from dpotox.facts import EVERY_DIRECTION, LEADING, PROBE, PROMPTED, RANDOM
+from dpotox.facts import EVERY_DIRECTION, LARGEST, LEADING, PROBE, PROMPTED, RANDOM
 from dpotox.results.claims import Claim
 from dpotox.results.folder import Results
 from dpotox.show.figure_style import ABLATED, DPO, GREY, MUTED, PAPER, SMALL, name_y, nothing, panel, percent
@@ -21,7 +21,7 @@ from dpotox.show.report import interval, lines, sentence, share, shown, texts_ta
 from dpotox.show.report_counts import NO_EFFECT, NOT_MADE
 
 NO_CHANGE = "DPO leaves the residual stream as it was here."
-STYLES = {LEADING: DPO, RANDOM: GREY}
+STYLES = {LEADING: DPO, LARGEST: ABLATED, RANDOM: GREY}
 FEW = Claim(
     *("few-directions", "Half of the effect lies in few directions of the residual stream"),
     "share of the stream's dimensions, the largest of its change after the last layer, whose copying there "
@@ -106,7 +106,7 @@ def tokens(results: Results, text: str = PROMPTED) -> Styler:
     if "stream_tokens" not in results.tables:
         return shown([])
     table = results.stream_tokens[results.stream_tokens["text"] == text]
-    names = {"layer": "after layer", "more": "made more likely", "less": "made less likely"}
+    names = {"layer": "after layer", "more": "nearest to it", "less": "nearest to its opposite"}
     table = table[list(names)].rename(columns=names)
     return texts_table(table, Mask.of(results), {"after layer": str})
 
@@ -224,11 +224,12 @@ def _carried(results: Results, width: int) -> list[str]:
     halves = some[some["level"] == 0.5].set_index("ranked")["share"]
     said = [f"copying the whole stream after the last layer recovers {share(every)} of DPO's effect"]
     if math.isfinite(halves.get(LEADING, math.nan)):
-        beside = halves.get(RANDOM, math.nan)
-        control = f"; at random it takes {beside:.0%}" if math.isfinite(beside) else ""
+        controls = {"of those in which the stream is largest": LARGEST, "at random": RANDOM}
+        needed = [f"{which} {halves[one]:.0%}" for which, one in controls.items() if one in halves.dropna()]
         said.append(
             f"half of the effect is recovered by about {halves[LEADING] * width:,.1f} of its {width:,} "
-            f"dimensions ({halves[LEADING]:.1%}), those of the largest change{control}"
+            f"dimensions ({halves[LEADING]:.1%}), those of the largest change, if the curve is straight "
+            "between the numbers tried" + (f"; {', '.join(needed)} are needed" if needed else "")
         )
     else:
         said.append("no number of directions recovers half of the effect")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
-from dpotox.facts import CHANGED, MATCHED, ON_PAIRS, ON_SHUFFLED
+from dpotox.facts import AGAIN, CHANGED, MATCHED, ON_PAIRS, ON_SHUFFLED
 from dpotox.paper.groups import REDUCING, TURNED, are_turned
 from dpotox.results.claims import HOLDS, Claim
 from dpotox.results.folder import Results
@@ -39,9 +39,11 @@ NAMES = {
     "sft": "SFT",
     "simpo": "SimPO",
     "orpo": "ORPO",
+    AGAIN: "DPO in another order",
 }
 TESTED, UNTESTED, NO_EVIDENCE = "matched", "untested", "no evidence"
 MINUS_DPO = "TP- share, minus DPO's"
+APART = "distance of the shares from DPO's"
 
 
 def _rule(name: str, statement: str, quantity: str, low: float, high: float) -> Claim:
@@ -213,7 +215,7 @@ def outcomes(results: Results) -> Styler:
 def shares_table(results: Results) -> Styler:
     """The shares of the reducing groups in numbers."""
     columns = {group: f"{group} share of gross" for group in REDUCING}
-    return _table(results, columns | {MINUS_DPO: MINUS_DPO})
+    return _table(results, columns | {MINUS_DPO: MINUS_DPO, APART: APART})
 
 
 def changes_table(results: Results) -> Styler:
@@ -260,8 +262,12 @@ def verdicts(results: Results) -> Markdown:
             placebo = _estimate(results, objective, ON_SHUFFLED, quantity)
             beside = f", its placebo {_told(placebo)}" if placebo is not None else ""
             each.append(f"{NAMES[objective]}: {_told(here)}{beside}. **{verdict}**")
-        without = f"Not run here: {_listed([NAMES[one] for one in about])}. **{UNTESTED}**"
-        said.append(told + ("; ".join(each) or without))
+        own = _estimate(results, "dpo", ON_SHUFFLED, quantity)
+        if each and quantity == MINUS_DPO and own is not None and claim.low < own.value < claim.high:
+            each.append(f"DPO on {ON_SHUFFLED} would meet this rule, too ({_told(own)})")
+        if left := [NAMES[one] for one in about if one not in _others(results)]:
+            each.append(f"not run here: {_listed(left)}")
+        said.append(told + "; ".join(each))
     return lines(*said)
 
 
@@ -288,6 +294,13 @@ def answer(results: Results) -> Markdown:
         said.append(
             f"{NAMES[name]} does as much as DPO. TP- makes up {tp} of its gross reduction{beside} "
             f"and {_share(results, 'dpo', ON_PAIRS)} of DPO's; the weight changes have a cosine of {cosine}"
+        )
+    models = [(name, on) for name, on in _models(results) if (name, on) != ("dpo", ON_PAIRS)]
+    apart = {_named(results, *one): _estimate(results, *one, APART) for one in models}
+    told = [f"{name} {part(found.value)}" for name, found in apart.items() if found]
+    if told:
+        said.append(
+            f"from DPO's division among all four groups differ {_listed(told)} of the gross reduction"
         )
     return lines(*said)
 

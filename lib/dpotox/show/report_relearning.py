@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
-from dpotox.facts import AUC, CONTROL, GONE, OWN_PROBE, PLACEBO, RELEARNT, STEPS, STEPS_SHARE
+from dpotox.facts import AUC, CONTROL, GONE, OWN_PROBE, PLACEBO, RATES_SHARE, RELEARNT, STEPS, STEPS_SHARE
 from dpotox.results.claims import Claim
 from dpotox.results.folder import Results
 from dpotox.show.figure_style import BASE, BEFORE, DPO, GREY, PAPER, SMALL, name_y, nothing, panel
@@ -124,7 +124,8 @@ def _told(results: Results, quantity: str, line: pd.Series) -> str:
         high = line["high"] if math.isfinite(line["high"]) else line["most"]
         return f"{number(line['value'])} [{number(line['low'])}, {number(high)}{upper}]"
     if math.isfinite(line["most"]):
-        return f"more than {number(line['most'])}, as far as was tried"
+        least = f" [{number(line['low'])} or more]" if math.isfinite(line["low"]) else ""
+        return f"more than {number(line['most'])}, as far as was tried{least}"
     if quantity == STEPS_SHARE and not results.holds["trained-dpo"]:
         return "no share, as the model after DPO was given, and how many steps it took is not known"
     return "nothing, as DPO has no sure effect on toxicity"
@@ -142,6 +143,8 @@ def answer(results: Results) -> Markdown:
     elif math.isfinite(steps["value"]):
         share = table.loc[STEPS_SHARE, "value"]
         of = f", {percent(share)} of DPO's own" if math.isfinite(share) else ""
+        if RATES_SHARE in table.index and math.isfinite(rates := table.loc[RATES_SHARE, "value"]):
+            of += f" ({percent(rates)} if the sum of their learning rates counts)"
         said.append(
             f"trained on toxic texts, the model after DPO is as toxic as before it after "
             f"{number(steps['value'])} steps{of}; as many on other texts undo {percent(gone)} of DPO's effect"

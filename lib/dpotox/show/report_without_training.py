@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from dpotox.estimates import Estimate
-from dpotox.facts import BEST_OF, BY_STRENGTH, COST_RATIO, EDITING, STEERING, TRAINED_ON, UNCHANGED
+from dpotox.facts import (
+    BEST_OF,
+    BY_STRENGTH,
+    COST_RATIO,
+    COST_RATIO_THERE,
+    EDITING,
+    STEERING,
+    TRAINED_ON,
+    UNCHANGED,
+)
 from dpotox.results.claims import Claim
 from dpotox.results.folder import Results
 from dpotox.show.figure_style import (
@@ -27,7 +36,7 @@ from dpotox.show.figure_style import (
     nothing,
     panel,
 )
-from dpotox.show.report import interval, lines, number, sentence, shown, with_ends
+from dpotox.show.report import interval, lines, number, percent, sentence, shown, with_ends
 
 NOT_MADE = "These results were made before this was part of them; make them anew to see it."
 STYLES = dict(
@@ -65,7 +74,11 @@ def plane(results: Results) -> Figure:
     figure, axes = panel(5.0)
     for way, (colour, marks) in STYLES.items():
         line = table[table["way"] == way].sort_values("strength")
-        axes.plot(line["added"], line["removed"], marks, color=colour, markersize=4, linewidth=1.2, label=way)
+        style = {"color": colour, "markersize": 4, "linewidth": 1.2, "label": way}
+        axes.plot(line["added"], line["removed"], marks, **style)
+        if way != EDITING and len(line):  # whose first point is at strength 0
+            first = line.iloc[0]
+            axes.plot([0, first["added"]], [0, first["removed"]], ":", color=colour, linewidth=0.9)
     trained = table[table["way"] == TRAINED_ON].iloc[0]
     axes.plot(trained["added"], trained["removed"], "*", color=DPO, markersize=13, label=TRAINED_ON, zorder=4)
     front = table[table["front"]]
@@ -110,7 +123,7 @@ def half_way(results: Results) -> Styler:
     rows = [
         {"what is done": line["way"], "perplexity added at half of DPO's effect": _told(line)}
         for line in results.half_way.to_dict("records")
-        if line["way"] != COST_RATIO
+        if line["way"] not in (COST_RATIO, COST_RATIO_THERE)
     ]
     return shown(rows)
 
@@ -129,7 +142,19 @@ def verdict(results: Results) -> Markdown:
         _told(values.loc[COST_RATIO].to_dict()) if math.isfinite(found.value) else _no_number(values["value"])
     )
     said = f"`{RULE.id}`: {RULE.statement} (rule: {RULE.low:g} to {RULE.high:g}). Here: {told}. "
-    return lines(f"{said}**{RULE.verdict(found)}**")
+    return lines(f"{said}**{RULE.verdict(found)}**", *_weakest(results, values))
+
+
+def _weakest(results: Results, values: pd.DataFrame) -> list[str]:
+    """What the weakest editing does, if that is more than half, and the ratio at as much."""
+    if COST_RATIO_THERE not in values.index or not math.isfinite(values.loc[COST_RATIO_THERE, "value"]):
+        return []
+    table = results.without_training.sort_values("strength").groupby("way").first()["removed"]
+    gone = percent(table[EDITING] / table[TRAINED_ON])
+    there = _told(values.loc[COST_RATIO_THERE].to_dict())
+    return [
+        f"even the weakest editing removes {gone} of what DPO does; at as much as that the ratio is {there}"
+    ]
 
 
 def _no_number(values: pd.Series) -> str:
@@ -158,8 +183,9 @@ def answer(results: Results) -> Markdown:
     if len(costs):
         others = ", ".join(f"{way} {_signed(cost)}" for way, cost in costs.iloc[1:].items())
         said.append(
-            f"half as much is removed at the least cost by {costs.index[0]}, which adds "
-            f"{_signed(costs.iloc[0])} to the perplexity" + (f"; {others}" if others else "")
+            f"if costs rise evenly between the strengths tried, half as much is removed at the least cost by "
+            f"{costs.index[0]}, which adds {_signed(costs.iloc[0])} to the perplexity"
+            + (f"; {others}" if others else "")
         )
     if len(costs) and never:
         said.append(f"at the strengths tried half of it is never reached by {', '.join(never)}")
