@@ -88,8 +88,8 @@ report_objectives.shares_table(results)
 # ## The same weights?
 #
 # Two trainings may do the same to text with other weights. {numref}`fig-objective-changes` has the cosine of each objective's weight change with DPO's. In so many dimensions two random
-# changes have a cosine near 0. How near 1 another training by DPO itself comes, with the same pairs in another order, is shown where it was run (*DPO in another order*); below that
-# a cosine says nothing of the objective. Shuffled pairs show how much of the likeness comes of the same texts in the same order, whatever is preferred.
+# changes have a cosine near 0. How near 1 another training by DPO itself comes, with the same pairs in another order, is shown where it was run (*DPO in another order*); a cosine
+# as high as that says that weights move as in DPO. Shuffled pairs show how much of the likeness comes of the same texts in the same order, whatever is preferred.
 
 # %% tags=["hide-input", "only-objectives"] mystnb={"figure": {"caption": "Cosine of the weight change with DPO's, of all parameters and of three kinds of blocks. Full: trained on the pairs; hollow: on shuffled pairs.", "name": "fig-objective-changes"}, "image": {"alt": "Dots: for each objective the cosine of its weight change with that of DPO, of all parameters, attention, MLP in and MLP out"}}
 figure = report_objectives.changes(results)
